@@ -1,0 +1,107 @@
+"""Every error of medmirror, as one tree.
+
+The docstring of a class is its default message: what went wrong and what to do. ``context`` holds only values that are
+safe in a log (file names, numbers, SQLSTATEs), never a value out of a record. Every class survives ``pickle``: an error
+that cannot be unpickled in the parent takes the whole process pool with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MedmirrorError(Exception):
+    """medmirror could not go on."""
+
+    transient = False  #: worth another try, unchanged
+    exit_code = 1
+
+    def __init__(self, message: str = "", **context: Any) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.context = context
+        super().__init__(self.message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.context)
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.context.items())
+        return f"{self.message} ({facts})" if facts else self.message
+
+
+def _rebuild(kind: type[MedmirrorError], message: str, context: dict[str, Any]) -> MedmirrorError:
+    return kind(message, **context)
+
+
+class UsageError(MedmirrorError):
+    """A setting or an argument is wrong."""
+
+    exit_code = 2
+
+
+class SourceError(MedmirrorError):
+    """The file is not what it claims to be; the rest of the run goes on."""
+
+
+class TruncatedFile(SourceError):
+    """The file ends before its own format says it should; fetch it again."""
+
+
+class LayoutChanged(SourceError):
+    """The file has a layout that this source does not know."""
+
+
+class UnsafeFile(SourceError):
+    """The file could harm the machine that reads it (evil path, absurd ratio, entity declarations); it was not opened."""
+
+
+class UnreadableFile(SourceError):
+    """The file cannot be opened; check that it exists and that this user may read it."""
+
+
+class RecordError(MedmirrorError):
+    """One record cannot be loaded; its neighbours can."""
+
+
+class ParseError(RecordError):
+    """The record is not well formed."""
+
+
+class InvalidRecord(RecordError):
+    """The record is well formed but lacks or garbles what every record must have."""
+
+
+class RecordTooLarge(RecordError):
+    """The record is larger than MEDMIRROR_MAX_RECORD_BYTES; raise the setting and run `medmirror rejects retry`."""
+
+
+class RefusedByDatabase(RecordError):
+    """Postgres refused the record's values."""
+
+
+class KillsWorker(RecordError):
+    """The worker process died each time it met this record."""
+
+
+class StoreError(MedmirrorError):
+    """The database could not do what was asked."""
+
+
+class LockRaceLost(StoreError):
+    """Another transaction won a lock race (deadlock, serialisation failure or lock timeout) every time it was tried."""
+
+    transient = True
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached; check the DSN and that the server runs, then run the same command again."""
+
+    transient = True
+
+
+class SchemaOutOfDate(StoreError):
+    """The database's tables were made by another version of medmirror."""
+
+
+class EmbeddedServerError(StoreError):
+    """The embedded Postgres could not be started."""
