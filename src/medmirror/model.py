@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
@@ -57,3 +58,64 @@ class Flaw(NamedTuple):
     end: int
     error: str
     reason: str
+
+
+class Part(NamedTuple):
+    """What a chunk holds of one file: a block of it, and the facts its items need.
+
+    *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive); *flaws* are
+    items that splitting already had to give up, with offsets and ordinals in the stream.
+    """
+
+    file_id: int
+    path: str
+    member: str
+    context: Mapping[str, int | str]
+    start: int
+    end: int
+    ordinal: int
+    data: bytes
+    flaws: tuple[Flaw, ...] = ()
+
+
+class Chunk(NamedTuple):
+    """What a worker takes at a time: whole items of one big file, or many small files."""
+
+    source: str
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of data, decoded."""
+        return sum(len(part.data) for part in self.parts)
+
+
+class Counts(NamedTuple):
+    """Where records went. ``read`` is the sum of the others but *created*; all come from what the database reported."""
+
+    read: int = 0
+    inserted: int = 0  # a key that was not there
+    updated: int = 0  # newer content of a key
+    unchanged: int = 0  # the content that is there already
+    duplicate: int = 0  # an older or second copy of a key
+    tombstoned: int = 0  # a deletion that took effect
+    rejected: int = 0  # see medmirror.reject
+    filtered: int = 0  # dropped by the user's own filter
+    created: int = 0  # keys new to the table: inserted, and tombstones of keys never seen
+
+    def plus(self, other: Counts) -> Counts:
+        """Both together, field by field."""
+        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Outcome(NamedTuple):
+    """What a worker says of a chunk: counts a part, and what it cost. No record and no value of one."""
+
+    counts: tuple[Counts, ...]
+    bytes: int
+    seconds: dict[str, float]  # CPU seconds by stage
+    peak_rss: int  # bytes, of the worker process so far
+    pid: int
+    retries: int
+    deadlocks: int
+    lock_waits: int

@@ -1,0 +1,93 @@
+-- The statements of db/ledger.py: who loaded what, when, from which bytes, with which counts.
+
+-- begin run --
+INSERT INTO medmirror.run (command, source, host, pid, version, settings)
+VALUES (:command, :source, :host, :pid, :version, CAST(:settings AS jsonb))
+RETURNING run_id
+
+-- end run --
+UPDATE medmirror.run
+SET finished_at = clock_timestamp(), status = :status, counts = CAST(:counts AS jsonb), seconds = :seconds, error = :error
+WHERE run_id = :run_id
+
+-- running --
+SELECT run_id, pid FROM medmirror.run WHERE status = 'running' AND host = :host
+
+-- abandon runs --
+UPDATE medmirror.run SET status = 'interrupted', finished_at = clock_timestamp()
+WHERE run_id = ANY(:run_ids) AND status = 'running'
+
+-- register files --
+INSERT INTO medmirror.file AS f (source, path, size, digest, file_order, run_id)
+SELECT :source, n.path, n.size, n.digest, n.file_order, :run_id
+FROM unnest(CAST(:path AS text[]), CAST(:size AS int8[]), CAST(:digest AS bytea[]), CAST(:file_order AS text[]))
+     AS n(path, size, digest, file_order)
+ORDER BY n.digest, n.file_order
+ON CONFLICT (source, digest, file_order) DO UPDATE SET path = excluded.path, run_id = excluded.run_id
+RETURNING f.file_id, f.digest, f.file_order, f.status
+
+-- done files --
+SELECT f.file_id, f.digest, f.file_order
+FROM medmirror.file AS f
+JOIN unnest(CAST(:digest AS bytea[]), CAST(:file_order AS text[])) AS n(digest, file_order) USING (digest, file_order)
+WHERE f.source = :source AND f.status = 'done'
+
+-- done spans --
+SELECT member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = :file_id
+
+-- finish files --
+UPDATE medmirror.file AS f
+SET status = n.status, bytes = n.bytes, refused_error = n.error, refused_reason = n.reason
+FROM unnest(CAST(:file_id AS int8[]), CAST(:status AS text[]), CAST(:bytes AS int8[]), CAST(:error AS text[]),
+            CAST(:reason AS text[])) AS n(file_id, status, bytes, error, reason)
+WHERE f.file_id = n.file_id
+
+-- add chunks --
+INSERT INTO medmirror.chunk AS c
+  (file_id, member, start_byte, end_byte, run_id, read, inserted, updated, unchanged, duplicate, tombstoned, rejected,
+   filtered, created, seconds)
+SELECT n.file_id, n.member, n.start_byte, n.end_byte, :run_id, n.read, n.inserted, n.updated, n.unchanged, n.duplicate,
+       n.tombstoned, n.rejected, n.filtered, n.created, :seconds
+FROM unnest(CAST(:file_id AS int8[]), CAST(:member AS text[]), CAST(:start_byte AS int8[]), CAST(:end_byte AS int8[]),
+            CAST(:read AS int4[]), CAST(:inserted AS int4[]), CAST(:updated AS int4[]), CAST(:unchanged AS int4[]),
+            CAST(:duplicate AS int4[]), CAST(:tombstoned AS int4[]), CAST(:rejected AS int4[]),
+            CAST(:filtered AS int4[]), CAST(:created AS int4[]))
+     AS n(file_id, member, start_byte, end_byte, read, inserted, updated, unchanged, duplicate, tombstoned, rejected,
+          filtered, created)
+-- A worker that died after its commit leaves the row behind; its repeat finds everything unchanged and must not hide that.
+ON CONFLICT (file_id, member, start_byte, end_byte, run_id) DO NOTHING
+RETURNING file_id, member, start_byte
+
+-- chunk counts --
+SELECT read, inserted, updated, unchanged, duplicate, tombstoned, rejected, filtered, created
+FROM medmirror.chunk
+WHERE run_id = :run_id AND file_id = :file_id AND member = :member AND start_byte = :start_byte AND end_byte = :end_byte
+
+-- add rejects --
+INSERT INTO medmirror.reject AS r
+  (file_id, member, source, feed, item, start_byte, end_byte, error, reason, raw, raw_complete, context, run_id)
+VALUES (:file_id, :member, :source, :feed, :item, :start_byte, :end_byte, :error, :reason, :raw, :raw_complete,
+        CAST(:context AS jsonb), :run_id)
+ON CONFLICT (file_id, member, start_byte, end_byte) DO UPDATE
+SET error = excluded.error, reason = excluded.reason, run_id = excluded.run_id, last_failed_at = clock_timestamp(),
+    attempts = r.attempts + 1, resolved_at = NULL
+
+-- resolve rejects --
+-- What was refused before and is not refused now has been loaded.
+UPDATE medmirror.reject AS r
+SET resolved_at = clock_timestamp()
+FROM unnest(CAST(:file_id AS int8[]), CAST(:member AS text[]), CAST(:start_byte AS int8[]), CAST(:end_byte AS int8[]))
+     AS n(file_id, member, start_byte, end_byte)
+WHERE r.file_id = n.file_id AND r.member = n.member AND r.resolved_at IS NULL
+  AND r.start_byte >= n.start_byte AND r.end_byte <= n.end_byte AND r.run_id <> :run_id
+
+-- open rejects --
+SELECT r.reject_id, r.file_id, r.member, r.source, r.feed, r.item, r.start_byte, r.end_byte, r.error, r.reason, r.raw,
+       r.raw_complete, r.context, r.attempts, f.path
+FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
+WHERE r.resolved_at IS NULL AND (CAST(:source AS text) IS NULL OR r.source = :source)
+  AND (CAST(:reject_ids AS int8[]) IS NULL OR r.reject_id = ANY(CAST(:reject_ids AS int8[])))
+ORDER BY r.reject_id
+
+-- mark resolved --
+UPDATE medmirror.reject SET resolved_at = clock_timestamp() WHERE reject_id = :reject_id

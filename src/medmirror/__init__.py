@@ -1,0 +1,19 @@
+"""medmirror keeps a complete, current copy of medical data in Postgres."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medmirror.api import LoadResult, load
+    from medmirror.db.retry import retry_with_advisory_lock
+
+__all__ = ["LoadResult", "load", "retry_with_advisory_lock"]
+
+_HOMES = {"LoadResult": "api", "load": "api", "retry_with_advisory_lock": "db.retry"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: a worker or ``--help`` must not pay for what it does not use."""
+    if name in _HOMES:
+        return getattr(import_module(f"medmirror.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'medmirror' has no attribute {name!r}")

@@ -1,0 +1,242 @@
+"""What batch scripts call: ``medmirror.load(...)``. The command line prints the same results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from medmirror import executors, search, sources, worker
+from medmirror.db import connect, embedded, ledger, migrate, retry
+from medmirror.errors import MedmirrorError
+from medmirror.inputs import FileState, Inputs, find
+from medmirror.pipeline import Pipeline, Totals
+from medmirror.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """One file of a load: status `done`, `skipped` (its bytes were loaded before), `refused` (with error and reason) or
+    `open` (interrupted)."""
+
+    path: str
+    status: str
+    source: str
+    error: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What a load did. Counts are those that the database reported after each commit; ``read`` is the sum of inserted,
+    updated, unchanged, duplicate, tombstoned, rejected and filtered. Bytes are decoded bytes; seconds are wall time."""
+
+    run_id: int
+    status: str  # done, rejects
+    read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    duplicate: int
+    tombstoned: int
+    rejected: int
+    filtered: int
+    bytes: int
+    seconds: float
+    records_per_second: float
+    cpu_seconds: dict[str, float]
+    peak_rss_mb: float
+    workers: int
+    deadlocks: int
+    lock_waits: int
+    retries: int
+    worker_deaths: int
+    files: list[FileResult] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all well, 3 loaded with rejects or refused files, 1 when every file was refused."""
+        states = {file.status for file in self.files}
+        if states == {"refused"} and not self.read:
+            return 1
+        return 3 if self.rejected or "refused" in states else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as plain values, for JSON."""
+        return asdict(self)
+
+
+def open_database(settings: Settings, *, for_loading: bool = False) -> tuple[Engine, Settings]:
+    """An engine on the settings' database (the embedded one when no DSN is set), its tables up to date; and the settings
+    with that DSN in them. Raises StoreError."""
+    if settings.dsn is None:
+        settings = replace(settings, dsn=embedded.start(settings))
+    engine = connect.engine(settings.dsn_text, lock_timeout=settings.lock_timeout)
+    try:
+        connect.check(engine)
+        migrate.migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine, settings
+
+
+def load(
+    source: str | None,
+    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    *,
+    dsn: str | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    filter: Callable[[str, dict[str, Any]], bool] | None = None,
+    transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+    executor: str = "local",
+    index: bool = True,
+    on_progress: Callable[[Totals, list[FileState]], None] = lambda totals, files: None,
+    on_bytes: Callable[[int], None] = lambda count: None,
+    settings: Settings | None = None,
+) -> LoadResult:
+    """Load files or folders of *source* (None: told from each file's content) into Postgres; return what was done.
+
+    Without *dsn* (or MEDMIRROR_DSN) it goes to the embedded Postgres. Files whose bytes are loaded already are skipped,
+    unless *force*. *filter* (feed, record) -> keep? and *transform* (feed, record) -> record may be lambdas or closures;
+    they see a record as a dict of its columns and run in the workers. *index* brings the search vectors of what changed up to
+    date afterwards. Running it again changes nothing.
+
+    Starts worker processes by spawning: a script must call it below ``if __name__ == "__main__":``.
+    Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays; run it again), and
+    lets KeyboardInterrupt through after the chunks under way are committed.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    named = sources.get(source) if source else None
+    settings = settings or Settings.from_environment(dsn=dsn, workers=workers)
+    began = time.perf_counter()
+    cpu = time.process_time()
+    todo = list(find([Path(path) for path in given]))
+    engine, settings = open_database(settings)
+    try:
+        run_id = _begin(engine, "load", source, settings, [str(path) for path in given])
+        functions = worker.pack((filter, transform)) if filter or transform else b""
+        inputs = Inputs(engine, settings, run_id, named, force=force, on_bytes=on_bytes)
+        pipeline = Pipeline(
+            inputs,
+            worker.Job(settings, run_id, functions),
+            lambda: executors.named(executor, settings.workers),
+            settings.workers,
+            on_progress=lambda totals: on_progress(totals, inputs.files),
+        )
+        status, error = "failed", None
+        try:
+            with closing(inputs.chunks(todo)) as chunks:
+                pipeline.run(chunks)
+            if index:
+                stage = time.perf_counter()
+                changed = sorted({state.source for state in inputs.files if state.source})
+                search.refresh(engine, changed, run_id=run_id)
+                pipeline.totals.stages["search wall"] = time.perf_counter() - stage
+            refused = any(state.status == "refused" for state in inputs.files)
+            status = "rejects" if pipeline.totals.counts.rejected or refused else "done"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        except MedmirrorError as problem:
+            error = f"{type(problem).__name__}: {problem.message}"
+            raise
+        except Exception as problem:
+            error = type(problem).__name__
+            raise
+        finally:
+            pipeline.totals.stages["parent"] = time.process_time() - cpu
+            result = _result(run_id, status, pipeline.totals, inputs.files, settings, time.perf_counter() - began)
+            _end(engine, result, status, error)
+        return result
+    finally:
+        engine.dispose()
+
+
+def _begin(engine: Engine, command: str, source: str | None, settings: Settings, paths: Sequence[str]) -> int:
+    host = platform.node()
+    shown = {"workers": settings.workers, "chunk_bytes": settings.chunk_bytes, "paths": list(paths[:100])}
+
+    def begin(conn: Any) -> int:
+        gone = [run_id for run_id, pid in ledger.running(conn, host).items() if not _alive(pid)]
+        if gone:
+            ledger.abandon_runs(conn, gone)
+        return ledger.begin_run(
+            conn,
+            command=command,
+            source=source,
+            host=host,
+            pid=os.getpid(),
+            version=version("medmirror"),
+            settings=shown,
+        )
+
+    return retry.in_transaction(engine, begin)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _end(engine: Engine, result: LoadResult, status: str, error: str | None) -> None:
+    """Close the run. When even that cannot be written, the row stays `running` and the next run marks it interrupted."""
+    counts = {name: value for name, value in result.as_dict().items() if name != "files"}
+
+    def end(conn: Any) -> None:
+        ledger.end_run(conn, result.run_id, status=status, counts=counts, seconds=result.seconds, error=error)
+
+    try:
+        retry.in_transaction(engine, end)
+    except MedmirrorError as problem:
+        _log.error("the end of run %d could not be written: %s", result.run_id, problem)
+
+
+def _result(
+    run_id: int, status: str, totals: Totals, states: Sequence[FileState], settings: Settings, seconds: float
+) -> LoadResult:
+    counts = totals.counts._asdict()
+    del counts["created"]
+    peak = worker.peak_rss() + sum(sorted(totals.worker_peaks.values())[-settings.workers :])
+    return LoadResult(
+        run_id=run_id,
+        status=status,
+        **counts,
+        bytes=totals.bytes,
+        seconds=round(seconds, 3),
+        records_per_second=round(counts["read"] / seconds, 1) if seconds else 0.0,
+        cpu_seconds={name: round(value, 3) for name, value in totals.stages.items()},
+        peak_rss_mb=round(peak / (1 << 20), 1),
+        workers=settings.workers,
+        deadlocks=totals.deadlocks,
+        lock_waits=totals.lock_waits,
+        retries=totals.retries,
+        worker_deaths=totals.worker_deaths,
+        files=[
+            FileResult(
+                str(state.path),
+                state.status,
+                state.source,
+                type(state.error).__name__ if state.error else None,
+                str(state.error) if state.error else None,
+            )
+            for state in states
+        ],
+    )

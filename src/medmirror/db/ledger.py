@@ -1,0 +1,183 @@
+"""The ledger: runs, files, chunks and rejects. A chunk's row is written in the transaction that stores its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, TextClause, text
+
+from medmirror.db import sql
+from medmirror.model import Counts, Flaw, Part
+
+RAW_LIMIT = 1 << 20  # bytes of a reject that are kept; the rest is found again by file and span
+
+
+class FileFacts(NamedTuple):
+    """A file as the ledger knows it: *order* is what its source says of its place among files, as text."""
+
+    path: str
+    size: int
+    digest: bytes
+    order: str
+
+
+class FileEnd(NamedTuple):
+    """How a file ended: status `done` or `refused`, its decoded bytes, and for a refused one the error and reason."""
+
+    file_id: int
+    status: str
+    bytes: int
+    error: str | None = None
+    reason: str | None = None
+
+
+Span = tuple[str, int, int]  # member, start, end
+
+
+@cache
+def _statement(name: str) -> TextClause:
+    return text(sql.sections("ledger")[name])
+
+
+def begin_run(
+    conn: Connection,
+    *,
+    command: str,
+    source: str | None,
+    host: str,
+    pid: int,
+    version: str,
+    settings: Mapping[str, Any],
+) -> int:
+    """Write the row of a run that begins; return its number. Later runs have higher numbers."""
+    values = {"command": command, "source": source, "host": host, "pid": pid, "version": version}
+    row = conn.execute(_statement("begin run"), {**values, "settings": orjson.dumps(dict(settings)).decode()})
+    return int(row.scalar_one())
+
+
+def end_run(
+    conn: Connection, run_id: int, *, status: str, counts: Mapping[str, Any], seconds: float, error: str | None = None
+) -> None:
+    """Close a run with *status* done, rejects, failed or interrupted."""
+    values = {"run_id": run_id, "status": status, "seconds": seconds, "error": error}
+    conn.execute(_statement("end run"), {**values, "counts": orjson.dumps(dict(counts)).decode()})
+
+
+def running(conn: Connection, host: str) -> dict[int, int]:
+    """Runs of *host* that have not ended: run number to process id."""
+    return {row.run_id: row.pid for row in conn.execute(_statement("running"), {"host": host})}
+
+
+def abandon_runs(conn: Connection, run_ids: Sequence[int]) -> None:
+    """Mark runs whose process is gone as interrupted."""
+    conn.execute(_statement("abandon runs"), {"run_ids": list(run_ids)})
+
+
+def done_files(conn: Connection, source: str, files: Sequence[FileFacts]) -> dict[tuple[bytes, str], int]:
+    """Those of *files* whose bytes are wholly loaded: (digest, order) to file number."""
+    values = {"source": source, "digest": [f.digest for f in files], "file_order": [f.order for f in files]}
+    rows = conn.execute(_statement("done files"), values)
+    return {(bytes(row.digest), row.file_order): row.file_id for row in rows}
+
+
+def register_files(
+    conn: Connection, source: str, run_id: int, files: Sequence[FileFacts]
+) -> dict[tuple[bytes, str], int]:
+    """Make *files* known; return (digest, order) to file number. The same bytes in the same place are the same file."""
+    unique = {(f.digest, f.order): f for f in files}
+    values = {
+        "source": source,
+        "run_id": run_id,
+        "path": [f.path for f in unique.values()],
+        "size": [f.size for f in unique.values()],
+        "digest": [f.digest for f in unique.values()],
+        "file_order": [f.order for f in unique.values()],
+    }
+    rows = conn.execute(_statement("register files"), values)
+    return {(bytes(row.digest), row.file_order): row.file_id for row in rows}
+
+
+def done_spans(conn: Connection, file_id: int) -> set[Span]:
+    """The spans of a file that some run has committed."""
+    rows = conn.execute(_statement("done spans"), {"file_id": file_id})
+    return {(row.member, row.start_byte, row.end_byte) for row in rows}
+
+
+def finish_files(conn: Connection, ends: Sequence[FileEnd]) -> None:
+    """Write how files ended."""
+    names = ("file_id", "status", "bytes", "error", "reason")
+    conn.execute(_statement("finish files"), dict(zip(names, map(list, zip(*ends, strict=True)), strict=True)))
+
+
+def add_chunk(
+    conn: Connection, run_id: int, parts: Sequence[Part], counts: Sequence[Counts], seconds: float
+) -> list[Counts]:
+    """Write the rows of a chunk's parts; return the counts that hold for each.
+
+    They are the given ones, except for a part that this run has committed before (the worker died before it could say
+    so): then they are those of that time.
+    """
+    values: dict[str, Any] = {
+        "run_id": run_id,
+        "seconds": seconds / max(1, len(parts)),
+        "file_id": [part.file_id for part in parts],
+        "member": [part.member for part in parts],
+        "start_byte": [part.start for part in parts],
+        "end_byte": [part.end for part in parts],
+    }
+    for name, column in zip(Counts._fields, zip(*counts, strict=True), strict=True):
+        values[name] = list(column)
+    new = {tuple(row) for row in conn.execute(_statement("add chunks"), values)}
+    held: list[Counts] = []
+    for part, mine in zip(parts, counts, strict=True):
+        if (part.file_id, part.member, part.start) in new:
+            held.append(mine)
+            continue
+        span = {"file_id": part.file_id, "member": part.member, "start_byte": part.start, "end_byte": part.end}
+        held.append(Counts(*conn.execute(_statement("chunk counts"), {**span, "run_id": run_id}).one()))
+    return held
+
+
+def resolve_rejects(conn: Connection, run_id: int, parts: Sequence[Part]) -> None:
+    """Close earlier runs' rejects within the spans of *parts*: call it before ``add_rejects`` reopens those that stay."""
+    values = {
+        "run_id": run_id,
+        "file_id": [part.file_id for part in parts],
+        "member": [part.member for part in parts],
+        "start_byte": [part.start for part in parts],
+        "end_byte": [part.end for part in parts],
+    }
+    conn.execute(_statement("resolve rejects"), values)
+
+
+def add_rejects(conn: Connection, source: str, run_id: int, rejects: Sequence[tuple[Part, Flaw]]) -> None:
+    """Keep items that could not be loaded, with their bytes, for ``rejects retry``.
+
+    A flaw's offsets and ordinal are those of the stream. Raw bytes go to this table only.
+    """
+    rows = []
+    for part, flaw in rejects:
+        raw = part.data[flaw.start - part.start : flaw.end - part.start] if flaw.start >= part.start else b""
+        whole = len(raw) == flaw.end - flaw.start and len(raw) <= RAW_LIMIT
+        rows.append(
+            {
+                "file_id": part.file_id,
+                "member": part.member,
+                "source": source,
+                "feed": flaw.feed,
+                "item": flaw.ordinal,
+                "start_byte": flaw.start,
+                "end_byte": flaw.end,
+                "error": flaw.error,
+                "reason": flaw.reason,
+                "raw": raw[:RAW_LIMIT],
+                "raw_complete": whole,
+                "context": orjson.dumps(dict(part.context)).decode(),
+                "run_id": run_id,
+            }
+        )
+    if rows:
+        conn.execute(_statement("add rejects"), rows)

@@ -1,0 +1,264 @@
+"""From what the user named to chunks: find files, tell their source, skip what is loaded, split, group.
+
+Runs in the parent. A file that is not what it claims is noted with its reason, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+from sqlalchemy import Engine
+
+from medmirror import sources
+from medmirror.db import ledger, retry
+from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UsageError
+from medmirror.model import Chunk, Flaw, Part
+from medmirror.readers import files
+from medmirror.settings import Settings
+from medmirror.sources.base import Context, Source
+
+_log = logging.getLogger(__name__)
+
+_SIDECARS = {".md5", ".sha256", ".txt", ".md", ".dtd", ".yaml", ".yml", ".pdf", ".xlsx", ".py"}
+_TOGETHER = 500  # small files that are registered with one statement
+
+
+@dataclass(slots=True)
+class FileState:
+    """A file of the run: what the ledger calls it, how much of it is under way, how it ended."""
+
+    path: Path
+    size: int
+    source: str
+    file_id: int = 0
+    bytes: int = 0
+    open_parts: int = 0
+    split: bool = False  # every part of it has been handed out
+    status: str = "open"  # open, done, skipped, refused
+    error: SourceError | None = None
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The files of a run on their way to chunks. Iterate over ``chunks()`` once; ``files`` tells of each file met."""
+
+    engine: Engine
+    settings: Settings
+    run_id: int
+    source: Source | None  # None: told from the content of each file
+    force: bool = False
+    files: list[FileState] = field(default_factory=list)
+    by_id: dict[int, FileState] = field(default_factory=dict)
+    on_bytes: Callable[[int], None] = lambda count: None  # compressed bytes that are dealt with, for progress
+
+    def chunks(self, paths: Sequence[Path]) -> Iterator[Chunk]:
+        """Chunks of about ``chunk_bytes`` each, of one source each, in the order of the files."""
+        waiting: list[Part] = []
+        size = 0
+        name = ""
+        for source, part in self._parts(find(paths)):
+            if waiting and (source != name or size + len(part.data) > self.settings.chunk_bytes):
+                yield Chunk(name, tuple(waiting))
+                waiting, size = [], 0
+            name = source
+            waiting.append(part)
+            size += len(part.data)
+        if waiting:
+            yield Chunk(name, tuple(waiting))
+
+    def _parts(self, paths: Iterable[Path]) -> Iterator[tuple[str, Part]]:
+        for some in _groups(paths, _TOGETHER, weigh=_weight, most=self.settings.chunk_bytes):
+            for state in self._register(some):
+                yield from ((state.source, part) for part in self._split(state))
+                state.split = True
+                self.on_bytes(state.size)
+
+    def _register(self, paths: Sequence[Path]) -> list[FileState]:
+        """Tell and digest *paths*, make them known to the ledger; return those that have to be loaded."""
+        told: dict[tuple[str, bytes, str], FileState] = {}
+        facts: dict[str, list[ledger.FileFacts]] = {}
+        for path in paths:
+            state = FileState(path, 0, self.source.name if self.source else "")
+            self.files.append(state)
+            try:
+                source, order = self._tell(path)
+                state.source = source.name
+                wanted = files.sidecar_md5(path)
+                found = files.digest(path, md5=wanted is not None)
+                state.size = found.size
+                if wanted and wanted != found.md5:
+                    raise TruncatedFile("The file's MD5 is not the one beside it; fetch both again.", file=str(path))
+            except SourceError as error:
+                self.refuse(state, error)
+                continue
+            key = (source.name, found.sha256, order)
+            if key in told:
+                state.status = "skipped"  # the same bytes a second time in this run
+                continue
+            told[key] = state
+            facts.setdefault(source.name, []).append(ledger.FileFacts(str(path), found.size, found.sha256, order))
+        return [entry for name, some in facts.items() for entry in self._enter(name, some, told)]
+
+    def _enter(
+        self,
+        name: str,
+        facts: Sequence[ledger.FileFacts],
+        told: dict[tuple[str, bytes, str], FileState],
+    ) -> Iterator[FileState]:
+        def register(conn: retry.Connection) -> tuple[dict[tuple[bytes, str], int], dict[tuple[bytes, str], int]]:
+            done = {} if self.force else ledger.done_files(conn, name, facts)
+            new = [one for one in facts if (one.digest, one.order) not in done]
+            return done, ledger.register_files(conn, name, self.run_id, new)
+
+        done, registered = retry.in_transaction(self.engine, register)
+        for (digest, order), file_id in (done | registered).items():
+            state = told[name, digest, order]
+            state.file_id = file_id
+            if (digest, order) in done:
+                state.status = "skipped"
+                self.on_bytes(state.size)
+                _log.info("skipped, loaded before: %s", state.path)
+            else:
+                self.by_id[file_id] = state
+                yield state
+
+    def _tell(self, path: Path) -> tuple[Source, str]:
+        """The source of *path*, told from its first stream, and what orders it among that source's files, as text."""
+        for stream in files.streams(path, self.settings.max_zip_ratio):
+            start = files.head(stream)
+            if not start:
+                raise TruncatedFile("The file is empty.", file=str(path))
+            source = self.source or _recognise(stream.name, start)
+            if source is None:
+                raise LayoutChanged(f"This is no file of a known source; it begins like {_looks_like(start)}.")
+            context = _context(source, stream, start)
+            return source, orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode() if not stream.member else ""
+        raise TruncatedFile("The archive is empty.", file=str(path))
+
+    def _split(self, state: FileState) -> Iterator[Part]:
+        """The parts of a file that no run has committed yet."""
+        source = sources.get(state.source)
+        done: set[ledger.Span] = set()
+        if not self.force:
+            with self.engine.connect() as conn:
+                done = ledger.done_spans(conn, state.file_id)
+        try:
+            for stream in files.streams(state.path, self.settings.max_zip_ratio):
+                for part in self._stream(source, state, stream):
+                    if (part.member, part.start, part.end) not in done:
+                        state.open_parts += 1
+                        yield part
+        except SourceError as error:
+            self.refuse(state, error)
+
+    def _stream(self, source: Source, state: FileState, stream: files.Stream) -> Iterator[Part]:
+        """The parts of one stream. A bad member of an archive is a flaw of its own, and the others are read on."""
+        try:
+            context = _context(source, stream, files.head(stream))
+            yield from self._blocks(source, state, stream, context)
+        except SourceError as error:
+            if not stream.member:
+                raise
+            _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
+            flaw = Flaw(None, 0, 0, 0, type(error).__name__, error.message)
+            yield Part(state.file_id, str(state.path), stream.member, {}, 0, 0, 0, b"", (flaw,))
+
+    def _blocks(self, source: Source, state: FileState, stream: files.Stream, context: Context) -> Iterator[Part]:
+        """The blocks of a stream as parts; a flaw travels with the block after it, or in an empty part at the end."""
+        flaws: list[Flaw] = []
+        end = ordinal = 0
+
+        def part(data: bytes, start: int, stop: int, first: int) -> Part:
+            made = Part(state.file_id, str(state.path), stream.member, context, start, stop, first, data, tuple(flaws))
+            flaws.clear()
+            return made
+
+        with stream.open() as file:
+            try:
+                for block in source.split(file, context, self.settings.chunk_bytes, self.settings.max_record_bytes):
+                    if isinstance(block, Flaw):
+                        flaws.append(block)
+                        end, ordinal = block.end, block.ordinal + 1
+                        continue
+                    end = block.start + len(block.data)
+                    yield part(block.data, block.start, end, block.ordinal)
+            finally:
+                state.bytes += end
+            if flaws:
+                yield part(b"", flaws[0].start, end, ordinal)
+
+    def refuse(self, state: FileState, error: SourceError) -> None:
+        """Note that a file is not what it claims to be."""
+        error.context.setdefault("file", str(state.path))
+        state.status, state.error, state.split = "refused", error, True
+        _log.error("refused: %s", error)
+
+
+def find(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files that *paths* name, folders searched through, each folder in the order of its names.
+
+    Hidden files, checksums and plain documents in a folder are passed over. Raises UsageError for a folder that holds
+    nothing else.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        empty = True
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                if not name.startswith(".") and Path(name).suffix.lower() not in _SIDECARS:
+                    empty = False
+                    yield Path(folder) / name
+        if empty:
+            raise UsageError(f"The folder {path} holds no file to load.")
+
+
+def _weight(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _groups(paths: Iterable[Path], count: int, weigh: Callable[[Path], int], most: int) -> Iterator[list[Path]]:
+    """*paths* in groups of at most *count* that weigh at most *most* together (or are one)."""
+    group: list[Path] = []
+    weight = 0
+    for path in paths:
+        heavy = weigh(path)
+        if group and (len(group) >= count or weight + heavy > most):
+            yield group
+            group, weight = [], 0
+        group.append(path)
+        weight += heavy
+    if group:
+        yield group
+
+
+def _context(source: Source, stream: files.Stream, start: bytes) -> Context:
+    """The context of *stream*; LayoutChanged when it is not one of *source*."""
+    if not source.recognise(stream.name, start):
+        raise LayoutChanged(f"This is not a file of {source.name}; it begins like {_looks_like(start)}.")
+    return source.context(stream.name, start, stream.open)
+
+
+def _recognise(name: str, start: bytes) -> Source | None:
+    return next((source for source in map(sources.get, sources.names()) if source.recognise(name, start)), None)
+
+
+def _looks_like(start: bytes) -> str:
+    text = start.lstrip()[:512].lower()
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "HTML (an error page of a web server?)"
+    if text.startswith(b"<"):
+        return "XML"
+    if text.startswith((b"{", b"[")):
+        return "JSON"
+    return "something that is neither XML nor JSON"

@@ -1,0 +1,326 @@
+"""What happens to a chunk in a worker process: parse, validate, dedup, COPY, merge, ledger row, commit; counts come out."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import dill
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from medmirror import sources
+from medmirror.copyformat import encoder
+from medmirror.db import connect, ledger, load, locks, retry
+from medmirror.dedup import TOMBSTONE_DIGEST, Candidate, digest, newest
+from medmirror.errors import LockRaceLost, RecordError
+from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
+from medmirror.settings import Settings
+from medmirror.sources.base import Feed, Source
+from medmirror.stages import Stages
+
+_RACES = 20  # times that another loader may overtake a chunk between asking for facts and claiming them
+
+
+class Job(NamedTuple):
+    """What is the same for every chunk of a run. *functions* holds the user's own, serialised with dill."""
+
+    settings: Settings
+    run_id: int
+    functions: bytes = b""
+
+
+class Functions(NamedTuple):
+    """The user's own *filter* (feed, record -> keep it?) and *transform* (feed, record -> record), and their digest."""
+
+    filter: Callable[[str, dict[str, Any]], bool] | None
+    transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None
+    salt: bytes
+
+
+def pack(functions: tuple[Any, Any]) -> bytes:
+    """*functions* (filter, transform) as bytes that any worker can load: lambdas and closures of a script too."""
+    packed: bytes = dill.dumps(functions, recurse=True)
+    return packed
+
+
+@cache
+def _functions(packed: bytes) -> Functions:
+    if not packed:
+        return Functions(None, None, b"")
+    keep, change = dill.loads(packed)  # noqa: S301 - made by `pack` in the parent of this very run
+    return Functions(keep, change, digest(packed) if change else b"")
+
+
+def start() -> None:
+    """Prepare a worker process: Ctrl-C is the parent's to handle, and a worker whose parent is gone must not stay."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def peak_rss() -> int:
+    """The most memory that this process ever held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def process(chunk: Chunk, job: Job) -> Outcome:
+    """Load *chunk* in one transaction; return its counts, one entry a part.
+
+    Running it again changes nothing. Raises StoreError when the database cannot do it.
+    """
+    collecting = gc.isenabled()
+    gc.disable()  # parsing makes millions of objects and no cycles; the collector would walk them over and over
+    try:
+        return _Load(chunk, job).run()
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class _Plan(NamedTuple):
+    """What is to be done with a feed's candidates: one of these lists holds each of them."""
+
+    table: load.Table
+    write: list[Candidate]  # with rows, in key order
+    advance: list[Candidate]  # the stored content under a newer version, in key order
+    unchanged: list[Candidate]
+    older: list[Candidate]  # older or second copies
+
+
+class _Load:
+    """One chunk on its way; its state is what has been found out so far."""
+
+    def __init__(self, chunk: Chunk, job: Job) -> None:
+        self.source: Source = sources.get(chunk.source)
+        self.parts: Sequence[Part] = chunk.parts
+        self.job = job
+        self.functions = _functions(job.functions)
+        self.tally = retry.Tally()
+        self.stages = Stages()
+        self.flaws: list[tuple[int, Flaw]] = []  # part, flaw with offsets in the stream
+        self.filtered: list[int] = [0] * len(chunk.parts)
+        self.rows: dict[
+            tuple[int, int], bytes
+        ] = {}  # (part, start) -> COPY tuple: parsed once, whatever is tried again
+        self.size = chunk.size
+
+    def run(self) -> Outcome:
+        began = time.perf_counter()
+        engine = connect.engine(self.job.settings.dsn)
+        with self.stages.stage("scan"):
+            feeds = self._find()
+        held = None
+        for _ in range(_RACES):
+            plans = [self._plan(engine, self.source.feed(name), candidates) for name, candidates in feeds.items()]
+            with self.stages.stage("store"):
+                try:
+                    held = retry.in_transaction(engine, lambda conn: self._store(conn, plans, began), tally=self.tally)
+                except DBAPIError as error:
+                    if not load.is_refusal(error):
+                        raise
+                    self._drop_refused(engine, plans, feeds)
+            if held is not None:
+                break
+        else:
+            raise LockRaceLost("Other loaders overtook this chunk every time it was tried.", tries=_RACES)
+        return Outcome(
+            counts=tuple(held),
+            bytes=self.size,
+            seconds=self.stages.seconds,
+            peak_rss=peak_rss(),
+            pid=os.getpid(),
+            retries=self.tally.retries,
+            deadlocks=self.tally.deadlocks,
+            lock_waits=self.tally.lock_waits,
+        )
+
+    def _find(self) -> dict[str, list[Candidate]]:
+        """Every item of every part with its digest, by feed; flaws go to ``self.flaws``."""
+        feeds: dict[str, list[Candidate]] = {}
+        salt = self.functions.salt
+        for number, part in enumerate(self.parts):
+            self.flaws += [(number, flaw) for flaw in part.flaws]
+            view = memoryview(part.data)
+            for item in self.source.items(part.data, part.ordinal, part.context):
+                if isinstance(item, Flaw):
+                    self._flaw(number, item)
+                    continue
+                if self.functions.filter and not item.deleted and not self._wanted(number, item):
+                    continue
+                key = TOMBSTONE_DIGEST if item.deleted else digest(view[item.start : item.end], salt)
+                feeds.setdefault(item.feed, []).append(Candidate(item, number, key))
+        return feeds
+
+    def _wanted(self, number: int, item: Item) -> bool:
+        """Whether the user's filter keeps *item*; one that cannot be parsed is kept, to be rejected where others are."""
+        assert self.functions.filter is not None
+        try:
+            keep = self.functions.filter(
+                item.feed, self.source.record(self.source.feed(item.feed), self.parts[number].data, item)
+            )
+        except RecordError:
+            return True
+        self.filtered[number] += not keep
+        return bool(keep)
+
+    def _flaw(self, number: int, flaw: Flaw) -> None:
+        part = self.parts[number]
+        moved = {"ordinal": flaw.ordinal + part.ordinal, "start": flaw.start + part.start, "end": flaw.end + part.start}
+        self.flaws.append((number, flaw._replace(**moved)))
+
+    def _plan(self, engine: Engine, feed: Feed, candidates: list[Candidate]) -> _Plan:
+        """What is to be done with *candidates*, given the stored facts. Parses what has to be written.
+
+        One that cannot be parsed becomes a flaw and leaves *candidates*, so that an older copy of its key can take its
+        place, as it would have in a chunk of its own.
+        """
+        table = load.Table(self.source.name, feed.name, feed.key, feed.all_columns)
+        with self.stages.stage("known"), engine.connect() as conn:
+            known = load.known(conn, table, list({candidate.item.key for candidate in candidates}))
+        while True:
+            best, others = newest(candidates)
+            plan = _Plan(table, [], [], [], others)
+            for key, candidate in best.items():
+                self._sort_in(plan, candidate, known.get(key))
+            with self.stages.stage("parse"):
+                bad = self._parse(feed, plan.write)
+            if not bad:
+                break
+            candidates[:] = [candidate for candidate in candidates if (candidate.part, candidate.item.start) not in bad]
+        plan.write.sort(key=_by_key)
+        plan.advance.sort(key=_by_key)
+        return plan
+
+    def _sort_in(self, plan: _Plan, candidate: Candidate, facts: load.Known | None) -> None:
+        item = candidate.item
+        if facts is None:
+            plan.write.append(candidate)
+        elif facts.digest == candidate.digest and facts.deleted == item.deleted and facts.version <= item.version:
+            (plan.unchanged if facts.version == item.version else plan.advance).append(candidate)
+        elif (facts.version, facts.run_id, facts.digest) < (item.version, self.job.run_id, candidate.digest):
+            plan.write.append(candidate)
+        else:
+            plan.older.append(candidate)
+
+    def _parse(self, feed: Feed, write: list[Candidate]) -> set[tuple[int, int]]:
+        """Put rows into *write*; return (part, start) of those that have none, which become flaws."""
+        bad: set[tuple[int, int]] = set()
+        by_part: dict[int, list[Candidate]] = {}
+        for candidate in write:
+            if (candidate.part, candidate.item.start) not in self.rows:
+                by_part.setdefault(candidate.part, []).append(candidate)
+        for number, some in by_part.items():
+            data = self.parts[number].data
+            for candidate, row in zip(some, self._rows(feed, data, [one.item for one in some]), strict=True):
+                item = candidate.item
+                if isinstance(row, RecordError):
+                    bad.add((number, item.start))
+                    self._flaw(
+                        number, Flaw(feed.name, item.ordinal, item.start, item.end, type(row).__name__, str(row))
+                    )
+                else:
+                    self.rows[number, item.start] = row
+        if not bad:
+            write[:] = [one._replace(row=self.rows[one.part, one.item.start]) for one in write]
+        return bad
+
+    def _rows(self, feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
+        encode = _encoder(feed)
+        rows: list[bytes | RecordError] = [b""] * len(items)
+        living = [(place, item) for place, item in enumerate(items) if not item.deleted]
+        if self.functions.transform:
+            made = [self._transformed(feed, data, item) for _, item in living]
+        else:
+            made = self.source.rows(feed, data, [item for _, item in living]) if living else []
+        for (place, _), row in zip(living, made, strict=True):
+            rows[place] = row
+        for place, item in enumerate(items):
+            if item.deleted:
+                rows[place] = encode((*item.key, True, *[None] * len(feed.columns)))
+        return rows
+
+    def _transformed(self, feed: Feed, data: bytes, item: Item) -> bytes | RecordError:
+        assert self.functions.transform is not None
+        try:
+            record = self.functions.transform(feed.name, self.source.record(feed, data, item))
+            values = [record.get(column.name) for column in feed.columns]
+            return _encoder(feed)((*item.key, False, *values))
+        except RecordError as error:
+            return error
+
+    def _store(self, conn: Connection, plans: list[_Plan], began: float) -> list[Counts] | None:
+        """The transaction: lock, claim, copy, ledger. None when another loader was quicker: ask for facts again."""
+        retry.shared_lock(conn, locks.for_source(self.source.name), self.tally)
+        counts: list[Counter[str]] = [Counter(filtered=some) for some in self.filtered]
+        for plan in plans:
+            stored = load.store(conn, plan.table, self.job.run_id, plan.write, plan.advance)
+            if stored.moved:
+                conn.rollback()
+                return None
+            for candidate in plan.write:
+                count = counts[candidate.part]
+                key = candidate.item.key
+                count["created"] += key in stored.created
+                if key in stored.lost:
+                    count["duplicate"] += 1
+                elif candidate.item.deleted:
+                    count["tombstoned"] += 1
+                else:
+                    count["inserted" if key in stored.created else "updated"] += 1
+            for candidate in (*plan.unchanged, *plan.advance):
+                counts[candidate.part]["unchanged"] += 1
+            for candidate in plan.older:
+                counts[candidate.part]["duplicate"] += 1
+        for number, _ in self.flaws:
+            counts[number]["rejected"] += 1
+        for count in counts:
+            count["read"] = sum(count.values()) - count["created"]
+        ledger.resolve_rejects(conn, self.job.run_id, self.parts)
+        rejects = [(self.parts[number], flaw) for number, flaw in self.flaws]
+        ledger.add_rejects(conn, self.source.name, self.job.run_id, rejects)
+        made = [Counts(**count) for count in counts]
+        return ledger.add_chunk(conn, self.job.run_id, self.parts, made, time.perf_counter() - began)
+
+    def _drop_refused(self, engine: Engine, plans: list[_Plan], feeds: dict[str, list[Candidate]]) -> None:
+        """Find what Postgres refuses and make flaws of it."""
+        for plan in plans:
+            with engine.connect() as conn:
+                refused = load.refused(conn, plan.table, plan.write) if plan.write else {}
+                conn.rollback()
+            for candidate in plan.write:
+                item = candidate.item
+                if error := refused.get(item.key):
+                    self._flaw(
+                        candidate.part,
+                        Flaw(item.feed, item.ordinal, item.start, item.end, type(error).__name__, str(error)),
+                    )
+            gone = {(one.part, one.item.start) for one in plan.write if one.item.key in refused}
+            some = feeds[plan.table.name]
+            some[:] = [one for one in some if (one.part, one.item.start) not in gone]
+
+
+def _by_key(candidate: Candidate) -> tuple[int | str, ...]:
+    return candidate.item.key
+
+
+@cache
+def _encoder(feed: Feed) -> Callable[[Sequence[Any]], bytes]:
+    return encoder(feed.all_columns)
