@@ -1,0 +1,58 @@
+"""The register of advisory lock numbers: the only place where one is chosen.
+
+All of them are keys of ``pg_advisory_xact_lock(bigint)``: held until the transaction ends, never longer. A session lock
+on a pooled connection would outlive the work and be held by whoever takes the connection next.
+
+To add a lock, take the next free number below. A number that is given up stays here as retired: an older medmirror may
+still be running beside a newer one, and the number must not mean two things. Numbers 12345 to 12347 are given by the
+specification and known to foreign programs; programs that were written before it used 12348 otherwise, so it is left
+out.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from medmirror.errors import UsageError
+
+CLINICALTRIALS = 12345  #: bulk updates of clinical trials
+SEARCH = 12346  #: updates of search vectors
+DEDUPLICATION = 12347  #: deduplication over whole tables
+PUBMED = 12349  #: bulk updates of pubmed
+OPENFDA = 12350  #: bulk updates of openfda
+MIGRATION = 12351  #: changes to the tables themselves
+LEDGER = 12352  #: opening and closing of files in the ledger
+RUN = 12353  #: starting and finishing of runs
+REJECTS = 12354  #: retrying of rejects
+
+RETIRED = frozenset({12348})
+
+REGISTER: MappingProxyType[str, int] = MappingProxyType(
+    {
+        "clinicaltrials": CLINICALTRIALS,
+        "search": SEARCH,
+        "deduplication": DEDUPLICATION,
+        "pubmed": PUBMED,
+        "openfda": OPENFDA,
+        "migration": MIGRATION,
+        "ledger": LEDGER,
+        "run": RUN,
+        "rejects": REJECTS,
+    }
+)
+
+_NOT_SOURCES = frozenset({"search", "deduplication", "migration", "ledger", "run", "rejects"})
+
+
+def for_source(name: str) -> int:
+    """The lock of bulk updates of the source *name*; UsageError when the register has none.
+
+    No number is made up for an unknown source (from a hash of its name, say): it could meet another lock's number, and
+    then two programs would wait for each other without a reason that anyone could find.
+    """
+    if name not in REGISTER or name in _NOT_SOURCES:
+        free = max({*REGISTER.values(), *RETIRED}) + 1
+        raise UsageError(
+            f"The source {name!r} has no advisory lock; give it the next free number, {free}, in db/locks.py."
+        )
+    return REGISTER[name]

@@ -1,0 +1,139 @@
+"""Bringing a database's tables to what this code expects: the sections ``migrate N`` of every .sql file, each once.
+
+All of it is one transaction under one lock, so however many programs start at once on an empty database, one makes the
+tables and the others find them. A section is known by its digest: an edited one is refused, for nobody can know which
+of the two texts made the tables that are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from typing import NamedTuple
+
+from psycopg.errors import UndefinedTable
+from psycopg.sql import SQL, Composable, Identifier
+from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy.exc import ProgrammingError
+
+from medmirror.db import locks, retry, sql
+from medmirror.db.connect import raw
+from medmirror.errors import SchemaOutOfDate
+
+CORE = "core"
+
+
+class Migration(NamedTuple):
+    """One section ``migrate N`` of a source's file (or of ``core``)."""
+
+    source: str
+    number: int
+    statements: str
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the section."""
+        return hashlib.sha256(self.statements.encode()).digest()
+
+
+@cache
+def known() -> tuple[Migration, ...]:
+    """Every migration of this code, in the order in which they are applied: core first, then source by source."""
+    found = _of_file(CORE, "core.sql")
+    for source in sql.source_names():
+        found += _of_file(source, f"sources/{source}.sql")
+    return tuple(found)
+
+
+def _of_file(source: str, name: str) -> list[Migration]:
+    titles = {title: re.fullmatch(r"migrate (\d+)", title) for title in sql.sections(name)}
+    found = [Migration(source, int(m[1]), sql.sections(name)[title]) for title, m in titles.items() if m]
+    if [migration.number for migration in found] != list(range(1, len(found) + 1)):
+        raise ValueError(f"{name}: the sections `migrate N` must count 1, 2, 3 ... in this order")
+    return found
+
+
+def migrate(engine: Engine) -> tuple[Migration, ...]:
+    """Apply what is missing; return it. When nothing is, this is one query.
+
+    Raises SchemaOutOfDate when the database was made by a newer medmirror, or by another text of the same migration.
+    """
+    with engine.connect() as connection:
+        if not _missing(_applied(connection)):
+            return ()
+    return retry.in_transaction(engine, _apply)
+
+
+def pending(engine: Engine) -> tuple[Migration, ...]:
+    """What ``migrate`` would apply. Changes nothing; raises as it does."""
+    with engine.connect() as connection:
+        return _missing(_applied(connection))
+
+
+@cache
+def _statement(name: str) -> TextClause:
+    return text(sql.sections("core.sql")[name])
+
+
+def _apply(connection: Connection) -> tuple[Migration, ...]:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": locks.MIGRATION})
+    missing = _missing(_applied(connection))  # asked again: somebody may have been quicker
+    for migration in missing:
+        # Several statements in one go, which only psycopg takes, and only without parameters.
+        raw(connection).execute(migration.statements.encode())
+        values = {"source": migration.source, "number": migration.number, "digest": migration.digest}
+        connection.execute(_statement("record migration"), values)
+    if missing:
+        schemas = sorted({"medmirror" if migration.source == CORE else migration.source for migration in missing})
+        _compress_with_lz4(connection, schemas)
+        _grant(connection, schemas)
+    return missing
+
+
+def _applied(connection: Connection) -> dict[tuple[str, int], bytes]:
+    try:
+        with connection.begin_nested() if connection.in_transaction() else connection.begin():
+            rows = connection.execute(_statement("applied migrations")).all()
+    except ProgrammingError as error:
+        if isinstance(error.orig, UndefinedTable):
+            return {}
+        raise
+    return {(row.source, row.number): bytes(row.digest) for row in rows}
+
+
+def _missing(applied: dict[tuple[str, int], bytes]) -> tuple[Migration, ...]:
+    ours = {(migration.source, migration.number): migration for migration in known()}
+    for (source, number), digest in applied.items():
+        migration = ours.get((source, number))
+        if migration is None:
+            message = "The database was made by a newer medmirror; upgrade medmirror, or use another database."
+            raise SchemaOutOfDate(message, source=source, migration=number)
+        if migration.digest != digest:
+            message = (
+                "A migration was edited after it was applied to this database; undo the edit and put the change into"
+                " a new section, or load into a new database."
+            )
+            raise SchemaOutOfDate(message, source=source, migration=number)
+    return tuple(migration for name, migration in ours.items() if name not in applied)
+
+
+def _compress_with_lz4(connection: Connection, schemas: list[str]) -> None:
+    """Have wide values compressed with lz4 where this Postgres can: a third of pglz's time. Touches only the
+    catalogue."""
+    for schema, table, columns in connection.execute(_statement("wide columns"), {"schemas": schemas}).all():
+        set_one = SQL("ALTER COLUMN {} SET COMPRESSION lz4")
+        changes: Composable = SQL(", ").join(set_one.format(Identifier(column)) for column in columns)
+        raw(connection).execute(SQL("ALTER TABLE {} {}").format(Identifier(schema, table), changes))
+
+
+def _grant(connection: Connection, schemas: list[str]) -> None:
+    """Let the role medmirror_reader read the mirrors, when this user could make it."""
+    raw(connection).execute(sql.sections("core.sql")["roles"].encode())
+    if connection.scalar(text("SELECT to_regrole('medmirror_reader') IS NULL")):
+        return
+    for schema in schemas:
+        if schema != "medmirror" and connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": schema}):
+            name = Identifier(schema)
+            raw(connection).execute(SQL("GRANT USAGE ON SCHEMA {} TO medmirror_reader").format(name))
+            raw(connection).execute(SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO medmirror_reader").format(name))
