@@ -1,0 +1,110 @@
+"""The only place that makes a SQLAlchemy Engine; everything that is not COPY goes through it.
+
+The engine is handed libpq's own connection string, so that whatever psql accepts works here too: URLs, ``key=value``
+pairs, Unix sockets, several hosts, services. SQLAlchemy's URL stays empty, so no log or repr of it can show a password.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from medmirror.errors import StoreError, StoreUnavailable, UsageError
+from medmirror.settings import mask_password
+
+OLDEST, NEWEST = 14, 18  #: major versions of Postgres that are tested
+CONNECT_TIMEOUT = 10  # seconds
+
+# Sent once a connection, in one statement. lock_timeout: see retry; no wait for a lock is without end. lz4, where
+# this build of Postgres has it, because COPY into a staging table compresses there, and the mirror table takes the
+# value over as it is.
+_SESSION = """
+SELECT set_config(name, CASE name {cases} END, false)
+FROM pg_catalog.pg_settings
+WHERE name = ANY (%s) AND (name <> 'default_toast_compression' OR 'lz4' = ANY (enumvals))
+"""
+
+
+def conninfo(dsn: str, **defaults: Any) -> str:
+    """*dsn* as libpq reads it, with *defaults* for what it does not say; UsageError when it cannot be read."""
+    plain = dsn.replace("postgresql+psycopg://", "postgresql://", 1)
+    try:
+        return make_conninfo(plain, **{k: v for k, v in defaults.items() if k not in conninfo_to_dict(plain)})
+    except psycopg.ProgrammingError:
+        # psycopg's message quotes the string, password and all.
+        raise UsageError(
+            f"The DSN {mask_password(dsn)} cannot be read; write it as postgresql://user@host/database."
+        ) from None
+
+
+def engine(
+    dsn: str, *, lock_timeout: float = 10.0, pool_size: int = 5, session: dict[str, str] | None = None
+) -> Engine:
+    """An Engine on *dsn*; nothing is connected yet.
+
+    *session* holds further settings for every connection. The first connection raises StoreError when the server's
+    version is not supported.
+    """
+    target = conninfo(dsn, application_name="medmirror", connect_timeout=CONNECT_TIMEOUT)
+    made = create_engine("postgresql+psycopg://", pool_pre_ping=True, pool_size=pool_size)
+    settings = {
+        "lock_timeout": f"{int(lock_timeout * 1000)}ms",
+        "default_transaction_isolation": "read committed",
+        "TimeZone": "UTC",
+        "jit": "off",  # compiling a plan costs more than any of our statements gains
+        "client_min_messages": "warning",
+        "default_toast_compression": "lz4",
+        **(session or {}),
+    }
+
+    @event.listens_for(made, "do_connect")
+    def connect(dialect: Any, record: Any, args: list[Any], options: dict[str, Any]) -> Any:
+        return psycopg.connect(target, **options)
+
+    @event.listens_for(made, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        check_version(connection)
+        _set(connection, settings)
+
+    return made
+
+
+def _set(connection: psycopg.Connection[Any], settings: dict[str, str]) -> None:
+    cases = " ".join("WHEN %s THEN %s" for _ in settings)
+    pairs = [text for pair in settings.items() for text in pair]
+    connection.execute(_SESSION.format(cases=cases).encode(), [*pairs, list(settings)])
+    connection.commit()
+
+
+def check_version(connection: psycopg.Connection[Any]) -> None:
+    """StoreError when *connection*'s server is not one that medmirror is tested with."""
+    major = connection.info.server_version // 10_000
+    if not OLDEST <= major <= NEWEST:
+        raise StoreError(f"Postgres {major} is not supported; use one from {OLDEST} to {NEWEST}.", server_version=major)
+
+
+def check(made: Engine) -> None:
+    """Connect once, without a second try: StoreUnavailable with libpq's reason, or StoreError for the version."""
+    try:
+        with made.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    except DBAPIError as error:
+        raise StoreUnavailable(f"{StoreUnavailable.__doc__} {reason(error)}") from None
+
+
+def reason(error: DBAPIError) -> str:
+    """Why a connection could not be made, in libpq's words. Only for failures to connect: those quote no row."""
+    return mask_password(" ".join(str(error.orig).split()))
+
+
+def raw(connection: Connection) -> psycopg.Connection[Any]:
+    """The psycopg connection below *connection*, for COPY. It stays in *connection*'s transaction: begin one first.
+
+    Psycopg's transaction begins with the first statement and SQLAlchemy ends it, whoever of the two sent that
+    statement.
+    """
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)

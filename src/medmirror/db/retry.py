@@ -1,0 +1,255 @@
+"""Transactions that are tried again: which errors, how often, with which waits.
+
+Only two things are worth another try. A lost race (deadlock, serialisation failure, lock timeout) is over in
+milliseconds: some short tries. A lost connection (server restarted, network cut) takes seconds: a few long ones, on a
+new connection. Both are known by SQLSTATE, never by a message, which is translated and may quote a row. Always the
+whole transaction is run again: after an error Postgres refuses every further statement of the old one.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from medmirror.db.connect import raw
+from medmirror.errors import LockRaceLost, StoreError, StoreUnavailable
+
+T = TypeVar("T")
+
+DEADLOCK = "40P01"
+LOCK_TIMEOUT = "55P03"
+LOST_RACES = frozenset({DEADLOCK, "40001", LOCK_TIMEOUT})
+LOST_CONNECTIONS = frozenset({"57P01", "57P02", "57P03"})  # and every 08..., and what never reached the server
+
+_log = logging.getLogger(__name__)
+_inside: ContextVar[bool] = ContextVar("medmirror_inside_transaction", default=False)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What retrying has cost so far. The caller owns it and may pass the same one to many calls of one thread."""
+
+    retries: int = 0
+    """Transactions that were begun again."""
+    deadlocks: int = 0
+    """Transactions that Postgres ended to break a deadlock."""
+    lock_waits: int = 0
+    """Locks that were not free at once, as far as we know of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How often, and how long to wait before try number *attempt* + 2.
+
+    *full* jitter waits anything from nothing to the whole step, so that those who collided part ways; otherwise the
+    step itself and up to one second more. The clamp comes before the jitter: after it, all who reached the cap would
+    wait alike.
+    """
+
+    attempts: int
+    base: float
+    cap: float = float("inf")
+    full: bool = True
+
+    def wait(self, attempt: int) -> float:
+        """Seconds to wait after the failure of try *attempt*, which counts from 0."""
+        step = min(self.cap, self.base * 2.0**attempt)
+        return random.uniform(0, step) if self.full else step + random.uniform(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A Backoff for lost races and one for lost connections; each has its own count of tries."""
+
+    races: Backoff = field(default_factory=lambda: Backoff(attempts=8, base=0.05, cap=2.0))
+    connections: Backoff = field(default_factory=lambda: Backoff(attempts=5, base=1.0, cap=15.0))
+
+
+FULL_JITTER = Policy()
+"""The default."""
+DOCUMENTED = Policy(races=Backoff(attempts=5, base=1.0, full=False))
+"""``2**attempt + uniform(0, 1)`` seconds, as the source document has it. Up to 36 s in all, and the jitter is small
+beside the step: all who lost the same race wake within the same second. Kept for those who must have exactly this."""
+
+
+class _LockNotFree(Exception):
+    """pg_try_advisory_xact_lock said no."""
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The SQLSTATE of a psycopg or SQLAlchemy error, or None."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
+
+
+def is_lost_race(error: BaseException) -> bool:
+    """Whether another transaction won, and the same one may win next time."""
+    return isinstance(error, _LockNotFree) or sqlstate_of(error) in LOST_RACES
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether the server could not be reached, or the way to it broke."""
+    state = sqlstate_of(error)
+    if state is not None:
+        return state.startswith("08") or state in LOST_CONNECTIONS
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(origin, psycopg.OperationalError)
+
+
+def race_lost(tally: Tally | None = None, **context: Any) -> LockRaceLost:
+    """The error of one who lost every try, with what *tally* says about it."""
+    if tally is not None:
+        context = {"retries": tally.retries, "deadlocks": tally.deadlocks, "lock_waits": tally.lock_waits, **context}
+    return LockRaceLost(**context)
+
+
+def in_transaction(
+    engine: Engine, work: Callable[[Connection], T], *, policy: Policy = FULL_JITTER, tally: Tally | None = None
+) -> T:
+    """Run ``work(connection)`` in one transaction of its own, commit, and return what it returned.
+
+    After a lost race or a lost connection the whole of *work* runs again in a new transaction, so it must not change
+    anything outside of it. When the connection breaks during the commit nobody knows whether it counted: *work* must be
+    harmless when it is done twice. Refuses (StoreError) to start inside another one in the same thread, which would
+    wait for locks of its own. Raises LockRaceLost or StoreUnavailable after the last try, and any other error at once.
+    """
+    return _retry(engine, work, policy, tally or Tally(), _give_up)
+
+
+def retry_with_advisory_lock(
+    engine: Engine,
+    lock: int,
+    work: Callable[[Connection], T],
+    attempts: int = 5,
+    *,
+    policy: Policy = FULL_JITTER,
+    tally: Tally | None = None,
+) -> T:
+    """Run ``work(connection)`` in one transaction while holding the advisory lock *lock*; return what it returned.
+
+    When the lock is not free, or *work* loses a race (40P01, 40001, 55P03), the transaction is rolled back and begun
+    again after a wait; after *attempts* tries it raises LockRaceLost. Lost connections have their own count, as in
+    ``in_transaction``, and *work* must be as harmless when it is repeated. All other errors are raised at once.
+    ``policy=DOCUMENTED`` waits ``2**attempt + uniform(0, 1)`` seconds.
+
+    The well-known recipe of this name cannot work. What it does wrong, and what is done here:
+
+    * It unlocks after the work, so an error in the work leaves the lock held. Here the lock belongs to the transaction
+      (``pg_try_advisory_xact_lock``): commit, rollback and death of the process all release it.
+    * It goes on in the same transaction after a deadlock. Postgres then answers every statement with 25P02, "current
+      transaction is aborted". Here the transaction is rolled back and all of the work is done again.
+    * It looks for "deadlock" in the error's text. The 25P02 that follows has no such word, a server may speak another
+      language, and a text that quotes a row may hold the word by chance. Here the SQLSTATE decides.
+    * Its ``pg_try_advisory_lock`` belongs to the session. The pool hands the connection to somebody else, who then
+      holds a lock that he does not know of, and whoever unlocks on another connection unlocks nothing.
+    * It uses a session and a logger that are not defined. Here the engine is an argument.
+    """
+
+    def locked(connection: Connection) -> T:
+        if not connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": lock}):
+            raise _LockNotFree
+        return work(connection)
+
+    def give_up(error: BaseException, tries: int) -> NoReturn:
+        if is_lost_race(error):
+            message = "Max retries exceeded for deadlock resolution"
+            raise LockRaceLost(message, lock=lock, sqlstate=sqlstate_of(error), attempts=tries) from None
+        _give_up(error, tries)
+
+    races = policy.races
+    tried = Policy(Backoff(attempts, races.base, races.cap, races.full), policy.connections)
+    return _retry(engine, locked, tried, tally or Tally(), give_up)
+
+
+def shared_lock(connection: Connection, lock: int, tally: Tally) -> None:
+    """Take *lock* in shared mode until the transaction ends: many may hold it so, while nobody has it alone.
+
+    Waits up to the session's lock_timeout; then Postgres raises 55P03, which ``in_transaction`` tries again.
+    """
+    if connection.scalar(text("SELECT pg_try_advisory_xact_lock_shared(:lock)"), {"lock": lock}):
+        return
+    connection.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": lock})
+    tally.lock_waits += 1  # after the wait: one that ends in 55P03 is counted where that is caught
+
+
+def _give_up(error: BaseException, tries: int) -> NoReturn:
+    kind = LockRaceLost if is_lost_race(error) else StoreUnavailable
+    # `from None`: the database's own text may quote the row that was being written.
+    raise kind(sqlstate=sqlstate_of(error), attempts=tries) from None
+
+
+def _retry(
+    engine: Engine,
+    work: Callable[[Connection], T],
+    policy: Policy,
+    tally: Tally,
+    give_up: Callable[[BaseException, int], NoReturn],
+) -> T:
+    if _inside.get():
+        raise StoreError(
+            "A transaction that is tried again cannot begin inside another one; pass its connection on instead."
+        )
+    failures = {"races": 0, "connections": 0}
+    while True:
+        try:
+            return _once(engine, work)
+        except (psycopg.Error, DBAPIError, _LockNotFree) as error:
+            failure: BaseException = error
+        if is_lost_race(failure):
+            kind, backoff = "races", policy.races
+            tally.deadlocks += sqlstate_of(failure) == DEADLOCK
+            tally.lock_waits += isinstance(failure, _LockNotFree) or sqlstate_of(failure) == LOCK_TIMEOUT
+        elif is_lost_connection(failure):
+            kind, backoff = "connections", policy.connections
+        else:
+            raise failure
+        failures[kind] += 1
+        if failures[kind] >= backoff.attempts:
+            give_up(failure, failures[kind])
+        tally.retries += 1
+        wait = backoff.wait(failures[kind] - 1)
+        _log.warning(
+            "transaction tried again: lost %s, sqlstate %s, attempt %d of %d, in %.2f s",
+            kind.removesuffix("s"),
+            sqlstate_of(failure),
+            failures[kind] + 1,
+            backoff.attempts,
+            wait,
+        )
+        time.sleep(wait)
+
+
+def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
+    token = _inside.set(True)
+    try:
+        with engine.connect() as connection:
+            transaction = connection.begin()
+            try:
+                result = work(connection)
+                transaction.commit()
+            except BaseException:
+                _undo(connection)
+                raise
+            return result
+    finally:
+        _inside.reset(token)
+
+
+def _undo(connection: Connection) -> None:
+    """Roll back, or let go of a connection that is broken: errors of COPY reach us past SQLAlchemy's own look at
+    them."""
+    with suppress(SQLAlchemyError, psycopg.Error):
+        if raw(connection).closed:
+            connection.invalidate()
+        else:
+            connection.rollback()
