@@ -1,0 +1,248 @@
+"""A Postgres of our own, for those who have none: it lives under ``home/postgres`` and starts when it is first needed.
+
+It listens only on a Unix socket in a folder that nobody else can enter, so it asks for no password. Postgres refuses to
+run as root: then the server runs as another user, who owns ``home/postgres`` and nothing else. Whoever opens it first
+starts it, under a file lock; it keeps running until ``stop``. Nothing here depends on the process that started it.
+
+    home/postgres.lock      held while somebody starts or stops the server
+    home/postgres.programs  the bin folder that made the data
+    home/postgres/          owned by the server's user, mode 0700
+        data/ socket/ server.log
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from medmirror.db import binaries, postmaster
+from medmirror.db.binaries import Installation
+from medmirror.errors import EmbeddedServerError
+from medmirror.settings import Settings
+
+NAME = "medmirror"  # of the database and of its superuser
+_SOCKET = ".s.PGSQL.5432"
+_SOCKET_LIMIT = 103  # bytes of a socket's path: 107 on Linux, 103 on macOS
+_PATIENCE = 600  # seconds for crash recovery, or for somebody else who is starting the server
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is known about the embedded server, without touching it."""
+
+    running: bool
+    pid: int | None
+    version: str | None
+    dsn: str
+    data: Path
+    log: Path
+
+
+def url(settings: Settings) -> str:
+    """The address of the embedded server for any client, whether it runs or not."""
+    return _Cluster(settings).dsn
+
+
+def start(settings: Settings) -> str:
+    """Start the embedded server if it is not running; return its address.
+
+    Any number of processes may call this at once: one starts the server, all get it. Recovers what a kill -9 of the
+    server or of its starter left behind. Raises EmbeddedServerError, saying what to do.
+    """
+    cluster = _Cluster(settings)
+    if cluster.answers():
+        return cluster.dsn
+    try:
+        with cluster.lock():
+            if not cluster.answers():
+                cluster.start()
+    except OSError as error:
+        raise EmbeddedServerError(f"{error.filename or cluster.folder}: {error.strerror}. {_ELSEWHERE}") from error
+    return cluster.dsn
+
+
+def stop(settings: Settings, timeout: float = 60) -> bool:
+    """Stop the embedded server, ending its connections; return whether it was running."""
+    cluster = _Cluster(settings)
+    if not cluster.data.exists():
+        return False
+    with cluster.lock():
+        running = postmaster.running(cluster.data)
+        if running is not None:
+            os.kill(running.pid, signal.SIGINT)  # "fast": transactions are rolled back, then a checkpoint
+            deadline = time.monotonic() + timeout
+            while postmaster.running(cluster.data) is not None:
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError(f"The server did not stop within {timeout:.0f} s; see {cluster.log}.")
+                time.sleep(0.02)
+        if cluster.socket.parent != cluster.folder:
+            with suppress(OSError):
+                cluster.socket.rmdir()
+    return running is not None
+
+
+def status(settings: Settings) -> Status:
+    """Whether the embedded server runs, and where its parts are."""
+    cluster = _Cluster(settings)
+    running = postmaster.running(cluster.data)
+    version = cluster.answers() if running else None
+    return Status(
+        version is not None, running.pid if running else None, version, cluster.dsn, cluster.data, cluster.log
+    )
+
+
+_ELSEWHERE = "Set MEDMIRROR_HOME to a folder that can be used, for example /var/lib/medmirror, or MEDMIRROR_DSN."
+
+
+class _Cluster:
+    """The folder of one server and what is done to it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.home = settings.home
+        self.pg_bin = settings.pg_bin
+        self.folder = self.home / "postgres"
+        self.data = self.folder / "data"
+        self.log = self.folder / "server.log"
+        self.programs = self.home / "postgres.programs"
+        try:
+            self.account = postmaster.account_for(self.folder)
+        except OSError as error:
+            raise EmbeddedServerError(f"{self.folder}: {error.strerror}. {_ELSEWHERE}") from None
+        self.socket = self.folder / "socket"
+        if len(os.fsencode(self.socket / _SOCKET)) > _SOCKET_LIMIT:
+            self.socket = postmaster.short_folder(self.home, self.account)
+
+    @property
+    def dsn(self) -> str:
+        """Names host, port, user and database, so that no PG... variable of the caller's can lead elsewhere."""
+        return f"postgresql://{NAME}@/{NAME}?host={quote(str(self.socket), safe='/')}&port=5432"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one who starts or stops this server. The kernel lets go of it when the process dies."""
+        created = [parent for parent in (self.home, *self.home.parents) if not parent.exists()]
+        self.home.mkdir(parents=True, exist_ok=True)
+        for parent in created if self.account.other else ():
+            parent.chmod(0o711)  # our own new folders must let the server's user pass; others' are left as they are
+        descriptor = os.open(self.home / "postgres.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = time.monotonic() + _PATIENCE
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise EmbeddedServerError(
+                            f"Another process has been starting or stopping the server for {_PATIENCE} s;"
+                            f" see {self.log}."
+                        ) from None
+                    time.sleep(0.02)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def answers(self, database: str = NAME) -> str | None:
+        """The version of the server if it answers and serves this very data folder, else None."""
+        if not postmaster.is_private(self.socket, self.account):
+            return None  # not ours: whoever made that folder could pose as our server
+        try:
+            with psycopg.connect(self.dsn, dbname=database, connect_timeout=10) as connection:
+                found = connection.execute(
+                    "SELECT current_setting('data_directory'), current_setting('server_version')"
+                )
+                folder, version = found.fetchone() or ("", "")
+        except psycopg.OperationalError:
+            return None
+        if Path(folder).resolve() != self.data.resolve():
+            raise EmbeddedServerError(
+                f"The server on {self.socket} serves {folder}, not {self.data}; stop it, or set"
+                " MEDMIRROR_HOME elsewhere."
+            )
+        return str(version)
+
+    def start(self) -> None:
+        """Bring the server up, from whatever state things are in. The lock must be held."""
+        postmaster.own_folder(self.folder, self.account)
+        stale = postmaster.await_or_clear(
+            self.data, self.socket / _SOCKET, lambda: bool(self.answers("postgres")), _PATIENCE
+        )
+        if not self.answers("postgres"):
+            installation = self._installation()
+            if not self.data.exists():
+                self._initialise(installation)
+            postmaster.own_folder(self.socket, self.account)
+            self._launch(installation, patience=30 if stale else 0)
+        self._create_database()
+
+    def _installation(self) -> Installation:
+        prefer = None
+        with suppress(OSError):
+            prefer = Path(self.programs.read_text(encoding="utf-8").strip())
+        major = None
+        if self.data.exists():
+            try:
+                major = int((self.data / "PG_VERSION").read_text().strip())
+            except (OSError, ValueError):
+                raise EmbeddedServerError(
+                    f"{self.data} is no data folder of Postgres; move {self.folder} away and load again."
+                ) from None
+        found = binaries.find(self.home, self.pg_bin, major, prefer)
+        if self.account.run([found.bin / "postgres", "--version"]).returncode == 0:
+            return found
+        return self._copy(found)
+
+    def _copy(self, found: Installation) -> Installation:
+        """A copy of *found* that the server's user can run; the original lies below a folder such as /root."""
+        prefix = found.bin.parent
+        target = self.home / "binaries" / f"{found.text}-{prefix.name}"
+        if not target.exists():
+            with binaries.into_place(target) as fresh:
+                shutil.copytree(prefix, fresh, ignore=shutil.ignore_patterns("include", "doc", "man", "*.a"))
+                for path in (fresh, *fresh.rglob("*")):
+                    if not path.is_symlink():
+                        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+        copy = Installation(target / "bin", found.version)
+        if self.account.run([copy.bin / "postgres", "--version"]).returncode != 0:
+            raise EmbeddedServerError(
+                f"The user {self.account.name}, as whom Postgres runs, cannot run {found.bin}/postgres, nor a copy of"
+                f" it in {target}. Install Postgres for all users, or set MEDMIRROR_PG_BIN."
+            )
+        return copy
+
+    def _initialise(self, installation: Installation) -> None:
+        fresh = self.folder / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)  # of somebody who was killed here
+        postmaster.make_data(installation, fresh, NAME, self.account)
+        self.programs.write_text(f"{installation.bin}\n", encoding="utf-8")
+        fresh.rename(self.data)
+
+    def _launch(self, installation: Installation, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while True:
+            done = postmaster.launch(installation, self.data, self.socket, self.log, self.account, _PATIENCE)
+            if done.returncode == 0:
+                if self.answers("postgres"):
+                    return
+                raise EmbeddedServerError(f"The server started but does not answer on {self.socket}; see {self.log}.")
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(
+                    f"Postgres did not start. The end of {self.log}:\n{postmaster.tail(self.log)}"
+                )
+            time.sleep(0.3)  # after a kill -9 its last backends may still be going
+
+    def _create_database(self) -> None:
+        with psycopg.connect(self.dsn, dbname="postgres", autocommit=True, connect_timeout=10) as connection:
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [NAME]).rowcount:
+                connection.execute(SQL("CREATE DATABASE {}").format(Identifier(NAME)))

@@ -1,0 +1,316 @@
+"""The parts of running a Postgres server: whose it is, what its pid file means, making its data, starting it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shlex
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from medmirror.db.binaries import Installation
+from medmirror.errors import EmbeddedServerError
+
+_SYSTEM_USERS = ("postgres", "nobody")  # Postgres wants a user that the system knows
+
+# Written into postgresql.conf when the data folder is made, so that whoever runs it may change them later.
+_CONFIGURATION = """
+# medmirror
+max_connections = 100
+shared_buffers = 128MB
+maintenance_work_mem = 128MB
+wal_level = minimal               # nobody replicates this server
+max_wal_senders = 0
+max_wal_size = 2GB
+min_wal_size = 256MB
+checkpoint_timeout = 15min
+jit = off
+autovacuum_max_workers = 1        # on, but not in the way of a load
+autovacuum_naptime = 2min
+log_min_messages = log            # an ERROR of a statement is its client's to report, and may quote a row
+log_min_error_statement = panic
+log_error_verbosity = terse
+"""
+_LZ4 = """
+wal_compression = lz4
+default_toast_compression = lz4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """As whom the server runs. *other*: not as the user of this process, who then is root."""
+
+    uid: int
+    gid: int
+    other: bool
+
+    @property
+    def name(self) -> str:
+        """The user's name, or the number of one without."""
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return str(self.uid)
+
+    def run(self, command: Sequence[str | Path], given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run *command* as this user; a command that cannot be run at all gives code 126. No PG... variable reaches
+        it."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        environment["LC_ALL"] = "C"
+        identity: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.other else {}
+        try:
+            return subprocess.run(
+                command,
+                cwd="/",  # the caller's own folder may be closed to this user
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                input=given,
+                start_new_session=True,  # Ctrl-C in the caller's terminal is not meant for the server
+                **identity,
+            )
+        except PermissionError as error:
+            return subprocess.CompletedProcess(command, 126, "", str(error))
+
+
+class Running(NamedTuple):
+    """A postmaster that is alive."""
+
+    pid: int
+
+
+def account_for(folder: Path) -> Account:
+    """Who runs the server of *folder*: its owner if it exists, else this user, or a system user when this one is
+    root."""
+    owner = folder.stat() if folder.exists() else None
+    if os.geteuid() != 0:
+        if owner is not None and owner.st_uid != os.geteuid():
+            raise EmbeddedServerError(
+                f"{folder} belongs to another user; set MEDMIRROR_HOME to a folder of your own, or MEDMIRROR_DSN."
+            )
+        return Account(os.geteuid(), os.getegid(), other=False)
+    if owner is not None and owner.st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid, other=True)
+    for name in _SYSTEM_USERS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(entry.pw_uid, entry.pw_gid, other=True)
+    raise EmbeddedServerError(
+        f"Postgres does not run as root, and there is no user {' or '.join(_SYSTEM_USERS)} on this machine. Add one,"
+        " run medmirror as an ordinary user, or set MEDMIRROR_DSN."
+    )
+
+
+def own_folder(folder: Path, account: Account) -> None:
+    """Make *folder*, mode 0700, for *account*; EmbeddedServerError when it is there but not so, or cannot be
+    reached."""
+    try:
+        folder.mkdir(mode=0o700)
+        if account.other:
+            os.chown(folder, account.uid, account.gid, follow_symlinks=False)
+    except FileExistsError:
+        if account.other and folder.lstat().st_uid == 0 and not any(folder.iterdir()):
+            os.chown(folder, account.uid, account.gid, follow_symlinks=False)  # its maker was killed before he could
+    if not is_private(folder, account):
+        raise EmbeddedServerError(
+            f"{folder} is not a folder that only the user {account.name} can enter; remove it, or set MEDMIRROR_HOME."
+        )
+    if account.other and account.run(["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]).returncode != 0:
+        raise EmbeddedServerError(_closed_parent(folder, account))
+
+
+def _closed_parent(folder: Path, account: Account) -> str:
+    closed = folder
+    for parent in reversed(folder.parents):
+        if account.run(["/bin/sh", "-c", 'cd "$1"', "sh", str(parent)]).returncode != 0:
+            closed = parent
+            break
+    return (
+        f"Postgres does not run as root but as the user {account.name}, and that one cannot pass through {closed}. Set"
+        f" MEDMIRROR_HOME to a folder that can be reached, for example /var/lib/medmirror, or run `chmod o+x {closed}`."
+    )
+
+
+def is_private(folder: Path, account: Account) -> bool:
+    """Whether *folder* is a real folder of *account*'s that nobody else can enter."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and not found.st_mode & 0o077
+
+
+def short_folder(home: Path, account: Account) -> Path:
+    """A folder for the socket of *home* when its own path is too long: the same for every process, and different for
+    every home and user."""
+    digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
+    return Path("/tmp") / f"medmirror-{account.uid}-{digest}"
+
+
+def running(data: Path) -> Running | None:
+    """The postmaster of *data*, if its pid file names a process that is alive and serves *data*."""
+    pid = _pid_in(data / "postmaster.pid")
+    return Running(pid) if pid is not None and _serves(pid, data) else None
+
+
+def _pid_in(path: Path) -> int | None:
+    try:
+        return abs(int(path.read_text(errors="replace").split("\n", 1)[0]))
+    except (OSError, ValueError):
+        return None
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Whether *pid* is a living Postgres in *data*. A number alone proves nothing: after a crash it may be another's,
+    or that of a dead process which nobody has reaped (in containers, often for ever)."""
+    process = Path(f"/proc/{pid}")
+    if Path("/proc/self").exists():
+        try:
+            # "pid (name) state ...": the name may itself hold parentheses
+            state = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+            return state not in "ZX" and (process / "cwd").readlink() == data.resolve()
+        except OSError:
+            return False
+    shown = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    words = shown.stdout.split(None, 1)
+    return len(words) == 2 and not words[0].startswith("Z") and str(data) in words[1]
+
+
+def await_or_clear(data: Path, socket: Path, answers: Callable[[], bool], patience: float) -> bool:
+    """Wait until a server that is starting, recovering or stopping has done so; clear what a dead one left behind.
+
+    Returns whether there was something to clear. The lock of the cluster must be held.
+    """
+    deadline = time.monotonic() + patience
+    while running(data) is not None:
+        if answers():
+            return False
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(
+                f"The server is running but has not answered for {patience:.0f} s; stop it first."
+            )
+        time.sleep(0.05)
+    left = [path for path in (data / "postmaster.pid", socket.with_name(f"{socket.name}.lock")) if path.exists()]
+    if left:
+        _await_detached(data, deadline)
+    for path in left:
+        # Postgres would clear these itself, unless the number in them is alive again as somebody else's.
+        path.unlink(missing_ok=True)
+    return bool(left)
+
+
+def _await_detached(data: Path, deadline: float) -> None:
+    """Wait for the last backends of a killed server: two servers must never write to one data folder."""
+    try:
+        segment = int((data / "postmaster.pid").read_text().split("\n")[6].split()[1])
+    except (OSError, IndexError, ValueError):
+        return
+    while time.monotonic() < deadline and _attached(segment):
+        time.sleep(0.05)
+    if _attached(segment):
+        raise EmbeddedServerError("Processes of a server that was killed are still running; end them first.")
+
+
+def _attached(segment: int) -> bool:
+    try:
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+    except OSError:
+        return False  # elsewhere Postgres looks itself when it starts
+    columns = lines[0].split()
+    wanted, count = columns.index("shmid"), columns.index("nattch")
+    return any(int(row[wanted]) == segment and int(row[count]) > 0 for row in map(str.split, lines[1:]))
+
+
+def make_data(installation: Installation, folder: Path, superuser: str, account: Account) -> None:
+    """Make a new data folder of UTF-8 text in *folder*, in code point order."""
+    command: list[str | Path] = [
+        installation.bin / "initdb",
+        "-D",
+        folder,
+        "-U",
+        superuser,
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+    ]
+    if installation.major >= 18:
+        # On by default since 18: every hint bit then writes a page to the WAL, also when a load changes nothing.
+        command.append("--no-data-checksums")
+    done = None
+    for ctype in ("C.UTF-8", "en_US.UTF-8", "C"):
+        done = account.run([*command, "--locale=C", f"--lc-ctype={ctype}"])
+        if done.returncode == 0:
+            break
+    if done is None or done.returncode != 0:
+        words = done.stderr.strip().splitlines()[-5:] if done else []
+        raise EmbeddedServerError("initdb failed:\n" + "\n".join(words))
+    more = _CONFIGURATION + (_LZ4 if _has_lz4(installation, folder, account) else "")
+    # Written by the server's user, not by root: root should not follow where another user's folder leads.
+    account.run(["/bin/sh", "-c", 'cat >> "$1"', "sh", str(folder / "postgresql.conf")], given=more)
+
+
+def _has_lz4(installation: Installation, data: Path, account: Account) -> bool:
+    """Whether this build has lz4 for both uses; 14 has it for columns only, and is then left with its defaults."""
+    options = ["-c", "default_toast_compression=lz4", "-c", "wal_compression=lz4"]
+    ask: list[str | Path] = [installation.bin / "postgres", "-D", data, *options, "-C", "wal_compression"]
+    return account.run(ask).returncode == 0
+
+
+def launch(
+    installation: Installation, data: Path, socket: Path, log: Path, account: Account, patience: int
+) -> subprocess.CompletedProcess[str]:
+    """Start the server and wait until it accepts connections or has given up. It does not end with its starter."""
+    must = {
+        "listen_addresses": "",
+        "port": "5432",
+        "unix_socket_directories": f'"{socket}"',
+        "unix_socket_permissions": "0700",
+        "fsync": "on",
+    }
+    if _small_shared_memory():
+        must["dynamic_shared_memory_type"] = "mmap"
+    options = " ".join(shlex.join(["-c", f"{name}={value}"]) for name, value in must.items())
+    start: list[str | Path] = [
+        installation.bin / "pg_ctl",
+        "start",
+        "-w",
+        "-s",
+        "-t",
+        str(patience),
+        "-D",
+        data,
+        "-l",
+        log,
+        "-o",
+        options,
+    ]
+    return account.run(start)
+
+
+def _small_shared_memory() -> bool:
+    """Whether /dev/shm is as small as containers make it (64 MB): a parallel query would fail there for want of
+    room."""
+    try:
+        room = os.statvfs("/dev/shm")
+    except OSError:
+        return False
+    return room.f_frsize * room.f_blocks < 256 << 20
+
+
+def tail(log: Path) -> str:
+    """The last lines of the server's log. It holds no values of rows: see the configuration."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+    except OSError as error:
+        return f"(cannot be read: {error.strerror})"
