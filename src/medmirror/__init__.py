@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from medmirror.api import LoadResult, load
     from medmirror.db.retry import retry_with_advisory_lock
 
+__version__ = "0.1.0"
+
 __all__ = ["LoadResult", "load", "retry_with_advisory_lock"]
 
 _HOMES = {"LoadResult": "api", "load": "api", "retry_with_advisory_lock": "db.retry"}

@@ -7,15 +7,13 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-from medmirror import executors, search, sources, worker
+from medmirror import __version__, executors, search, sources, worker
 from medmirror.db import connect, embedded, ledger, migrate, retry
 from medmirror.errors import MedmirrorError
 from medmirror.inputs import FileState, Inputs, find
@@ -78,8 +76,8 @@ class LoadResult:
 
 
 def open_database(settings: Settings, *, for_loading: bool = False) -> tuple[Engine, Settings]:
-    """An engine on the settings' database (the embedded one when no DSN is set), its tables up to date; and the settings
-    with that DSN in them. Raises StoreError."""
+    """An engine on the settings' database (the embedded one when no DSN is set), its tables up to date; and the
+    settings with that DSN in them. Raises StoreError."""
     if settings.dsn is None:
         settings = replace(settings, dsn=embedded.start(settings))
     engine = connect.engine(settings.dsn_text, lock_timeout=settings.lock_timeout)
@@ -110,13 +108,13 @@ def load(
     """Load files or folders of *source* (None: told from each file's content) into Postgres; return what was done.
 
     Without *dsn* (or MEDMIRROR_DSN) it goes to the embedded Postgres. Files whose bytes are loaded already are skipped,
-    unless *force*. *filter* (feed, record) -> keep? and *transform* (feed, record) -> record may be lambdas or closures;
-    they see a record as a dict of its columns and run in the workers. *index* brings the search vectors of what changed up to
-    date afterwards. Running it again changes nothing.
+    unless *force*. *filter* (feed, record) -> keep? and *transform* (feed, record) -> record may be lambdas or
+    closures; they see a record as a dict of its columns and run in the workers. *index* brings the search vectors of
+    what changed up to date afterwards. Running it again changes nothing.
 
     Starts worker processes by spawning: a script must call it below ``if __name__ == "__main__":``.
-    Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays; run it again), and
-    lets KeyboardInterrupt through after the chunks under way are committed.
+    Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays; run it again),
+    and lets KeyboardInterrupt through after the chunks under way are committed.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     named = sources.get(source) if source else None
@@ -138,8 +136,7 @@ def load(
         )
         status, error = "failed", None
         try:
-            with closing(inputs.chunks(todo)) as chunks:
-                pipeline.run(chunks)
+            pipeline.run(inputs.chunks(todo))
             if index:
                 stage = time.perf_counter()
                 changed = sorted({state.source for state in inputs.files if state.source})
@@ -179,7 +176,7 @@ def _begin(engine: Engine, command: str, source: str | None, settings: Settings,
             source=source,
             host=host,
             pid=os.getpid(),
-            version=version("medmirror"),
+            version=__version__,
             settings=shown,
         )
 
@@ -197,7 +194,8 @@ def _alive(pid: int) -> bool:
 
 
 def _end(engine: Engine, result: LoadResult, status: str, error: str | None) -> None:
-    """Close the run. When even that cannot be written, the row stays `running` and the next run marks it interrupted."""
+    """Close the run. When even that cannot be written, the row stays `running` and the next run marks it
+    interrupted."""
     counts = {name: value for name, value in result.as_dict().items() if name != "files"}
 
     def end(conn: Any) -> None:

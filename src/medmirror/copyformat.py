@@ -1,7 +1,7 @@
 """Postgres' binary COPY format: Python values to tuples.
 
-Formats: https://www.postgresql.org/docs/current/sql-copy.html (File Formats, Binary Format) and the receive functions of
-each type. A jsonb value is one version byte (1) and the JSON text.
+Formats: https://www.postgresql.org/docs/current/sql-copy.html (File Formats, Binary Format) and the receive functions
+of each type. A jsonb value is one version byte (1) and the JSON text.
 """
 
 from __future__ import annotations
@@ -97,5 +97,7 @@ def _bad_column(
             if value is not None:
                 put(value)
         except Exception as error:  # noqa: BLE001 - only to name the column; the error itself is reported
-            return InvalidRecord(f"Column {column.name} cannot hold its value as {column.kind} ({type(error).__name__}).")
+            return InvalidRecord(
+                f"Column {column.name} cannot hold its value as {column.kind} ({type(error).__name__})."
+            )
     return InvalidRecord("A value does not fit its column.")

@@ -12,7 +12,8 @@ TOMBSTONE_DIGEST = bytes(16)
 
 
 class Candidate(NamedTuple):
-    """An item that may be the newest of its key: where it came from (*part*), its digest and, after parsing, its row."""
+    """An item that may be the newest of its key: where it came from (*part*), its digest and, after parsing, its
+    row."""
 
     item: Item
     part: int

@@ -52,7 +52,8 @@ class LayoutChanged(SourceError):
 
 
 class UnsafeFile(SourceError):
-    """The file could harm the machine that reads it (evil path, absurd ratio, entity declarations); it was not opened."""
+    """The file could harm the machine that reads it (evil path, absurd ratio, entity declarations); it was not
+    opened."""
 
 
 class UnreadableFile(SourceError):

@@ -1,4 +1,5 @@
-"""Where chunks are processed: worker processes of this machine, or a Dask cluster. Both are concurrent.futures executors."""
+"""Where chunks are processed: worker processes of this machine, or a Dask cluster. Both are concurrent.futures
+executors."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ def local(workers: int) -> ProcessPoolExecutor:
     """*workers* fresh processes of this machine.
 
     Never plain fork: a child of a process with threads and database connections inherits locks that nobody will ever
-    release. On Linux a fork server that has imported the worker already makes new ones cheap and lets them share memory.
+    release. On Linux a fork server that has imported the worker already makes new ones cheap and lets them share
+    memory.
     """
     if sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")

@@ -63,8 +63,8 @@ class Flaw(NamedTuple):
 class Part(NamedTuple):
     """What a chunk holds of one file: a block of it, and the facts its items need.
 
-    *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive); *flaws* are
-    items that splitting already had to give up, with offsets and ordinals in the stream.
+    *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive); *flaws*
+    are items that splitting already had to give up, with offsets and ordinals in the stream.
     """
 
     file_id: int

@@ -64,8 +64,8 @@ class Pipeline:
     def run(self, chunks: Iterator[Chunk]) -> Totals:
         """Process *chunks*; return the totals.
 
-        KeyboardInterrupt and errors of the database go through, after the chunks under way have ended: what was committed
-        stays, and the same command goes on from there.
+        KeyboardInterrupt and errors of the database go through, after the chunks under way have ended: what was
+        committed stays, and the same command goes on from there.
         """
         executor = self.make_executor()
         flying: dict[Future[Outcome], Chunk] = {}
@@ -139,9 +139,11 @@ class Pipeline:
         retry.in_transaction(self.inputs.engine, lambda conn: ledger.finish_files(conn, ends))
 
     def _go_through(self, suspects: list[Chunk]) -> None:
-        """A worker died and took the pool with it; nobody knows which chunk it was: process each in a process of its own.
+        """A worker died and took the pool with it; nobody knows which chunk it was: process each in a process of its
+        own.
 
-        A chunk that kills its worker again is halved until the one item that does it is alone, and that becomes a reject.
+        A chunk that kills its worker again is halved until the one item that does it is alone, and that becomes a
+        reject.
         """
         self.totals.worker_deaths += 1
         _log.warning("a worker process died; its chunks are processed one by one")

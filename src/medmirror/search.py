@@ -1,8 +1,8 @@
 """Full-text search: a weighted tsvector a record in a table beside the mirror, kept up for what changed.
 
 The vectors stand apart from the mirror tables so that loading never waits for them and a new weighting never rewrites a
-record. What changed is told by comparing digests with the facts, from the oldest run on that may have been unfinished at
-the refresh before.
+record. What changed is told by comparing digests with the facts, from the oldest run on that may have been unfinished
+at the refresh before.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ _TOGETHER = 2_000  # records a transaction: lock 12346 is held only so long
 
 
 class Hit(NamedTuple):
-    """A record found: its source, feed and key, its rank within the feed (0..1), title, and a snippet in which each match
-    stands between ⟦ and ⟧."""
+    """A record found: source, feed and key; rank (0..1); title; and a snippet with each match between ⟦ and ⟧."""
 
     source: str
     feed: str
@@ -35,14 +34,14 @@ class Hit(NamedTuple):
 def feeds(names: Sequence[str]) -> Iterator[tuple[str, Feed]]:
     """The feeds of the sources *names* that can be searched: those with a section `search FEED` in their SQL file."""
     for name in names:
-        sections = sql.sections(f"sources/{name}")
+        sections = sql.sections(f"sources/{name}.sql")
         yield from ((name, feed) for feed in sources.get(name).feeds if f"search {feed.name}" in sections)
 
 
 @cache
 def _statements(source: str, feed: Feed) -> Mapping[str, str]:
     names = [column.name for column in feed.key]
-    own = sql.sections(f"sources/{source}")
+    own = sql.sections(f"sources/{source}.sql")
     values = {
         "name": f"{source}_{feed.name}",
         "search": f'"{source}"."{feed.name}_search"',
@@ -55,14 +54,14 @@ def _statements(source: str, feed: Feed) -> Mapping[str, str]:
         "document": own[f"search {feed.name}"].rstrip("; \n"),
         "headline": own[f"headline {feed.name}"].rstrip("; \n"),
     }
-    return {title: body.format(**values) for title, body in sql.sections("search").items()}
+    return {title: body.format(**values) for title, body in sql.sections("search.sql").items()}
 
 
 def refresh(engine: Engine, names: Sequence[str], *, run_id: int = 0) -> int:
     """Bring the vectors of the sources *names* up to date; return how many records that concerned.
 
-    Works under lock 12346, some records a transaction, so that it can be interrupted and another may go on. *run_id*: the
-    caller's own unfinished run, whose records are all committed.
+    Works under lock 12346, some records a transaction, so that it can be interrupted and another may go on. *run_id*:
+    the caller's own unfinished run, whose records are all committed.
     """
     return sum(_refresh(engine, source, feed, run_id) for source, feed in feeds(names))
 

@@ -1,4 +1,4 @@
-"""What happens to a chunk in a worker process: parse, validate, dedup, COPY, merge, ledger row, commit; counts come out."""
+"""What happens to a chunk in a worker process: parse, dedup, COPY, merge, ledger row, commit; counts come out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import dill
+import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -22,7 +23,7 @@ from medmirror import sources
 from medmirror.copyformat import encoder
 from medmirror.db import connect, ledger, load, locks, retry
 from medmirror.dedup import TOMBSTONE_DIGEST, Candidate, digest, newest
-from medmirror.errors import LockRaceLost, RecordError
+from medmirror.errors import LockRaceLost, RecordError, StoreError
 from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
 from medmirror.settings import Settings
 from medmirror.sources.base import Feed, Source
@@ -61,6 +62,15 @@ def _functions(packed: bytes) -> Functions:
     return Functions(keep, change, digest(packed) if change else b"")
 
 
+@cache
+def _engine(settings: Settings) -> Engine:
+    """This process's engine. Commits of chunks do not wait for the disk: the parent's last commit does, and with it all
+    that came before; a chunk that a crash takes away has lost its ledger row with it, and is loaded again."""
+    return connect.engine(
+        settings.dsn_text, lock_timeout=settings.lock_timeout, pool_size=1, session={"synchronous_commit": "off"}
+    )
+
+
 def start() -> None:
     """Prepare a worker process: Ctrl-C is the parent's to handle, and a worker whose parent is gone must not stay."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -95,6 +105,10 @@ def process(chunk: Chunk, job: Job) -> Outcome:
             gc.enable()
 
 
+class _Overtaken(Exception):
+    """Another loader changed a key between the question for its facts and the claim: ask again."""
+
+
 class _Plan(NamedTuple):
     """What is to be done with a feed's candidates: one of these lists holds each of them."""
 
@@ -117,28 +131,27 @@ class _Load:
         self.stages = Stages()
         self.flaws: list[tuple[int, Flaw]] = []  # part, flaw with offsets in the stream
         self.filtered: list[int] = [0] * len(chunk.parts)
-        self.rows: dict[
-            tuple[int, int], bytes
-        ] = {}  # (part, start) -> COPY tuple: parsed once, whatever is tried again
+        self.rows: dict[tuple[int, int], bytes] = {}  # (part, start) -> COPY tuple, parsed only once
         self.size = chunk.size
 
     def run(self) -> Outcome:
         began = time.perf_counter()
-        engine = connect.engine(self.job.settings.dsn)
+        engine = _engine(self.job.settings)
         with self.stages.stage("scan"):
             feeds = self._find()
-        held = None
         for _ in range(_RACES):
             plans = [self._plan(engine, self.source.feed(name), candidates) for name, candidates in feeds.items()]
+            store = partial(self._store, plans, began)
             with self.stages.stage("store"):
                 try:
-                    held = retry.in_transaction(engine, lambda conn: self._store(conn, plans, began), tally=self.tally)
-                except DBAPIError as error:
+                    held = retry.in_transaction(engine, store, tally=self.tally)
+                    break
+                except _Overtaken:
+                    continue
+                except (DBAPIError, psycopg.Error) as error:
                     if not load.is_refusal(error):
-                        raise
+                        raise StoreError("", sqlstate=retry.sqlstate_of(error)) from None
                     self._drop_refused(engine, plans, feeds)
-            if held is not None:
-                break
         else:
             raise LockRaceLost("Other loaders overtook this chunk every time it was tried.", tries=_RACES)
         return Outcome(
@@ -170,7 +183,7 @@ class _Load:
         return feeds
 
     def _wanted(self, number: int, item: Item) -> bool:
-        """Whether the user's filter keeps *item*; one that cannot be parsed is kept, to be rejected where others are."""
+        """Whether the user's filter keeps *item*; one that cannot be parsed is kept, to be rejected with the others."""
         assert self.functions.filter is not None
         try:
             keep = self.functions.filter(
@@ -266,15 +279,14 @@ class _Load:
         except RecordError as error:
             return error
 
-    def _store(self, conn: Connection, plans: list[_Plan], began: float) -> list[Counts] | None:
-        """The transaction: lock, claim, copy, ledger. None when another loader was quicker: ask for facts again."""
+    def _store(self, plans: list[_Plan], began: float, conn: Connection) -> list[Counts]:
+        """The transaction: lock, claim, copy, ledger. Raises _Overtaken when another loader was quicker."""
         retry.shared_lock(conn, locks.for_source(self.source.name), self.tally)
         counts: list[Counter[str]] = [Counter(filtered=some) for some in self.filtered]
         for plan in plans:
             stored = load.store(conn, plan.table, self.job.run_id, plan.write, plan.advance)
             if stored.moved:
-                conn.rollback()
-                return None
+                raise _Overtaken
             for candidate in plan.write:
                 count = counts[candidate.part]
                 key = candidate.item.key

@@ -39,7 +39,7 @@ Span = tuple[str, int, int]  # member, start, end
 
 @cache
 def _statement(name: str) -> TextClause:
-    return text(sql.sections("ledger")[name])
+    return text(sql.sections("ledger.sql")[name])
 
 
 def begin_run(
@@ -142,7 +142,8 @@ def add_chunk(
 
 
 def resolve_rejects(conn: Connection, run_id: int, parts: Sequence[Part]) -> None:
-    """Close earlier runs' rejects within the spans of *parts*: call it before ``add_rejects`` reopens those that stay."""
+    """Close earlier runs' rejects within the spans of *parts*: call it before ``add_rejects`` reopens those that
+    stay."""
     values = {
         "run_id": run_id,
         "file_id": [part.file_id for part in parts],

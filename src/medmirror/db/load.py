@@ -1,8 +1,9 @@
 """Bringing the newest copies of keys into a feed's tables.
 
 A feed has two tables: the wide one that people read, and the narrow facts beside it (key, version, digest, deleted,
-run). The facts are asked first, so an unchanged record costs neither a lock nor a byte of WAL; and claiming a key in the
-facts is what makes a loader the only one to write its wide row, so new rows are copied straight into the wide table.
+run). The facts are asked first, so an unchanged record costs neither a lock nor a byte of WAL; and claiming a key in
+the facts is what makes a loader the only one to write its wide row, so new rows are copied straight into the wide
+table.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Known(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What a ``store`` did, as the database reported it: keys newly made, keys replaced, keys that lost to newer copies,
-    and keys whose content was not what the caller thought it was (ask again)."""
+    """What a ``store`` did, as the database reported it: keys newly made, keys replaced, keys that lost to newer
+    copies, and keys whose content was not what the caller thought it was (ask again)."""
 
     created: frozenset[Key]
     replaced: frozenset[Key]
@@ -70,7 +71,7 @@ def _statements(table: Table) -> Mapping[str, str]:
         "unnest": ", ".join(f"CAST(:key{i} AS {column.kind}[])" for i, column in enumerate(table.key)),
         "columns": ", ".join(f'"{column.name}"' for column in table.columns),
     }
-    return {name: body.format(**values) for name, body in sql.sections("load").items()}
+    return {name: body.format(**values) for name, body in sql.sections("load.sql").items()}
 
 
 def _key_arrays(keys: Iterable[Key]) -> dict[str, Any]:
@@ -103,8 +104,8 @@ def store(
     """Write *candidates* (with rows) whose version is news; move the version of *advances*, whose content is the same.
 
     Must run inside a transaction; locks facts in key order until it ends. Running it again changes nothing. When
-    ``moved`` is true another loader was quicker and the transaction should be rolled back and begun again from ``known``.
-    Raises what psycopg raises; a value that Postgres refuses is a DataError (see ``refused``).
+    ``moved`` is true another loader was quicker and the transaction should be rolled back and begun again from
+    ``known``. Raises what psycopg raises; a value that Postgres refuses is a DataError (see ``refused``).
     """
     statements = _statements(table)
     width = len(table.key)

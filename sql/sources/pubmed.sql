@@ -1,0 +1,180 @@
+-- PubMed: one table of citations, its facts, and views for what people join. docs/pubmed-columns.md says what is in each column.
+
+-- migrate 1 --
+CREATE SCHEMA IF NOT EXISTS pubmed;
+COMMENT ON SCHEMA pubmed IS 'PubMed citations of the U.S. National Library of Medicine';
+
+CREATE TABLE pubmed.citation (
+    pmid bigint NOT NULL,
+    pmid_version smallint NOT NULL,
+    deleted boolean NOT NULL,
+    kind text,
+    status text,
+    owner text,
+    indexing_method text,
+    version_id text,
+    version_date text,
+    title text,
+    vernacular_title text,
+    abstract text,
+    abstract_sections jsonb,
+    abstract_copyright text,
+    other_abstracts jsonb,
+    journal_title text,
+    journal_iso text,
+    issn text,
+    issn_type text,
+    volume text,
+    issue text,
+    cited_medium text,
+    pub_model text,
+    pages text,
+    start_page text,
+    end_page text,
+    pub_date date,
+    pub_date_text text,
+    article_dates jsonb,
+    medline_ta text,
+    nlm_unique_id text,
+    issn_linking text,
+    country text,
+    languages text[],
+    authors jsonb,
+    authors_complete boolean,
+    investigators jsonb,
+    mesh jsonb,
+    supplemental_mesh jsonb,
+    keywords text[],
+    keyword_lists jsonb,
+    publication_types text[],
+    publication_type_uis text[],
+    chemicals jsonb,
+    grants jsonb,
+    grants_complete boolean,
+    databanks_complete boolean,
+    databanks jsonb,
+    article_ids jsonb,
+    elocation_ids jsonb,
+    doi text,
+    pmc text,
+    reference_list jsonb,
+    number_of_references text,
+    coi_statement text,
+    publication_status text,
+    comments_corrections jsonb,
+    history jsonb,
+    citation_subsets text[],
+    gene_symbols text[],
+    space_flight_missions text[],
+    personal_name_subjects jsonb,
+    other_ids jsonb,
+    general_notes jsonb,
+    objects jsonb,
+    date_completed date,
+    date_revised date,
+    date_created date,
+    book jsonb,
+    location_labels jsonb,
+    sections jsonb,
+    item_lists jsonb,
+    contribution_date jsonb,
+    extra jsonb,
+    PRIMARY KEY (pmid, pmid_version)
+);
+COMMENT ON TABLE pubmed.citation IS 'Every version of every citation, articles and books, and the tombstones of deleted ones';
+COMMENT ON COLUMN pubmed.citation.deleted IS 'true: NLM deleted it; all other columns but the key are NULL';
+COMMENT ON COLUMN pubmed.citation.abstract IS 'the whole abstract, sections joined by newlines, each with its label';
+COMMENT ON COLUMN pubmed.citation.pub_date IS 'the first day that the date of publication names; pub_date_text has its words';
+COMMENT ON COLUMN pubmed.citation.extra IS 'elements and attributes of a newer DTD that no column is for yet';
+CREATE INDEX citation_doi ON pubmed.citation (doi) WHERE doi IS NOT NULL;
+CREATE INDEX citation_databanks ON pubmed.citation USING gin (databanks jsonb_path_ops) WHERE databanks IS NOT NULL;
+
+-- Narrow, and asked before anything is written: an unchanged citation costs neither a lock nor WAL.
+CREATE TABLE pubmed.citation_fact (
+    pmid bigint NOT NULL,
+    pmid_version smallint NOT NULL,
+    deleted boolean NOT NULL,
+    version bigint NOT NULL,
+    run_id bigint NOT NULL,
+    digest bytea NOT NULL,
+    PRIMARY KEY (pmid, pmid_version)
+);
+COMMENT ON TABLE pubmed.citation_fact IS 'What the loader knows of each citation without reading it';
+COMMENT ON COLUMN pubmed.citation_fact.version IS 'orders copies of a citation: year, file number, place in the file';
+COMMENT ON COLUMN pubmed.citation_fact.run_id IS 'the run that last moved the version; see medmirror.run';
+COMMENT ON COLUMN pubmed.citation_fact.digest IS 'BLAKE2b of the citation''s bytes as published';
+CREATE INDEX citation_fact_run ON pubmed.citation_fact USING brin (run_id);
+
+CREATE VIEW pubmed.article AS
+SELECT c.*
+FROM pubmed.citation AS c
+WHERE NOT c.deleted
+  AND NOT EXISTS (
+      SELECT FROM pubmed.citation AS newer
+      WHERE newer.pmid = c.pmid AND newer.pmid_version > c.pmid_version AND NOT newer.deleted);
+COMMENT ON VIEW pubmed.article IS 'The newest living version of each PMID';
+
+CREATE VIEW pubmed.author AS
+SELECT c.pmid, c.pmid_version, a.position::int AS position,
+       a.author->>'last_name' AS last_name, a.author->>'fore_name' AS fore_name, a.author->>'initials' AS initials,
+       a.author->>'suffix' AS suffix, a.author->>'collective_name' AS collective_name,
+       jsonb_path_query_first(a.author, '$.identifiers[*] ? (@.source == "ORCID").value') #>> '{}' AS orcid,
+       ARRAY(SELECT jsonb_path_query(a.author, '$.affiliations[*].name') #>> '{}') AS affiliations,
+       (a.author->>'equal_contrib')::boolean AS equal_contrib, (a.author->>'valid')::boolean AS valid
+FROM pubmed.citation AS c, jsonb_array_elements(c.authors) WITH ORDINALITY AS a(author, position)
+WHERE NOT c.deleted;
+COMMENT ON VIEW pubmed.author IS 'One row an author of each living version, in the order of the byline';
+
+CREATE VIEW pubmed.mesh_heading AS
+SELECT c.pmid, c.pmid_version, h.position::int AS position,
+       h.heading->>'ui' AS descriptor_ui, h.heading->>'descriptor' AS descriptor,
+       q.qualifier->>'ui' AS qualifier_ui, q.qualifier->>'qualifier' AS qualifier,
+       coalesce((h.heading->>'major')::boolean, false) OR coalesce((q.qualifier->>'major')::boolean, false) AS major,
+       (h.heading->>'major')::boolean AS descriptor_major, (q.qualifier->>'major')::boolean AS qualifier_major
+FROM pubmed.citation AS c
+CROSS JOIN jsonb_array_elements(c.mesh) WITH ORDINALITY AS h(heading, position)
+LEFT JOIN jsonb_array_elements(h.heading->'qualifiers') WITH ORDINALITY AS q(qualifier, place) ON true
+WHERE NOT c.deleted;
+COMMENT ON VIEW pubmed.mesh_heading IS 'One row a descriptor and qualifier (qualifier NULL when it has none); major: either is starred';
+
+CREATE VIEW pubmed.reference AS
+SELECT c.pmid, c.pmid_version, r.position::int AS position, r.reference->>'citation' AS citation,
+       CASE WHEN r.cited ~ '^[0-9]{1,18}$' THEN r.cited::bigint END AS cited_pmid,
+       jsonb_path_query_first(r.reference, '$.article_ids[*] ? (@.type == "doi").value') #>> '{}' AS doi
+FROM pubmed.citation AS c
+CROSS JOIN LATERAL (
+    WITH RECURSIVE list(path, body) AS (
+        SELECT ARRAY[place], body
+        FROM jsonb_array_elements(c.reference_list) WITH ORDINALITY AS top(body, place)
+        UNION ALL
+        SELECT list.path || inner_list.place, inner_list.body
+        FROM list, jsonb_array_elements(list.body->'lists') WITH ORDINALITY AS inner_list(body, place)
+    )
+    SELECT row_number() OVER (ORDER BY list.path, one.place) AS position, one.reference,
+           jsonb_path_query_first(one.reference, '$.article_ids[*] ? (@.type == "pubmed").value') #>> '{}' AS cited
+    FROM list, jsonb_array_elements(list.body->'references') WITH ORDINALITY AS one(reference, place)
+) AS r
+WHERE NOT c.deleted AND c.reference_list IS NOT NULL;
+COMMENT ON VIEW pubmed.reference IS 'One row a reference of each living version, nested lists after their parents';
+
+CREATE VIEW pubmed.databank_accession AS
+SELECT c.pmid, c.pmid_version, b.bank->>'name' AS databank, a.accession, a.position::int AS position
+FROM pubmed.citation AS c
+CROSS JOIN jsonb_array_elements(c.databanks) AS b(bank)
+CROSS JOIN jsonb_array_elements_text(b.bank->'accessions') WITH ORDINALITY AS a(accession, position)
+WHERE NOT c.deleted AND c.databanks IS NOT NULL;
+COMMENT ON VIEW pubmed.databank_accession IS
+    'One row an accession number: databank ClinicalTrials.gov leads to clinicaltrials.study.nct_id';
+
+-- search citation --
+SELECT pmid, pmid_version,
+       setweight(to_tsvector('english', coalesce(title, '')), 'A')
+       || setweight(to_tsvector('english', concat_ws(' ', array_to_string(keywords, ' '),
+                                                    jsonb_path_query_array(mesh, '$[*].descriptor')::text)), 'B')
+       || setweight(to_tsvector('english', coalesce(abstract, '')), 'C')
+       || setweight(to_tsvector('simple', coalesce(jsonb_path_query_array(authors, '$[*].last_name')::text, '')), 'D')
+           AS document
+FROM pubmed.citation
+
+-- headline citation --
+SELECT pmid, pmid_version, title, concat_ws(' ', title, abstract) AS body FROM pubmed.citation
