@@ -1,0 +1,195 @@
+"""PubMed: the baseline and update files of the U.S. National Library of Medicine, and what eFetch gives.
+
+The **version** of a citation is one integer of (year, file number, place in the file), so that the later file wins
+whatever order files arrive in: revision dates are only days, and a record may be sent again without a new one. Numbers
+go on from a year's baseline into its update files, and each December's baseline replaces all before it.
+
+* A deletion stands behind every citation of its own file: the list ends the file, and what it names is gone.
+* A citation fetched alone has no file number. It stands where the update file of the day of its DateRevised would
+  stand, so that it replaces what was published before that day and yields to what comes later. (``_NUMBER_OF_2026`` and
+  ``_FILES_A_YEAR`` fit the ends of the baselines of 2023 to 2026; an update file comes a day.) All copies of one day
+  tie; a tie is settled where rows are merged.
+* Deletions in a file without number cannot be dated: they stand at the end of the newest series known here.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
+from typing import Any, BinaryIO
+
+from medmirror.errors import ParseError, RecordError, SourceError
+from medmirror.model import Block, Flaw, Item
+from medmirror.readers import xml, xmlcut, xmlrecord
+from medmirror.readers.xmlcut import Piece, Shape
+from medmirror.sources.base import Context, Feed, Source
+from medmirror.sources.pubmed.layout import FEED, LEFT_OUT, SPEC
+
+__all__ = ["FEED", "LEFT_OUT", "SHAPES", "SOURCE", "SPEC"]
+
+_ARTICLES = ("PubmedArticle", "PubMedArticle", "PubmedBookArticle")
+SHAPES = {
+    shape.root: shape
+    for shape in (
+        Shape("PubmedArticleSet", _ARTICLES, ("DeleteCitation",), "PMID"),
+        Shape("MedlineCitationSet", ("MedlineCitation",), ("DeleteCitation",), "PMID"),
+        Shape("PubmedBookArticleSet", ("PubmedBookArticle",)),
+        Shape("BookDocumentSet", ("BookDocument",), ("DeleteDocument",), "PMID"),
+        *(Shape(name, (name,)) for name in SPEC.roots),
+    )
+}
+"""What each root element that a PubMed file can have holds."""
+
+_FILE_NAME = re.compile(r"(?:pubmed|medline)([0-9]{2})n([0-9]{4,6})(?![0-9])")
+_NUMBER_OF_2026, _FILES_A_YEAR = 1334, 55  # where the baseline of 2026 ends; how much later each next one does
+_LAST_ORDINAL = (1 << 32) - 1
+_FIRST_YEAR = 60  # two digits from here on are of the last century
+_NEWEST_YEAR, _LAST_NUMBER = 26, 9999
+
+_PMID = rb"<PMID(?:\s+Version\s*=\s*[\"']([0-9]{1,4})[\"'])?\s*>\s*([0-9]{1,18})\s*</PMID\s*>"
+_TAG = rb"(?:\s[^<>&]*)?>\s*"
+_KEY = re.compile(
+    rb"(?:<(?:" + "|".join(_ARTICLES).encode() + rb")" + _TAG + rb")?<(?:MedlineCitation|BookDocument)" + _TAG + _PMID
+)
+_ENTRY = re.compile(rb"\s*" + _PMID)
+_ENTRY_LIKE = re.compile(rb"<!--.*?-->|<\?.*?\?>|(<PMID(?=[\s/>]).*?(?:/>|</PMID\s*>))", re.DOTALL)
+_DATES = tuple(
+    re.compile(
+        rb"<"
+        + name
+        + rb"\s*>\s*<Year>\s*([0-9]{4})\s*</Year>\s*<Month>\s*([0-9]{1,2})\s*</Month>\s*<Day>\s*([0-9]{1,2})"
+    )
+    for name in (b"DateRevised", b"DateCompleted", b"DateCreated")
+)
+
+
+def recognise(name: str, head: bytes) -> bool:
+    """Whether *name* or the root element is PubMed's."""
+    if _FILE_NAME.search(name):
+        return True
+    try:
+        xml.root_of(io.BytesIO(head), SHAPES)
+    except SourceError:
+        return False
+    return True
+
+
+def context(name: str, head: bytes, open_stream: Callable[[], BinaryIO]) -> Context:
+    """The root element, and year and number of a numbered file. Raises SourceError when it is not PubMed's XML."""
+    with open_stream() as stream:
+        root = xml.root_of(stream, SHAPES).name
+    numbered = _FILE_NAME.search(name)
+    if not numbered:
+        return {"root": root}
+    year = int(numbered[1])
+    return {"root": root, "year": year if year < _FIRST_YEAR else 0, "number": int(numbered[2])}
+
+
+def split(stream: BinaryIO, facts: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
+    """Blocks of whole citations and deletion lists."""
+    return xmlcut.blocks(stream, SHAPES[str(facts["root"])], wanted, most, FEED.name)
+
+
+def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
+    """The citations and deletions of a block."""
+    shape = SHAPES[str(facts["root"])]
+    for piece in xmlcut.pieces(data, shape):
+        if not piece.name:
+            yield _flaw(piece, ParseError("The item is cut off, or no item at all."))
+        elif piece.name in shape.lists:
+            yield from _deletions(data, piece, facts)
+        else:
+            yield _item(data, piece, ordinal + piece.ordinal, facts)
+
+
+def _item(data: bytes, piece: Piece, place: int, facts: Context) -> Item | Flaw:
+    found = _KEY.match(data, piece.start, piece.end)
+    try:
+        if found:
+            key = int(found[2]), int(found[1] or b"1")
+        else:
+            values = xmlrecord.fields(data[piece.start : piece.end], SPEC)
+            key = values["pmid"], values["pmid_version"]
+        version = _version(data[piece.start : piece.end], place, facts)
+    except RecordError as error:
+        return _flaw(piece, error)
+    return Item(FEED.name, key, version, piece.ordinal, piece.start, piece.end)
+
+
+def _deletions(data: bytes, piece: Piece, facts: Context) -> Iterator[Item | Flaw]:
+    """An item for each PMID in a deletion list, each with the bytes of its own element."""
+    version = _numbered(int(facts.get("year", _NEWEST_YEAR)), int(facts.get("number", _LAST_NUMBER)), _LAST_ORDINAL)
+    at = data.index(b">", piece.start) + 1
+    ordinal = piece.ordinal
+    while found := _ENTRY.match(data, at, piece.end):
+        key = int(found[2]), int(found[1] or b"1")
+        yield Item(FEED.name, key, version, ordinal, found.start(1), found.end(), deleted=True)
+        at, ordinal = found.end(), ordinal + 1
+    rest = data[at : piece.end].strip()
+    if rest and not re.fullmatch(rb"</\w+\s*>", rest):
+        yield from _odd_deletions(data, piece._replace(start=at, ordinal=ordinal), version)
+
+
+def _odd_deletions(data: bytes, piece: Piece, version: int) -> Iterator[Item | Flaw]:
+    """What a deletion list holds beside plain PMIDs: comments, other attributes, garbage."""
+    for found in _ENTRY_LIKE.finditer(data, piece.start, piece.end):
+        if found[1] is None:
+            continue
+        spot = piece._replace(start=found.start(), end=found.end())
+        try:
+            element = xmlrecord.parse(found[0], {})
+            key = (
+                xmlrecord.integer("pmid", element.text or ""),
+                xmlrecord.integer("Version", element.get("Version", "1")),
+            )
+            yield Item(FEED.name, key, version, piece.ordinal, spot.start, spot.end, deleted=True)
+        except RecordError as error:
+            yield _flaw(spot, error)
+        piece = piece._replace(ordinal=piece.ordinal + 1)
+
+
+def _flaw(piece: Piece, error: RecordError) -> Flaw:
+    return Flaw(FEED.name, piece.ordinal, piece.start, piece.end, type(error).__name__, error.message)
+
+
+def _numbered(year: int, number: int, ordinal: int) -> int:
+    return year << 52 | number << 32 | ordinal
+
+
+def _version(item: bytes, place: int, facts: Context) -> int:
+    if "year" in facts:
+        return _numbered(int(facts["year"]), int(facts["number"]), place)
+    day = next(filter(None, (pattern.search(item) for pattern in _DATES)), None)
+    if day is None:
+        return 0
+    year, month, day_of_month = map(int, day.groups())
+    try:
+        day_of_year = date(year, month, day_of_month).timetuple().tm_yday
+    except ValueError:
+        return 0
+    if year < 2000:
+        return 0
+    return _numbered(year % 100, max(0, _NUMBER_OF_2026 + _FILES_A_YEAR * (year - 2026) + day_of_year), 0)
+
+
+def rows(feed: Feed, data: bytes, wanted: Sequence[Item]) -> list[bytes | RecordError]:
+    """The binary COPY tuple of each item, or its error."""
+    return [_row(data, item) for item in wanted]
+
+
+def _row(data: bytes, item: Item) -> bytes | RecordError:
+    try:
+        return _ROW(data[item.start : item.end])
+    except RecordError as error:
+        return error
+
+
+def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
+    """The values of a citation by column name."""
+    return xmlrecord.fields(data[item.start : item.end], SPEC)
+
+
+_ROW = xmlrecord.row_maker(SPEC)
+SOURCE = Source("pubmed", (FEED,), recognise, context, split, items, rows, record)
