@@ -1,0 +1,10 @@
+"""Made-up files in the publishers' own formats: the project carries no real data, it generates what it tests with.
+
+The same arguments give the same decoded bytes on every machine (a compressor of another version may pack them
+differently). The sources agree with one another: articles name trials that exist in the trial files and the other
+way round, and a drug's labels, products and applications carry the same identifiers.
+"""
+
+from medmirror.samples.pubmed import write_pubmed
+
+__all__ = ["write_pubmed"]
