@@ -5,6 +5,7 @@ differently). The sources agree with one another: articles name trials that exis
 way round, and a drug's labels, products and applications carry the same identifiers.
 """
 
+from medmirror.samples.clinicaltrials import write_studies
 from medmirror.samples.pubmed import write_pubmed
 
-__all__ = ["write_pubmed"]
+__all__ = ["write_pubmed", "write_studies"]
