@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-import dill
 import psycopg
+from multiprocess.reduction import ForkingPickler
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -33,7 +33,7 @@ _RACES = 20  # times that another loader may overtake a chunk between asking for
 
 
 class Job(NamedTuple):
-    """What is the same for every chunk of a run. *functions* holds the user's own, serialised with dill."""
+    """What is the same for every chunk of a run. *functions* holds the user's own, see ``pack``."""
 
     settings: Settings
     run_id: int
@@ -49,16 +49,18 @@ class Functions(NamedTuple):
 
 
 def pack(functions: tuple[Any, Any]) -> bytes:
-    """*functions* (filter, transform) as bytes that any worker can load: lambdas and closures of a script too."""
-    packed: bytes = dill.dumps(functions, recurse=True)
-    return packed
+    """*functions* (filter, transform) as bytes that any worker can load: lambdas and closures of a script too.
+
+    multiprocess pickles with dill, which takes a function by value; *recurse* takes only those globals that it uses.
+    """
+    return bytes(ForkingPickler.dumps(functions, recurse=True))
 
 
 @cache
 def _functions(packed: bytes) -> Functions:
     if not packed:
         return Functions(None, None, b"")
-    keep, change = dill.loads(packed)  # noqa: S301 - made by `pack` in the parent of this very run
+    keep, change = ForkingPickler.loads(packed)  # made by `pack` in the parent of this very run
     return Functions(keep, change, digest(packed) if change else b"")
 
 
