@@ -6,6 +6,7 @@ way round, and a drug's labels, products and applications carry the same identif
 """
 
 from medmirror.samples.clinicaltrials import write_studies
+from medmirror.samples.openfda import write_openfda
 from medmirror.samples.pubmed import write_pubmed
 
-__all__ = ["write_pubmed", "write_studies"]
+__all__ = ["write_openfda", "write_pubmed", "write_studies"]
