@@ -1,0 +1,176 @@
+-- ClinicalTrials.gov: one table of studies, its facts, and views for what people join. The views read the column `study`
+-- (the whole study as published); the other columns are there to filter by.
+
+-- migrate 1 --
+CREATE SCHEMA IF NOT EXISTS clinicaltrials;
+COMMENT ON SCHEMA clinicaltrials IS 'Studies registered with ClinicalTrials.gov';
+
+CREATE TABLE clinicaltrials.study (
+    nct_id text NOT NULL,
+    deleted boolean NOT NULL,
+    study jsonb,
+    brief_title text,
+    official_title text,
+    acronym text,
+    org_study_id text,
+    nct_id_aliases text[],
+    secondary_ids text[],
+    overall_status text,
+    why_stopped text,
+    study_type text,
+    phases text[],
+    enrollment integer,
+    enrollment_type text,
+    start_date text,
+    start_day date,
+    primary_completion_date text,
+    primary_completion_day date,
+    completion_date text,
+    completion_day date,
+    first_posted date,
+    results_first_posted date,
+    last_update_posted date,
+    has_results boolean,
+    lead_sponsor text,
+    lead_sponsor_class text,
+    conditions text[],
+    keywords text[],
+    interventions text[],
+    countries text[],
+    pmids text[],
+    sex text,
+    minimum_age text,
+    maximum_age text,
+    PRIMARY KEY (nct_id)
+);
+COMMENT ON TABLE clinicaltrials.study IS 'One row a study, the newest copy loaded';
+COMMENT ON COLUMN clinicaltrials.study.deleted IS 'true: a tombstone; all other columns but the key are NULL';
+COMMENT ON COLUMN clinicaltrials.study.study IS 'the whole study, equal to the input, value for value';
+COMMENT ON COLUMN clinicaltrials.study.start_date IS 'as given: 2023-05-17 or, by month only, 2023-05';
+COMMENT ON COLUMN clinicaltrials.study.start_day IS 'the first day that start_date can mean, to filter by; NULL for a date that cannot exist';
+COMMENT ON COLUMN clinicaltrials.study.primary_completion_day IS 'the first day that primary_completion_date can mean';
+COMMENT ON COLUMN clinicaltrials.study.completion_day IS 'the first day that completion_date can mean';
+COMMENT ON COLUMN clinicaltrials.study.interventions IS 'the names of the interventions; view clinicaltrials.intervention has their types';
+COMMENT ON COLUMN clinicaltrials.study.countries IS 'the countries of the locations, each once';
+COMMENT ON COLUMN clinicaltrials.study.pmids IS 'the PubMed numbers of the references, each once';
+CREATE INDEX study_overall_status ON clinicaltrials.study (overall_status);
+CREATE INDEX study_last_update_posted ON clinicaltrials.study (last_update_posted);
+CREATE INDEX study_start_day ON clinicaltrials.study (start_day);
+CREATE INDEX study_lead_sponsor ON clinicaltrials.study (lead_sponsor);
+CREATE INDEX study_conditions ON clinicaltrials.study USING gin (conditions);
+CREATE INDEX study_interventions ON clinicaltrials.study USING gin (interventions);
+CREATE INDEX study_pmids ON clinicaltrials.study USING gin (pmids);
+CREATE INDEX study_aliases ON clinicaltrials.study USING gin (nct_id_aliases) WHERE nct_id_aliases IS NOT NULL;
+
+-- Narrow, and asked before anything is written: an unchanged study costs neither a lock nor WAL.
+CREATE TABLE clinicaltrials.study_fact (
+    nct_id text NOT NULL,
+    deleted boolean NOT NULL,
+    version bigint NOT NULL,
+    run_id bigint NOT NULL,
+    digest bytea NOT NULL,
+    PRIMARY KEY (nct_id)
+);
+COMMENT ON TABLE clinicaltrials.study_fact IS 'What the loader knows of each study without reading it';
+COMMENT ON COLUMN clinicaltrials.study_fact.version IS 'orders copies of a study: day of the last posted update, day of the data release, number of modules';
+COMMENT ON COLUMN clinicaltrials.study_fact.run_id IS 'the run that last moved the version; see medmirror.run';
+COMMENT ON COLUMN clinicaltrials.study_fact.digest IS 'BLAKE2b of the study''s bytes as published';
+CREATE INDEX study_fact_run ON clinicaltrials.study_fact USING brin (run_id);
+
+CREATE VIEW clinicaltrials.location AS
+SELECT s.nct_id, l.position::int AS position,
+       l.place->>'facility' AS facility, l.place->>'status' AS status, l.place->>'city' AS city,
+       l.place->>'state' AS state, l.place->>'zip' AS zip, l.place->>'country' AS country,
+       l.place->>'countryCode' AS country_code,
+       (l.place->'geoPoint'->>'lat')::float8 AS latitude, (l.place->'geoPoint'->>'lon')::float8 AS longitude,
+       l.place->'contacts' AS contacts
+FROM clinicaltrials.study AS s
+CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,contactsLocationsModule,locations}')
+    WITH ORDINALITY AS l(place, position)
+WHERE NOT s.deleted;
+COMMENT ON VIEW clinicaltrials.location IS 'One row a location of each study; none is ever cut off';
+
+CREATE VIEW clinicaltrials.condition AS
+SELECT s.nct_id, c.position::int AS position, c.condition
+FROM clinicaltrials.study AS s
+CROSS JOIN unnest(s.conditions) WITH ORDINALITY AS c(condition, position)
+WHERE NOT s.deleted;
+COMMENT ON VIEW clinicaltrials.condition IS 'One row a condition of each study';
+
+CREATE VIEW clinicaltrials.intervention AS
+SELECT s.nct_id, i.position::int AS position,
+       i.item->>'type' AS type, i.item->>'name' AS name, i.item->>'description' AS description,
+       ARRAY(SELECT jsonb_array_elements_text(i.item->'armGroupLabels')) AS arm_group_labels,
+       ARRAY(SELECT jsonb_array_elements_text(i.item->'otherNames')) AS other_names
+FROM clinicaltrials.study AS s
+CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,armsInterventionsModule,interventions}')
+    WITH ORDINALITY AS i(item, position)
+WHERE NOT s.deleted;
+COMMENT ON VIEW clinicaltrials.intervention IS 'One row an intervention of each study';
+
+CREATE VIEW clinicaltrials.arm_group AS
+SELECT s.nct_id, a.position::int AS position,
+       a.arm->>'label' AS label, a.arm->>'type' AS type, a.arm->>'description' AS description,
+       ARRAY(SELECT jsonb_array_elements_text(a.arm->'interventionNames')) AS intervention_names
+FROM clinicaltrials.study AS s
+CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,armsInterventionsModule,armGroups}')
+    WITH ORDINALITY AS a(arm, position)
+WHERE NOT s.deleted;
+COMMENT ON VIEW clinicaltrials.arm_group IS 'One row an arm (or cohort) of each study';
+
+CREATE VIEW clinicaltrials.outcome AS
+SELECT s.nct_id, k.type, o.position::int AS position,
+       o.outcome->>'measure' AS measure, o.outcome->>'description' AS description, o.outcome->>'timeFrame' AS time_frame
+FROM clinicaltrials.study AS s
+CROSS JOIN (VALUES ('primary', 'primaryOutcomes'), ('secondary', 'secondaryOutcomes'), ('other', 'otherOutcomes'))
+    AS k(type, name)
+CROSS JOIN jsonb_array_elements(s.study #> ARRAY['protocolSection', 'outcomesModule', k.name])
+    WITH ORDINALITY AS o(outcome, position)
+WHERE NOT s.deleted;
+COMMENT ON VIEW clinicaltrials.outcome IS 'One row a planned outcome of each study; position counts within its type';
+
+CREATE VIEW clinicaltrials.sponsor AS
+SELECT s.nct_id, 0 AS position, 'lead' AS role, s.lead_sponsor AS name, s.lead_sponsor_class AS class
+FROM clinicaltrials.study AS s
+WHERE NOT s.deleted AND s.lead_sponsor IS NOT NULL
+UNION ALL
+SELECT s.nct_id, c.position::int, 'collaborator', c.item->>'name', c.item->>'class'
+FROM clinicaltrials.study AS s
+CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,sponsorCollaboratorsModule,collaborators}')
+    WITH ORDINALITY AS c(item, position)
+WHERE NOT s.deleted;
+COMMENT ON VIEW clinicaltrials.sponsor IS 'The lead sponsor (position 0) and the collaborators of each study';
+
+CREATE VIEW clinicaltrials.reference AS
+SELECT s.nct_id, r.position::int AS position,
+       CASE WHEN r.item->>'pmid' ~ '^[0-9]{1,18}$' THEN (r.item->>'pmid')::bigint END AS pmid,
+       r.item->>'type' AS type, r.item->>'citation' AS citation, r.item->'retractions' AS retractions
+FROM clinicaltrials.study AS s
+CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,referencesModule,references}')
+    WITH ORDINALITY AS r(item, position)
+WHERE NOT s.deleted;
+COMMENT ON VIEW clinicaltrials.reference IS 'One row a reference of each study; pmid is pubmed.citation.pmid';
+
+-- search study --
+-- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
+SELECT nct_id,
+       setweight(to_tsvector('english', concat_ws(' ', nct_id, array_to_string(nct_id_aliases, ' '), acronym, brief_title,
+                                                  official_title)), 'A') ||
+       setweight(to_tsvector('english', concat_ws(' ', array_to_string(conditions, ' '),
+                                                  array_to_string(interventions, ' '),
+                                                  array_to_string(keywords, ' '))), 'B') ||
+       setweight(to_tsvector('english', left(concat_ws(' ', study #>> '{protocolSection,descriptionModule,briefSummary}',
+                                                       lead_sponsor), 100000)), 'C') ||
+       setweight(to_tsvector('english', left(concat_ws(' ',
+           study #>> '{protocolSection,descriptionModule,detailedDescription}',
+           study #>> '{protocolSection,eligibilityModule,eligibilityCriteria}'), 200000)), 'D') AS document
+FROM clinicaltrials.study
+WHERE NOT deleted
+
+-- headline study --
+SELECT nct_id, coalesce(brief_title, official_title, nct_id) AS title,
+       concat_ws(E'\n', official_title, study #>> '{protocolSection,descriptionModule,briefSummary}',
+                 array_to_string(conditions, ', '), array_to_string(interventions, ', '),
+                 study #>> '{protocolSection,descriptionModule,detailedDescription}') AS body
+FROM clinicaltrials.study
+WHERE NOT deleted

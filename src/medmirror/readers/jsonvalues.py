@@ -1,0 +1,145 @@
+"""What a parsed JSON record must be before it is stored, and the reading of values that columns are made of.
+
+Every reason names fields and types, never a value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import orjson
+
+from medmirror.errors import InvalidRecord
+
+_HIDDEN = re.compile(rb"\\u00(?:22|00)")  # an escaped quote, which would spoil the count, or NUL
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
+_NAMES = {dict: "an object", list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
+
+
+def check(raw: bytes, value: Any) -> None:
+    """Raise InvalidRecord when *raw*, of which *value* was parsed, holds what Postgres or we cannot keep apart.
+
+    That is a NUL character, which jsonb cannot hold, or a key twice in one object, of which jsonb would keep one. The
+    first test costs little and errs only to the safe side: written again from *value*, a record that lost a key has
+    fewer quotation marks. Only then every object is looked at.
+    """
+    again = orjson.dumps(value)
+    if again == raw:
+        if b"\\u0000" in raw and _NUL.search(raw):
+            raise InvalidRecord("A text holds a NUL character (\\u0000), which Postgres cannot store.")
+        return
+    if _HIDDEN.search(raw):
+        if _NUL.search(raw):
+            raise InvalidRecord("A text holds a NUL character (\\u0000), which Postgres cannot store.")
+    elif again.count(b'"') == raw.count(b'"'):
+        return
+    json.loads(raw, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise InvalidRecord("An object has the same key twice.")
+
+
+def kind(value: Any) -> str:
+    """What *value* is, in words."""
+    return "null" if value is None else _NAMES.get(type(value), type(value).__name__)
+
+
+def child(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object called *name* within *parent*; an empty one when there is none. InvalidRecord when it is no object."""
+    value = parent.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRecord(f"{name} is {kind(value)}, not an object.")
+    return value
+
+
+def children(parent: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects in the array called *name*; none when there is none. InvalidRecord for anything else."""
+    value = parent.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise InvalidRecord(f"{name} is {kind(value)}, not an array.")
+    for one in value:
+        if not isinstance(one, dict):
+            raise InvalidRecord(f"{name} holds {kind(one)} where objects must be.")
+    return value
+
+
+def text(parent: Mapping[str, Any], name: str) -> str | None:
+    """The text called *name*, or None. InvalidRecord for anything but text."""
+    value = parent.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise InvalidRecord(f"{name} is {kind(value)}, not text{_boxed(value)}.")
+
+
+def texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
+    """The array of texts called *name*, or None. InvalidRecord for anything else."""
+    value = parent.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise InvalidRecord(f"{name} is {kind(value)}, not an array of texts.")
+    for one in value:
+        if not isinstance(one, str):
+            raise InvalidRecord(f"{name} holds {kind(one)} where texts must be.")
+    return value
+
+
+def _boxed(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str | int | float | bool):
+        return " (a converter has put single values into arrays: fetch the original file)"
+    return ""
+
+
+def flag(parent: Mapping[str, Any], name: str) -> bool | None:
+    """The truth value called *name*, or None. InvalidRecord for anything else."""
+    value = parent.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise InvalidRecord(f"{name} is {kind(value)}, not true or false{_boxed(value)}.")
+
+
+def whole_number(value: Any, most: int = 2**31 - 1) -> int | None:
+    """*value*, a number or digits, as a whole number that fits; None when it is not one."""
+    if isinstance(value, str) and value.isascii() and value.strip().isdigit() and len(value) < 19:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and -most <= value <= most else None
+
+
+def first_day(value: str | None) -> date | None:
+    """The first day that *value* (2023-05-17, 2023-05, 2023, 20230517, 202305, 05/17/2023) can mean; None for no date.
+
+    A day that no calendar has gives None: a filter column must not cost a record that its jsonb keeps as it is.
+    """
+    if not value:
+        return None
+    if match := _AMERICAN.fullmatch(value):
+        month, day, year = match.groups()
+    elif match := _DATE.fullmatch(value):
+        year, month, day = match[1], match[2] or match[4] or "1", match[3] or match[5] or "1"
+    else:
+        return None
+    try:
+        return date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+
+
+_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T.*)?)?|(\d\d)(\d\d)?)?", re.ASCII)
+_AMERICAN = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})", re.ASCII)
+
+
+def day_number(day: date | None) -> int:
+    """*day* as a number of days that fits 20 bits; 0 for none."""
+    return min(day.toordinal(), (1 << 20) - 1) if day else 0
