@@ -1,0 +1,128 @@
+"""The main job on made-up files, with the commands a user would type: load, look, search, load again, audit.
+
+Everything lives in one folder of its own and is gone at the end, unless --keep is given. Run it by ``scripts/demo``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from medmirror.samples import write_openfda, write_pubmed, write_studies
+
+QUERY = """
+SELECT s.nct_id, s.brief_title AS trial, count(*) AS articles, max(a.pub_date) AS newest
+FROM clinicaltrials.study AS s
+JOIN pubmed.databank_accession AS d ON d.accession = s.nct_id
+JOIN pubmed.article AS a USING (pmid, pmid_version)
+GROUP BY 1, 2 ORDER BY articles DESC, newest DESC LIMIT 5
+"""
+
+
+def main() -> None:
+    """Run the demonstration; exits with the first command's code that is not 0."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave the files and the running database behind")
+    parser.add_argument("--citations", type=int, default=5_000, help="size of the PubMed sample (default 5,000)")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="medmirror-demo-"))
+    folder.chmod(0o755)  # as root the database runs as another user, who has to pass through
+    os.environ["MEDMIRROR_HOME"] = str(folder / "home")
+    os.environ.pop("MEDMIRROR_DSN", None)
+    began = time.perf_counter()
+    try:
+        samples = make_samples(folder / "files", options.citations)
+        show(samples)
+    finally:
+        if options.keep:
+            print(f"\nThe database still runs. Go on with:\n  export MEDMIRROR_HOME={folder / 'home'}")
+        else:
+            medmirror("db", "stop", quiet=True)
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"\nDone in {time.perf_counter() - began:.0f} s.")
+
+
+def make_samples(folder: Path, citations: int) -> Path:
+    """Write what the three publishers would send; return the folder."""
+    heading("Sample files, made up, in the publishers' own formats")
+    for name in ("baseline", "updatefiles", "trials", "drugs"):
+        (folder / name).mkdir(parents=True)
+    first = 30_000_000
+    write_pubmed(folder / "baseline", citations, first_pmid=first, number=1)
+    write_pubmed(
+        folder / "updatefiles",
+        20,
+        first_pmid=first + citations,
+        number=2,
+        revisions=[first + 3 * i for i in range(20)],
+        deletes=[first + 1, first + 4],
+    )
+    write_studies(folder / "trials" / "ctg-studies.json", 400)
+    write_openfda(folder / "drugs")
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        print(f"  {path.relative_to(folder.parent)}  {path.stat().st_size / 1e6:.1f} MB")
+    return folder
+
+
+def show(samples: Path) -> None:
+    """The commands, in the order in which a user would meet them."""
+    heading("Load each publisher's files")
+    medmirror("load", "pubmed", samples / "baseline")
+    medmirror("load", "clinicaltrials", samples / "trials" / "ctg-studies.json")
+    medmirror("load", samples / "drugs")  # the source is told from the content
+
+    heading("Search")
+    medmirror("search", "metformin heart failure", "--limit", "3")
+
+    heading("A trial's publications: one query over two sources")
+    query(QUERY)
+
+    heading("Tomorrow: the same files are skipped, an update file changes only what it names")
+    medmirror("load", "pubmed", samples / "baseline", samples / "updatefiles")
+
+    heading("The same bytes once more, by force: nothing is written")
+    medmirror("load", "pubmed", samples / "baseline", "--force")
+
+    heading("Is every record accounted for?")
+    medmirror("audit")
+    medmirror("status")
+
+
+def heading(text: str) -> None:
+    """Print *text* as the title of a step."""
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
+
+
+def medmirror(*words: object, quiet: bool = False) -> None:
+    """Run the command line with *words*, showing it first."""
+    arguments = [str(word) for word in words]
+    if not quiet:
+        print(f"$ medmirror {shlex.join(arguments)}", flush=True)
+    command = [sys.executable, "-m", "medmirror", *arguments]
+    code = subprocess.run(command, stdout=subprocess.DEVNULL if quiet else None, check=False).returncode
+    if code and not quiet:
+        sys.exit(code)
+
+
+def query(statement: str) -> None:
+    """Run *statement* on the database of the demonstration and print its rows."""
+    import psycopg
+
+    url = subprocess.run(
+        [sys.executable, "-m", "medmirror", "db", "url"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
+    print(statement.strip())
+    with psycopg.connect(url) as connection:
+        for row in connection.execute(statement):  # type: ignore[arg-type]
+            print("  ", *(str(value)[:70] for value in row), sep=" | ")
+
+
+if __name__ == "__main__":
+    main()
