@@ -1,0 +1,94 @@
+"""A Postgres for the whole test session, and a database of its own for each test that asks for one.
+
+Without MEDMIRROR_TEST_DSN the session starts an embedded server in a temporary home and stops it at the end. With it,
+the user it names must be allowed to create databases.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import Engine
+
+from medmirror.db import connect, embedded, migrate
+from medmirror.errors import EmbeddedServerError
+from medmirror.settings import Settings
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """A DSN of a server on which databases can be made."""
+    given = os.environ.get("MEDMIRROR_TEST_DSN")
+    if given:
+        yield given
+        return
+    home = Path(tempfile.mkdtemp(prefix="medmirror-tests-"))
+    home.chmod(0o711)  # as root, Postgres runs as somebody else, who must be able to pass
+    settings = replace(Settings.from_environment(), home=home)
+    try:
+        try:
+            dsn = embedded.start(settings)
+        except EmbeddedServerError as error:
+            pytest.skip(f"no Postgres to test with: {error}")
+        yield dsn
+        embedded.stop(settings)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _create(server: str, name: str, template: str) -> str:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+    return make_conninfo(server, dbname=name)
+
+
+def _drop(server: str, name: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[str]:
+    """The name of a migrated database that nobody is connected to."""
+    name = f"medmirror_test_{os.getpid()}_template"
+    engine = connect.engine(_create(server, name, "template0"))
+    migrate.migrate(engine)
+    engine.dispose()
+    yield name
+    _drop(server, name)
+
+
+@pytest.fixture
+def empty_dsn(server: str) -> Iterator[str]:
+    """A database without any table."""
+    name = f"medmirror_test_{os.getpid()}_{next(_numbers)}"
+    yield _create(server, name, "template0")
+    _drop(server, name)
+
+
+@pytest.fixture
+def dsn(server: str, template: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    name = f"medmirror_test_{os.getpid()}_{next(_numbers)}"
+    yield _create(server, name, template)
+    _drop(server, name)
+
+
+@pytest.fixture
+def engine(dsn: str) -> Iterator[Engine]:
+    """An engine on ``dsn``."""
+    made = connect.engine(dsn, pool_size=10)
+    yield made
+    made.dispose()
