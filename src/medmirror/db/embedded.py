@@ -199,25 +199,32 @@ class _Cluster:
                     f"{self.data} is no data folder of Postgres; move {self.folder} away and load again."
                 ) from None
         found = binaries.find(self.home, self.pg_bin, major, prefer)
-        if self.account.run([found.bin / "postgres", "--version"]).returncode == 0:
-            return found
-        return self._copy(found)
+        return found if self._runs(found) else self._copy(found)
+
+    def _runs(self, installation: Installation) -> bool:
+        # initdb, not postgres: it needs more libraries
+        return self.account.run([installation.bin / "initdb", "--version"]).returncode == 0
 
     def _copy(self, found: Installation) -> Installation:
         """A copy of *found* that the server's user can run; the original lies below a folder such as /root."""
         prefix = found.bin.parent
-        target = self.home / "binaries" / f"{found.text}-{prefix.name}"
+        package = prefix.parent  # a wheel keeps its libraries beside its package, and finds them by relative paths
+        target = self.home / "binaries" / f"{package.name}-{found.text}"
         if not target.exists():
             with binaries.into_place(target) as fresh:
-                shutil.copytree(prefix, fresh, ignore=shutil.ignore_patterns("include", "doc", "man", "*.a"))
+                leave = shutil.ignore_patterns("include", "doc", "man", "*.a")
+                shutil.copytree(prefix, fresh / package.name / prefix.name, symlinks=True, ignore=leave)
+                libraries = package.with_name(f"{package.name}.libs")
+                if libraries.is_dir():
+                    shutil.copytree(libraries, fresh / libraries.name)
                 for path in (fresh, *fresh.rglob("*")):
                     if not path.is_symlink():
-                        path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-        copy = Installation(target / "bin", found.version)
-        if self.account.run([copy.bin / "postgres", "--version"]).returncode != 0:
+                        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        copy = Installation(target / package.name / prefix.name / "bin", found.version)
+        if not self._runs(copy):
             raise EmbeddedServerError(
-                f"The user {self.account.name}, as whom Postgres runs, cannot run {found.bin}/postgres, nor a copy of"
-                f" it in {target}. Install Postgres for all users, or set MEDMIRROR_PG_BIN."
+                f"The user {self.account.name}, as whom Postgres runs, cannot run the programs in {found.bin}, nor"
+                f" a copy of them in {target}. Install Postgres for all users, or set MEDMIRROR_PG_BIN."
             )
         return copy
 
