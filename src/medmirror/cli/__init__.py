@@ -1,0 +1,114 @@
+"""The command line: arguments in; words, tables or one JSON document, and an exit code out.
+
+Each command returns an Answer; only ``main`` prints it or exits. Nothing slow is imported until a command needs it, so
+``medmirror --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from medmirror import __version__
+from medmirror.cli import bench, db, index, load, output, rejects, show
+from medmirror.cli.options import Group, shared
+from medmirror.errors import MedmirrorError, StoreError
+
+STOPPED = "stopped cleanly; run the same command again to go on"
+INTERRUPTED = 130
+
+
+class Root(Group):
+    """The command ``medmirror``: runs a command, prints its answer or its error, exits with its code."""
+
+    def main(self, args: Any = None, prog_name: str | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        """Run the command line *args* (default: the process's) and exit."""
+        args = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in args
+        try:
+            answer = super().main(args, prog_name or "medmirror", standalone_mode=False)
+        except click.ClickException as error:
+            code = 2 if isinstance(error, click.UsageError) else 1
+            output.error("UsageError" if code == 2 else type(error).__name__, _worded(error), {}, as_json=as_json)
+            sys.exit(code)
+        except MedmirrorError as error:
+            _fail(error, as_json)
+        except click.Abort:
+            output.error("Interrupted", STOPPED, {}, as_json=as_json)
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            refusal = _database_error(error)
+            if refusal is None:
+                raise
+            _fail(refusal, as_json)
+        if isinstance(answer, output.Answer):
+            output.show(answer, as_json=as_json)
+            sys.exit(answer.code)
+        sys.exit(answer or 0)
+
+
+def _fail(error: MedmirrorError, as_json: bool) -> NoReturn:
+    output.error(type(error).__name__, error.message, error.context, as_json=as_json)
+    sys.exit(error.exit_code)
+
+
+def _worded(error: click.ClickException) -> str:
+    message = error.format_message()
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "medmirror"
+    return f"{message.rstrip('.')}. See `{path} --help`."
+
+
+def _database_error(error: Exception) -> StoreError | None:
+    """*error* in our words when it is the database's. Its own text is given only where it cannot quote a row: when
+    something does not exist, may not be used, or is used up."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        return None
+    state = cause.sqlstate or ""
+    said = f" It says: {cause.diag.message_primary}." if state[:2] in {"28", "3D", "42", "53", "57"} else ""
+    return StoreError(f"The database could not do what was asked.{said}", sqlstate=state or None)
+
+
+@click.group(cls=Root, name="medmirror")
+@click.version_option(__version__, prog_name="medmirror")
+def cli() -> None:
+    """Copy PubMed, ClinicalTrials.gov and openFDA files into Postgres, and keep the copy current.
+
+    Without --dsn or MEDMIRROR_DSN everything goes to a Postgres of medmirror's own, which starts by itself.
+
+    \b
+    medmirror load pubmed pubmed26n*.xml.gz
+    medmirror search "metformin heart failure" --source pubmed
+    medmirror status
+    """
+
+
+for _command in (
+    load.load,
+    index.index,
+    show.search,
+    show.status,
+    show.runs,
+    rejects.rejects,
+    show.audit,
+    db.db,
+    bench.bench,
+):
+    cli.add_command(_command)
+
+
+def main() -> NoReturn:
+    """What the program ``medmirror`` does. SIGTERM stops it as cleanly as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cli.main()
+
+
+__all__ = ["cli", "main", "shared"]

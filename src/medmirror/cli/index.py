@@ -1,0 +1,30 @@
+"""``medmirror index``: search vectors now."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from medmirror import sources
+from medmirror.cli import output
+from medmirror.cli.options import Command
+from medmirror.cli.show import database
+
+
+@click.command(cls=Command)
+@click.argument("names", metavar="[SOURCE]...", nargs=-1)
+def index(names: tuple[str, ...]) -> output.Answer:
+    """Bring the search vectors up to date, of all sources or of those named.
+
+    `load` does so by itself, unless it was told --no-index or was interrupted.
+    """
+    from medmirror import search
+
+    chosen = [sources.get(name).name for name in names] or list(sources.names())
+    began = time.perf_counter()
+    with database() as engine:
+        done = {name: search.refresh(engine, [name]) for name in chosen}
+    seconds = round(time.perf_counter() - began, 3)
+    data = {"records": done, "seconds": seconds}
+    return output.Answer(data, lambda: [output.table(["source", "records brought up to date"], list(done.items()))])

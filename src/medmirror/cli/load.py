@@ -1,0 +1,112 @@
+"""``medmirror load``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medmirror import sources
+from medmirror.cli import output
+from medmirror.cli.options import Command, Shared, shared
+from medmirror.errors import UsageError
+
+if TYPE_CHECKING:
+    from medmirror.api import LoadResult
+
+_log = logging.getLogger(__name__)
+
+COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned", "rejected", "filtered")
+
+
+@click.command(cls=Command)
+@click.argument("words", metavar="[SOURCE] FILE...", nargs=-1, required=True)
+@click.option(
+    "--workers", metavar="N", help="Worker processes; by default half the processors, but two where there are."
+)
+@click.option("--force", is_flag=True, help="Load files again whose bytes are loaded already.")
+@click.option("--chunk-bytes", metavar="SIZE", help="Decoded bytes that a worker takes at a time, like 4MiB.")
+@click.option(
+    "--executor", metavar="WHERE", default="local", help="local, or dask://host:port for the cluster of that scheduler."
+)
+@click.option("--no-index", is_flag=True, help="Leave the search vectors to `medmirror index`.")
+def load(
+    words: tuple[str, ...], workers: str | None, force: bool, chunk_bytes: str | None, executor: str, no_index: bool
+) -> output.Answer:
+    """Load files or folders: plain, .gz or .zip.
+
+    SOURCE is pubmed, clinicaltrials or openfda; without it the content of each file decides. Running the same command
+    again loads nothing twice, and after a fault it goes on where it stopped.
+
+    Exit code: 0 all well, 3 loaded but with rejects or refused files, 1 failed, 2 wrong usage.
+    """
+    source, paths = told(words)
+    options = shared()
+    settings = options.settings(workers=workers, chunk_bytes=chunk_bytes)
+    from medmirror import api
+
+    with ExitStack() as stack:
+        extra = _progress(options, stack, paths)
+        result = api.load(source, paths, settings=settings, force=force, executor=executor, index=not no_index, **extra)
+    _log.info("run %d %s: %d read in %.1f s", result.run_id, result.status, result.read, result.seconds)
+    return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
+
+
+def told(words: tuple[str, ...]) -> tuple[str | None, list[Path]]:
+    """The source, when the first of *words* names one, and the paths.
+
+    A file of a source's name is a file. A folder of that name is a folder only when nothing else is named: people keep
+    PubMed's files in `pubmed/` and write `load pubmed pubmed/*.gz`.
+    """
+    first, rest = words[0], [Path(word) for word in words[1:]]
+    path = Path(first)
+    if first in sources.names() and not path.is_file() and (rest or not path.is_dir()):
+        if not rest:
+            raise UsageError(f"Name the files to load, for example: medmirror load {first} FILE...")
+        return first, rest
+    if rest and not path.exists() and path.name == first and not path.suffix:
+        raise UsageError(f"{first!r} is neither a source nor a file; the sources are {', '.join(sources.names())}.")
+    return None, [path, *rest]
+
+
+def _progress(options: Shared, stack: ExitStack, paths: list[Path]) -> dict[str, Any]:
+    """What ``api.load`` needs for a bar, when somebody can see it."""
+    if options.quiet or not sys.stderr.isatty():
+        return {}
+    from medmirror import inputs
+    from medmirror.cli.progress import Bar
+
+    return {"on_progress": stack.enter_context(Bar(inputs.find(paths))).update}
+
+
+def summary(result: LoadResult) -> Iterable[Any]:
+    """The short table at the end of a load, and what to do about what did not load."""
+    states = [file.status for file in result.files]
+    facts: list[tuple[str, Any]] = [(name, getattr(result, name)) for name in COUNTS]
+    facts = [(name, value) for name, value in facts if value or name in ("read", "inserted", "unchanged", "rejected")]
+    facts += [
+        ("seconds", result.seconds),
+        ("records/s", result.records_per_second),
+        ("MB/s", result.bytes / 1e6 / result.seconds if result.seconds else 0.0),
+        ("peak MB", result.peak_rss_mb),
+    ]
+    yield output.table([name for name, _ in facts], [[value for _, value in facts]])
+    named = [f"{states.count(state)} {word}" for state, word in _ENDS if states.count(state)]
+    yield f"run {result.run_id}: {'file' if len(states) == 1 else 'files'}: {', '.join(named)}"
+    if "skipped" in states and not result.read and "refused" not in states:
+        yield "There was nothing new; --force loads the same files again."
+    if refused := [file for file in result.files if file.status == "refused"]:
+        yield output.table(["refused file", "why"], [(file.path, file.reason) for file in refused[:_SHOWN]])
+        if len(refused) > _SHOWN:
+            yield f"and {len(refused) - _SHOWN} more: medmirror runs show {result.run_id}"
+    if result.rejected:
+        yield f"{result.rejected:,} records could not be loaded: medmirror rejects list --run {result.run_id}"
+
+
+_ENDS = (("done", "loaded"), ("skipped", "skipped (loaded before)"), ("refused", "refused"), ("open", "unfinished"))
+_SHOWN = 20

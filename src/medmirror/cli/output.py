@@ -1,0 +1,95 @@
+"""What a command answers and how it is printed: a JSON document, or lines and tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+
+class Answer(NamedTuple):
+    """A command's answer: *data* for ``--json``, *show* gives what people see (plain lines, or things that rich draws),
+    and the exit *code*."""
+
+    data: Any
+    show: Callable[[], Iterable[RenderableType]]
+    code: int = 0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    return str(value)
+
+
+def show(answer: Answer, *, as_json: bool) -> None:
+    """Print *answer* on stdout."""
+    if as_json:
+        _document(answer.data)
+        return
+    console = None
+    for piece in answer.show():
+        if isinstance(piece, str):
+            sys.stdout.write(piece + "\n")
+            continue
+        if console is None:
+            from rich.console import Console
+
+            # A pipe has no width: nothing may be cut or folded there.
+            console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 1000)
+        sys.stdout.flush()
+        console.print(piece)
+    sys.stdout.flush()
+
+
+def error(kind: str, message: str, context: Mapping[str, Any], *, as_json: bool) -> None:
+    """One line on stderr that says what went wrong; with *as_json* a document on stdout, too."""
+    facts = ", ".join(f"{name}={value}" for name, value in context.items() if value is not None)
+    sys.stderr.write(f"medmirror: {' '.join(message.split())}{f' ({facts})' if facts else ''}\n")
+    sys.stderr.flush()
+    if as_json:
+        _document({"error": kind, "message": message, "context": dict(context)})
+
+
+def _document(data: Any) -> None:
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    sys.stdout.write(orjson.dumps(data, default=_plain, option=options).decode())
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
+    """A table; a column whose values are all numbers is set flush right. None is an empty cell."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    body = [list(row) for row in rows]
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(columns):
+        values = [row[place] for row in body if row[place] is not None]
+        number = bool(values) and all(isinstance(value, int | float) for value in values)
+        made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for row in body:
+        made.add_row(*(value if isinstance(value, Text) else Text(word(value)) for value in row))
+    return made
+
+
+def word(value: Any) -> str:
+    """*value* as people read it: thousands parted, times to the second, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if hasattr(value, "astimezone"):
+        return str(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+    return str(value)
