@@ -1,5 +1,5 @@
--- ClinicalTrials.gov: one table of studies, its facts, and views for what people join. The views read the column `study`
--- (the whole study as published); the other columns are there to filter by.
+-- ClinicalTrials.gov: one table of studies, its facts, and views for what people join. The views read the column
+-- `study` (the whole study as published); the other columns are there to filter by.
 
 -- migrate 1 --
 CREATE SCHEMA IF NOT EXISTS clinicaltrials;
@@ -47,10 +47,10 @@ COMMENT ON TABLE clinicaltrials.study IS 'One row a study, the newest copy loade
 COMMENT ON COLUMN clinicaltrials.study.deleted IS 'true: a tombstone; all other columns but the key are NULL';
 COMMENT ON COLUMN clinicaltrials.study.study IS 'the whole study, equal to the input, value for value';
 COMMENT ON COLUMN clinicaltrials.study.start_date IS 'as given: 2023-05-17 or, by month only, 2023-05';
-COMMENT ON COLUMN clinicaltrials.study.start_day IS 'the first day that start_date can mean, to filter by; NULL for a date that cannot exist';
+COMMENT ON COLUMN clinicaltrials.study.start_day IS 'the first day that start_date can mean; NULL for a date that cannot exist';
 COMMENT ON COLUMN clinicaltrials.study.primary_completion_day IS 'the first day that primary_completion_date can mean';
 COMMENT ON COLUMN clinicaltrials.study.completion_day IS 'the first day that completion_date can mean';
-COMMENT ON COLUMN clinicaltrials.study.interventions IS 'the names of the interventions; view clinicaltrials.intervention has their types';
+COMMENT ON COLUMN clinicaltrials.study.interventions IS 'the names of the interventions; see also view intervention';
 COMMENT ON COLUMN clinicaltrials.study.countries IS 'the countries of the locations, each once';
 COMMENT ON COLUMN clinicaltrials.study.pmids IS 'the PubMed numbers of the references, each once';
 CREATE INDEX study_overall_status ON clinicaltrials.study (overall_status);
@@ -72,7 +72,7 @@ CREATE TABLE clinicaltrials.study_fact (
     PRIMARY KEY (nct_id)
 );
 COMMENT ON TABLE clinicaltrials.study_fact IS 'What the loader knows of each study without reading it';
-COMMENT ON COLUMN clinicaltrials.study_fact.version IS 'orders copies of a study: day of the last posted update, day of the data release, number of modules';
+COMMENT ON COLUMN clinicaltrials.study_fact.version IS 'orders copies: day of the last posted update, of the data release, number of modules';
 COMMENT ON COLUMN clinicaltrials.study_fact.run_id IS 'the run that last moved the version; see medmirror.run';
 COMMENT ON COLUMN clinicaltrials.study_fact.digest IS 'BLAKE2b of the study''s bytes as published';
 CREATE INDEX study_fact_run ON clinicaltrials.study_fact USING brin (run_id);
@@ -82,7 +82,10 @@ SELECT s.nct_id, l.position::int AS position,
        l.place->>'facility' AS facility, l.place->>'status' AS status, l.place->>'city' AS city,
        l.place->>'state' AS state, l.place->>'zip' AS zip, l.place->>'country' AS country,
        l.place->>'countryCode' AS country_code,
-       (l.place->'geoPoint'->>'lat')::float8 AS latitude, (l.place->'geoPoint'->>'lon')::float8 AS longitude,
+       CASE WHEN jsonb_typeof(l.place->'geoPoint'->'lat') = 'number' THEN (l.place->'geoPoint'->>'lat')::float8 END
+           AS latitude,
+       CASE WHEN jsonb_typeof(l.place->'geoPoint'->'lon') = 'number' THEN (l.place->'geoPoint'->>'lon')::float8 END
+           AS longitude,
        l.place->'contacts' AS contacts
 FROM clinicaltrials.study AS s
 CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,contactsLocationsModule,locations}')
@@ -100,8 +103,8 @@ COMMENT ON VIEW clinicaltrials.condition IS 'One row a condition of each study';
 CREATE VIEW clinicaltrials.intervention AS
 SELECT s.nct_id, i.position::int AS position,
        i.item->>'type' AS type, i.item->>'name' AS name, i.item->>'description' AS description,
-       ARRAY(SELECT jsonb_array_elements_text(i.item->'armGroupLabels')) AS arm_group_labels,
-       ARRAY(SELECT jsonb_array_elements_text(i.item->'otherNames')) AS other_names
+       ARRAY(SELECT jsonb_path_query(i.item, '$.armGroupLabels[*]') #>> '{}') AS arm_group_labels,
+       ARRAY(SELECT jsonb_path_query(i.item, '$.otherNames[*]') #>> '{}') AS other_names
 FROM clinicaltrials.study AS s
 CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,armsInterventionsModule,interventions}')
     WITH ORDINALITY AS i(item, position)
@@ -111,7 +114,7 @@ COMMENT ON VIEW clinicaltrials.intervention IS 'One row an intervention of each 
 CREATE VIEW clinicaltrials.arm_group AS
 SELECT s.nct_id, a.position::int AS position,
        a.arm->>'label' AS label, a.arm->>'type' AS type, a.arm->>'description' AS description,
-       ARRAY(SELECT jsonb_array_elements_text(a.arm->'interventionNames')) AS intervention_names
+       ARRAY(SELECT jsonb_path_query(a.arm, '$.interventionNames[*]') #>> '{}') AS intervention_names
 FROM clinicaltrials.study AS s
 CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,armsInterventionsModule,armGroups}')
     WITH ORDINALITY AS a(arm, position)
@@ -154,13 +157,13 @@ COMMENT ON VIEW clinicaltrials.reference IS 'One row a reference of each study; 
 -- search study --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT nct_id,
-       setweight(to_tsvector('english', concat_ws(' ', nct_id, array_to_string(nct_id_aliases, ' '), acronym, brief_title,
-                                                  official_title)), 'A') ||
+       setweight(to_tsvector('english', concat_ws(' ', nct_id, array_to_string(nct_id_aliases, ' '), acronym,
+                                                  brief_title, official_title)), 'A') ||
        setweight(to_tsvector('english', concat_ws(' ', array_to_string(conditions, ' '),
                                                   array_to_string(interventions, ' '),
                                                   array_to_string(keywords, ' '))), 'B') ||
-       setweight(to_tsvector('english', left(concat_ws(' ', study #>> '{protocolSection,descriptionModule,briefSummary}',
-                                                       lead_sponsor), 100000)), 'C') ||
+       setweight(to_tsvector('english', left(concat_ws(' ', lead_sponsor,
+           study #>> '{protocolSection,descriptionModule,briefSummary}'), 100000)), 'C') ||
        setweight(to_tsvector('english', left(concat_ws(' ',
            study #>> '{protocolSection,descriptionModule,detailedDescription}',
            study #>> '{protocolSection,eligibilityModule,eligibilityCriteria}'), 200000)), 'D') AS document

@@ -182,8 +182,12 @@ def _values(study: Mapping[str, Any]) -> tuple[Any, ...]:
     naming = child(protocol, "identificationModule")
     status = child(protocol, "statusModule")
     design = child(protocol, "designModule")
+    arms = child(protocol, "armsInterventionsModule")
+    sponsors = child(protocol, "sponsorCollaboratorsModule")
+    for parent, name in ((arms, "armGroups"), (sponsors, "collaborators"), *_outcomes(protocol)):
+        children(parent, name)  # the views rely on it
     enrollment = child(design, "enrollmentInfo")
-    sponsor = child(child(protocol, "sponsorCollaboratorsModule"), "leadSponsor")
+    sponsor = child(sponsors, "leadSponsor")
     conditions = child(protocol, "conditionsModule")
     eligibility = child(protocol, "eligibilityModule")
     dates = [text(child(status, f"{name}DateStruct"), "date") for name in ("start", "primaryCompletion", "completion")]
@@ -209,13 +213,18 @@ def _values(study: Mapping[str, Any]) -> tuple[Any, ...]:
         text(sponsor, "class"),
         texts(conditions, "conditions"),
         texts(conditions, "keywords"),
-        _distinct(children(child(protocol, "armsInterventionsModule"), "interventions"), "name"),
+        _distinct(children(arms, "interventions"), "name"),
         _distinct(children(child(protocol, "contactsLocationsModule"), "locations"), "country"),
         _distinct(children(child(protocol, "referencesModule"), "references"), "pmid"),
         text(eligibility, "sex"),
         text(eligibility, "minimumAge"),
         text(eligibility, "maximumAge"),
     )
+
+
+def _outcomes(protocol: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    outcomes = child(protocol, "outcomesModule")
+    return ((outcomes, f"{rank}Outcomes") for rank in ("primary", "secondary", "other"))
 
 
 def _distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
