@@ -100,7 +100,7 @@ def load(
     filter: Callable[[str, dict[str, Any]], bool] | None = None,
     transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
     executor: str = "local",
-    index: bool = True,
+    index: bool = False,
     on_progress: Callable[[Totals, list[FileState]], None] = lambda totals, files: None,
     on_bytes: Callable[[int], None] = lambda count: None,
     settings: Settings | None = None,

@@ -7,15 +7,20 @@ at the refresh before.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from medmirror import sources
 from medmirror.db import locks, retry, sql
 from medmirror.sources.base import Feed
+
+_log = logging.getLogger(__name__)
 
 _TOGETHER = 2_000  # records a transaction: lock 12346 is held only so long
 
@@ -71,9 +76,7 @@ def _refresh(engine: Engine, source: str, feed: Feed, run_id: int) -> int:
     name = {"source": source, "feed": feed.name}
 
     def prepare(conn: Connection) -> tuple[int, list[tuple[Any, ...]]]:
-        for statement in statements["make"].split(";"):
-            if statement.strip():
-                conn.execute(text(statement))
+        conn.execute(text(statements["make table"]))
         since = conn.execute(text(statements["state"]), name).scalar() or 0
         horizon = conn.execute(text(statements["horizon"]), {"own": run_id}).scalar_one()
         behind = [tuple(row) for row in conn.execute(text(statements["behind"]), {"since": since})]
@@ -91,6 +94,7 @@ def _refresh(engine: Engine, source: str, feed: Feed, run_id: int) -> int:
         retry.retry_with_advisory_lock(engine, locks.SEARCH, bring_up, attempts=20)
 
     def remember(conn: Connection) -> None:
+        conn.execute(text(statements["make index"]))
         conn.execute(text(statements["set state"]), {**name, "run_id": horizon})
 
     retry.in_transaction(engine, remember)
@@ -98,10 +102,20 @@ def _refresh(engine: Engine, source: str, feed: Feed, run_id: int) -> int:
 
 
 def search(engine: Engine, query: str, *, source: str | None = None, limit: int = 20) -> list[Hit]:
-    """The *limit* best records for *query* (words, "phrases", or, -not), best first, of *source* or of all."""
+    """The *limit* best records for *query* (words, "phrases", or, -not), best first, of *source* or of all.
+
+    Brings the vectors up to date first; who may only read gets what there is.
+    """
+    names = [source] if source else list(sources.names())
+    try:
+        refresh(engine, names)
+    except DBAPIError as error:
+        if not isinstance(error.orig, InsufficientPrivilege | ReadOnlySqlTransaction):
+            raise
+        _log.warning("this user may not refresh the search vectors; the newest records may be missing")
     hits: list[Hit] = []
     with engine.connect() as conn:
-        for name, feed in feeds([source] if source else sources.names()):
+        for name, feed in feeds(names):
             width = len(feed.key)
             statement = _statements(name, feed)["find"]
             known = conn.execute(text("SELECT to_regclass(:name)"), {"name": f"{name}.{feed.name}_search"}).scalar()

@@ -34,9 +34,11 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned",
 @click.option(
     "--executor", metavar="WHERE", default="local", help="local, or dask://host:port for the cluster of that scheduler."
 )
-@click.option("--no-index", is_flag=True, help="Leave the search vectors to `medmirror index`.")
+@click.option(
+    "--index", is_flag=True, help="Bring the search vectors up to date now, not with `medmirror index` or the next search."
+)
 def load(
-    words: tuple[str, ...], workers: str | None, force: bool, chunk_bytes: str | None, executor: str, no_index: bool
+    words: tuple[str, ...], workers: str | None, force: bool, chunk_bytes: str | None, executor: str, index: bool
 ) -> output.Answer:
     """Load files or folders: plain, .gz or .zip.
 
@@ -52,7 +54,7 @@ def load(
 
     with ExitStack() as stack:
         extra = _progress(options, stack, paths)
-        result = api.load(source, paths, settings=settings, force=force, executor=executor, index=not no_index, **extra)
+        result = api.load(source, paths, settings=settings, force=force, executor=executor, index=index, **extra)
     _log.info("run %d %s: %d read in %.1f s", result.run_id, result.status, result.read, result.seconds)
     return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
 
