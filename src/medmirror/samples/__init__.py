@@ -6,7 +6,16 @@ way round, and a drug's labels, products and applications carry the same identif
 """
 
 from medmirror.samples.clinicaltrials import write_studies
+from medmirror.samples.hostile import HOSTILE, write_hostile, write_huge_citation, write_huge_study
 from medmirror.samples.openfda import write_openfda
 from medmirror.samples.pubmed import write_pubmed
 
-__all__ = ["write_openfda", "write_pubmed", "write_studies"]
+__all__ = [
+    "HOSTILE",
+    "write_hostile",
+    "write_huge_citation",
+    "write_huge_study",
+    "write_openfda",
+    "write_pubmed",
+    "write_studies",
+]

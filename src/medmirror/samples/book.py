@@ -7,7 +7,10 @@ import random
 from medmirror.samples import rarities
 from medmirror.samples.text import escape, paragraph, pools, prose
 
-_LABELS = "part chapter section appendix figure table box".split()
+_NESTED = '<Section><SectionTitle book="nbk">Nested <i>section</i></SectionTitle></Section>'
+_NUMBER = '<LocationLabel Type="section">%d</LocationLabel>'
+_PART = ' part="p" sec="s"'
+_LABELS = ["part", "chapter", "section", "appendix", "figure", "table", "box"]
 
 
 def book_article(pmid: int, *, seed: int, showcase: bool = False) -> str:
@@ -27,9 +30,9 @@ def book_article(pmid: int, *, seed: int, showcase: bool = False) -> str:
         else ""
     )
     sections = "".join(
-        f"<Section>{f'<LocationLabel Type={chr(34)}section{chr(34)}>{n}</LocationLabel>' if showcase or n > 3 else ''}"
+        f"<Section>{_NUMBER % n if showcase or n > 3 else ''}"
         f"<SectionTitle{rarities.book_link(True)}>{name}</SectionTitle>"
-        f"{'<Section><SectionTitle book=' + chr(34) + 'nbk' + chr(34) + '>Nested <i>section</i></SectionTitle></Section>' if n == 2 else ''}</Section>"
+        f"{_NESTED if n == 2 else ''}</Section>"
         for n, name in enumerate(
             ("Summary", "Diagnosis", "Clinical Characteristics", "Management &amp; Counseling", "References"), 1
         )
@@ -42,8 +45,10 @@ def book_article(pmid: int, *, seed: int, showcase: bool = False) -> str:
         f"{pages}<Language>eng</Language>{_people(rng, 'authors')}",
         rarities.investigators(rng, 2, False) if showcase else "",
         '<PublicationType UI="D016454">Review</PublicationType>',
-        f'<Abstract><AbstractText Label="CLINICAL CHARACTERISTICS">{escape(paragraph(rng, "background", 3))}</AbstractText>'
-        f"<AbstractText>{escape(prose(rng, 4))}</AbstractText><CopyrightInformation>Copyright © {year}, University of Example.</CopyrightInformation></Abstract>",
+        '<Abstract><AbstractText Label="CLINICAL '
+        f'CHARACTERISTICS">{escape(paragraph(rng, "background", 3))}</AbstractText>'
+        f"<AbstractText>{escape(prose(rng, 4))}</AbstractText><CopyrightInformation>Copyright © {year}, University "
+        "of Example.</CopyrightInformation></Abstract>",
         f"<Sections>{sections}</Sections>",
         f'<KeywordList Owner="NLM"><Keyword MajorTopicYN="N">{escape(term)}</Keyword></KeywordList>'
         if showcase or rng.random() < 0.3
@@ -54,15 +59,18 @@ def book_article(pmid: int, *, seed: int, showcase: bool = False) -> str:
         '<ItemList ListType="Synonyms"><Item>First synonym</Item><Item>Second &amp; last</Item></ItemList>'
         if showcase or rng.random() < 0.4
         else "",
-        "<ReferenceList><Title>References</Title><Reference><Citation>A made-up source. 2001.</Citation></Reference></ReferenceList>"
+        "<ReferenceList><Title>References</Title><Reference><Citation>A made-up source. 2001.</Citation></Reference>"
+        "</ReferenceList>"
         if showcase
         else "",
         "</BookDocument><PubmedBookData><History>",
         "".join(
-            f'<PubMedPubDate PubStatus="{state}"><Year>{year}</Year><Month>6</Month><Day>3</Day><Hour>6</Hour><Minute>0</Minute></PubMedPubDate>'
+            f'<PubMedPubDate PubStatus="{state}"><Year>{year}</Year><Month>6</Month><Day>3</Day><Hour>6</Hour>'
+            "<Minute>0</Minute></PubMedPubDate>"
             for state in ("pubmed", "medline", "entrez")
         ),
-        f'</History><PublicationStatus>ppublish</PublicationStatus><ArticleIdList><ArticleId IdType="pubmed">{pmid}</ArticleId></ArticleIdList>',
+        "</History><PublicationStatus>ppublish</PublicationStatus><ArticleIdList><ArticleId "
+        f'IdType="pubmed">{pmid}</ArticleId></ArticleIdList>',
         rarities.objects(rng, True) if showcase else "",
         "</PubmedBookData></PubmedBookArticle>",
     ]
@@ -75,21 +83,25 @@ def _book(rng: random.Random, year: int, showcase: bool) -> str:
         rare = (
             "<Volume>2</Volume><VolumeTitle>The <i>second</i></VolumeTitle><Edition>3rd</Edition>"
             '<CollectionTitle book="coll" part="a" sec="b">A collection</CollectionTitle><Isbn>9780000000002</Isbn>'
-            '<ELocationID EIdType="doi" ValidYN="Y">10.1000/book</ELocationID><Medium>Internet</Medium><ReportNumber>R-17</ReportNumber>'
+            '<ELocationID EIdType="doi" ValidYN="Y">10.1000/book</ELocationID><Medium>Internet</Medium>'
+            "<ReportNumber>R-17</ReportNumber>"
         )
     begin = f"<BeginningDate><Year>{year}</Year>{'<Season>Spring</Season>' if showcase else ''}</BeginningDate>"
     end = f"<EndingDate><Year>{year + 3}</Year><Month>12</Month></EndingDate>" if showcase else ""
     return (
-        "<Book><Publisher><PublisherName>University of Example</PublisherName><PublisherLocation>Example (WA)</PublisherLocation></Publisher>"
-        f'<BookTitle book="nbk{rng.randrange(999)}"{" part=" + chr(34) + "p" + chr(34) + " sec=" + chr(34) + "s" + chr(34) if showcase else ""}>'
-        f"Reviews of {escape(rng.choice(pools().diseases))}</BookTitle><PubDate><Year>{year}</Year></PubDate>{begin}{end}{_people(rng, 'editors')}"
+        "<Book><Publisher><PublisherName>University of Example</PublisherName><PublisherLocation>Example "
+        "(WA)</PublisherLocation></Publisher>"
+        f'<BookTitle book="nbk{rng.randrange(999)}"{_PART if showcase else ""}>'
+        f"Reviews of {escape(rng.choice(pools().diseases))}</BookTitle><PubDate><Year>{year}</Year>"
+        f"</PubDate>{begin}{end}{_people(rng, 'editors')}"
         f"{rarities.investigators(rng, 1, False) if showcase else ''}{rare}</Book>"
     )
 
 
 def _people(rng: random.Random, kind: str) -> str:
     people = "".join(
-        f'<Author ValidYN="Y"><LastName>{escape(rng.choice(pools().surnames))}</LastName><ForeName>{forename}</ForeName><Initials>{forename[0]}</Initials></Author>'
+        f'<Author ValidYN="Y"><LastName>{escape(rng.choice(pools().surnames))}</LastName>'
+        f"<ForeName>{forename}</ForeName><Initials>{forename[0]}</Initials></Author>"
         for forename in rng.choices(pools().forenames, k=3)
     )
     return f'<AuthorList Type="{kind}" CompleteYN="Y">{people}</AuthorList>'

@@ -29,7 +29,18 @@ _SECTIONS = (
     ("RESULTS", "RESULTS", "results"),
     ("CONCLUSIONS", "CONCLUSIONS", "conclusions"),
 )
-_QUALIFIERS = "therapy drug-therapy epidemiology metabolism genetics diagnosis mortality complications adverse-effects pathology".split()
+_QUALIFIERS = [
+    "therapy",
+    "drug-therapy",
+    "epidemiology",
+    "metabolism",
+    "genetics",
+    "diagnosis",
+    "mortality",
+    "complications",
+    "adverse-effects",
+    "pathology",
+]
 _LANGUAGES = ("chi", "ger", "fre", "spa", "rus", "jpn", "por")
 
 
@@ -73,11 +84,13 @@ def _identifiers(rng: random.Random, pmid: int, showcase: bool) -> dict[str, str
         ids["pmc"] = f"PMC{pmid - 29_000_000}"
     if rng.random() < 0.92 or showcase:
         ids["doi"] = (
-            f"10.{1000 + pmid % 97 * 61}/s{rng.randrange(10_000, 99_999)}-{pmid % 1_000:03d}-{rng.randrange(10_000, 99_999)}-{pmid % 10}"
+            f"10.{1000 + pmid % 97 * 61}/s{rng.randrange(10_000, 99_999)}-{pmid % 1_000:03d}-"
+            f"{rng.randrange(10_000, 99_999)}-{pmid % 10}"
         )
     if rng.random() < 0.4 or showcase:
         ids["pii"] = (
-            f"S{rng.randrange(1000, 9999)}-{rng.randrange(1000, 9999)}({pmid % 100:02d}){rng.randrange(10_000, 99_999)}-X"
+            f"S{rng.randrange(1000, 9999)}-{rng.randrange(1000, 9999)}({pmid % 100:02d})"
+            f"{rng.randrange(10_000, 99_999)}-X"
         )
     if showcase:
         ids |= {
@@ -112,7 +125,8 @@ def _article(
     if rng.random() < 0.5 or showcase:
         pages = f"<StartPage>{page}</StartPage><EndPage>{page + 9}</EndPage>" + pages
     locations = "".join(
-        f'<ELocationID EIdType="{name}" ValidYN="{"N" if rng.random() < 0.002 else "Y"}">{escape(ids[name])}</ELocationID>'
+        f'<ELocationID EIdType="{name}" '
+        f'ValidYN="{"N" if rng.random() < 0.002 else "Y"}">{escape(ids[name])}</ELocationID>'
         for name in ("pii", "doi")
         if name in ids
     )
@@ -133,10 +147,12 @@ def _article(
     )
     return "".join(
         (
-            f'<Article PubModel="{model}"><Journal><ISSN IssnType="{kind}">{journal.issn}</ISSN><JournalIssue CitedMedium="{medium}">',
+            f'<Article PubModel="{model}"><Journal><ISSN IssnType="{kind}">{journal.issn}</ISSN><JournalIssue '
+            f'CitedMedium="{medium}">',
             volume if rng.random() < 0.95 or showcase else "",
             f"<PubDate>{_pub_date(rng, created)}</PubDate></JournalIssue><Title>{escape(journal.title)}</Title>",
-            f"<ISOAbbreviation>{journal.iso}</ISOAbbreviation></Journal><ArticleTitle{rarities.book_link(showcase)}>{title}</ArticleTitle>",
+            f"<ISOAbbreviation>{journal.iso}</ISOAbbreviation></Journal>"
+            f"<ArticleTitle{rarities.book_link(showcase)}>{title}</ArticleTitle>",
             locations,
             _abstract(rng, edit, showcase),
             _authors(rng, showcase),
@@ -145,8 +161,10 @@ def _article(
             rarities.grants(rng, showcase),
             "<PublicationTypeList>",
             "".join(f'<PublicationType UI="{ui}">{escape(name)}</PublicationType>' for ui, name in types),
-            f"</PublicationTypeList>{vernacular}{electronic}</Article><MedlineJournalInfo><Country>{journal.country}</Country>",
-            f"<MedlineTA>{journal.iso}</MedlineTA><NlmUniqueID>{journal.nlm_id}</NlmUniqueID><ISSNLinking>{journal.linking}</ISSNLinking></MedlineJournalInfo>",
+            f"</PublicationTypeList>{vernacular}{electronic}</Article><MedlineJournalInfo>"
+            f"<Country>{journal.country}</Country>",
+            f"<MedlineTA>{journal.iso}</MedlineTA><NlmUniqueID>{journal.nlm_id}</NlmUniqueID>"
+            f"<ISSNLinking>{journal.linking}</ISSNLinking></MedlineJournalInfo>",
         )
     )
 
@@ -165,7 +183,8 @@ def _pub_date(rng: random.Random, day: date) -> str:
     if how < 0.96:
         return f"<Year>{day.year}</Year><Season>{rng.choice(('Spring', 'Summer', 'Autumn', 'Winter'))}</Season>"
     other = words.MONTHS[day.month % 12]
-    return f"<MedlineDate>{day.year} {rng.choice((f'{month}-{other}', f'{month} 28-{other} 3', f'{month}/{other}', 'Annual'))}</MedlineDate>"
+    span = rng.choice((f"{month}-{other}", f"{month} 28-{other} 3", f"{month}/{other}", "Annual"))
+    return f"<MedlineDate>{day.year} {span}</MedlineDate>"
 
 
 def _abstract(rng: random.Random, edit: random.Random | None, showcase: bool) -> str:
@@ -173,50 +192,58 @@ def _abstract(rng: random.Random, edit: random.Random | None, showcase: bool) ->
     if how < 0.3 and not showcase:
         return ""
     added = f" {escape(statistic(edit))}" if edit else ""
-    if how < 0.5 or showcase:
+    if how < 0.58 or showcase:
         parts = [
-            f'<AbstractText Label="{label}" NlmCategory="{category}">{rarities.marked_up(rng, escape(paragraph(rng, part, rng.randrange(1, 3))), showcase)}'
+            f'<AbstractText Label="{label}" '
+            f'NlmCategory="{category}">'
+            + rarities.marked_up(rng, escape(paragraph(rng, part, rng.randrange(1, 3))), showcase)
             for label, category, part in _SECTIONS
         ]
         if showcase:
             parts += rarities.rare_sections(rng)
         body = "</AbstractText>".join(parts)
     else:
-        text = " ".join(paragraph(rng, part, 1) for _, _, part in _SECTIONS)
+        text = " ".join(paragraph(rng, part, rng.randrange(1, 3)) for _, _, part in _SECTIONS)
         body = f"<AbstractText>{rarities.marked_up(rng, escape(text), showcase)}"
     notice = ""
     if rng.random() < 0.35 or showcase:
-        notice = f"<CopyrightInformation>© 2025. The Author(s){rng.choice(('.', ', under exclusive licence.', ' &amp; Co. All rights reserved.'))}</CopyrightInformation>"
+        notice = (
+            "<CopyrightInformation>© 2025. The "
+            f"Author(s){rng.choice(('.', ', under exclusive licence.', ' &amp; Co. All rights reserved.'))}"
+            "</CopyrightInformation>"
+        )
     return f"<Abstract>{body}{added}</AbstractText>{notice}</Abstract>"
 
 
 def _authors(rng: random.Random, showcase: bool) -> str:
-    count = int(rng.paretovariate(1.7) * 1.9) if rng.random() > 0.02 or showcase else 0
+    count = int(rng.paretovariate(1.75) * 1.7) if rng.random() > 0.02 or showcase else 0
     if not count:
         return ""
     pool = pools()
     incomplete = "N" if rng.random() < 0.01 else "Y"
-    parts = [f'<AuthorList CompleteYN="{incomplete}"{" Type=" + chr(34) + "authors" + chr(34) if showcase else ""}>']
+    kind = ' Type="authors"' if showcase else ""
+    parts = [f'<AuthorList CompleteYN="{incomplete}"{kind}>']
     modern = rng.random() < 0.75
     houses = rng.choices(pool.affiliations, k=3)
     for n in range(max(3, min(count, 300)) if showcase else min(count, 300)):
         surname, forename = escape(rng.choice(pool.surnames)), rng.choice(pool.forenames)
         if rng.random() < 0.3:
             forename += f" {chr(65 + int(rng.random() * 26))}"
-        equal = f' EqualContrib="{"N" if n else "Y"}"' if n < 2 and rng.random() < 0.06 or showcase else ""
-        valid = "N" if rng.random() < 0.001 or showcase and n == 2 else "Y"
+        equal = f' EqualContrib="{"N" if n else "Y"}"' if (n < 2 and rng.random() < 0.06) or showcase else ""
+        valid = "N" if rng.random() < 0.001 or (showcase and n == 2) else "Y"
         parts.append(
-            f'<Author ValidYN="{valid}"{equal}><LastName>{surname}</LastName><ForeName>{forename}</ForeName><Initials>{initials(forename)}</Initials>'
+            f'<Author ValidYN="{valid}"{equal}><LastName>{surname}</LastName><ForeName>{forename}</ForeName>'
+            f"<Initials>{initials(forename)}</Initials>"
         )
         if rng.random() < 0.005 or showcase:
             parts.append(f"<Suffix>{rng.choice(('Jr', 'Sr', '2nd', '3rd'))}</Suffix>")
-        if modern and rng.random() < 0.28 or showcase:
+        if (modern and rng.random() < 0.28) or showcase:
             digits = f"{rng.randrange(10**10):010d}"
             start = "" if rng.random() < 0.85 else "https://orcid.org/"
             parts.append(
                 f'<Identifier Source="ORCID">{start}0000-00{digits[:2]}-{digits[2:6]}-{digits[6:]}</Identifier>'
             )
-        if modern and rng.random() < 0.45 or showcase:
+        if (modern and rng.random() < 0.4) or showcase:
             parts += rarities.affiliation(rng, rng.choice(houses), showcase)
         parts.append("</Author>")
     if rng.random() < 0.015 or showcase:
@@ -247,15 +274,16 @@ def _databanks(pmid: int, rng: random.Random, showcase: bool) -> str:
 
 def _after_article(rng: random.Random, pmid: int, indexed: bool, showcase: bool) -> str:
     keywords = ""
-    if rng.random() < 0.6 or showcase:
+    if rng.random() < 0.42 or showcase:
         drawn = rng.choices(pools().terms, k=rng.randrange(3, 9))
         keywords = "".join(
-            f'<Keyword MajorTopicYN="{"Y" if rng.random() < 0.05 else "N"}">{rarities.marked_up(rng, escape(k), showcase)}</Keyword>'
+            f'<Keyword MajorTopicYN="{"Y" if rng.random() < 0.05 else "N"}">'
+            f"{rarities.marked_up(rng, escape(k), showcase)}</Keyword>"
             for k in drawn
         )
         keywords = f'<KeywordList Owner="NOTNLM">{keywords}</KeywordList>'
     coi = ""
-    if rng.random() < 0.2 or showcase:
+    if rng.random() < 0.12 or showcase:
         coi = f"<CoiStatement>{rarities.marked_up(rng, rng.choice(rarities.INTERESTS), showcase)}</CoiStatement>"
     return "".join(
         (
@@ -275,7 +303,7 @@ def _after_article(rng: random.Random, pmid: int, indexed: bool, showcase: bool)
 
 
 def _chemicals(rng: random.Random, showcase: bool) -> str:
-    if rng.random() < 0.5 and not showcase:
+    if rng.random() < 0.6 and not showcase:
         return ""
     out = []
     for drug in rng.choices(pools().drugs, k=rng.randrange(1, 6)):
@@ -292,19 +320,21 @@ def _chemicals(rng: random.Random, showcase: bool) -> str:
 def _mesh(rng: random.Random, showcase: bool) -> str:
     pool = pools()
     out = []
-    for heading in dict.fromkeys(rng.choices(pool.headings, cum_weights=pool.heading_weights, k=rng.randrange(4, 15))):
+    for heading in dict.fromkeys(rng.choices(pool.headings, cum_weights=pool.heading_weights, k=rng.randrange(3, 11))):
         auto = ' AutoHM="Y"' if rng.random() < 0.03 or showcase else ""
         place = ' Type="Geographic"' if rng.random() < 0.02 or showcase else ""
         major = "Y" if rng.random() < 0.25 else "N"
         out.append(
-            f'<MeshHeading><DescriptorName UI="{heading.ui}" MajorTopicYN="{major}"{auto}{place}>{escape(heading.name)}</DescriptorName>'
+            f'<MeshHeading><DescriptorName UI="{heading.ui}" '
+            f'MajorTopicYN="{major}"{auto}{place}>{escape(heading.name)}</DescriptorName>'
         )
         count = 1 if showcase else int(rng.random() * 1.6 + rng.random() * 0.6)
         for k in range(count):
             name = _QUALIFIERS[(int(heading.ui[1:]) + k) % len(_QUALIFIERS)]
             major = "Y" if rng.random() < 0.3 else "N"
             out.append(
-                f'<QualifierName UI="Q000{len(name) * 11 + k:03d}" MajorTopicYN="{major}"{auto}>{name.replace("-", " ")}</QualifierName>'
+                f'<QualifierName UI="Q000{len(name) * 11 + k:03d}" '
+                f'MajorTopicYN="{major}"{auto}>{name.replace("-", " ")}</QualifierName>'
             )
         out.append("</MeshHeading>")
     return f"<MeshHeadingList>{''.join(out)}</MeshHeadingList>"
@@ -321,21 +351,23 @@ def _pubmed_data(rng: random.Random, created: date, ids: dict[str, str], showcas
         second = "<Second>0</Second>" if showcase else ""
         clock = f"<Hour>{rng.randrange(24)}</Hour><Minute>{rng.randrange(60)}</Minute>{second}"
         history.append(
-            f'<PubMedPubDate PubStatus="{status}"><Year>{created.year}</Year><Month>{created.month}</Month><Day>{created.day}</Day>{clock}</PubMedPubDate>'
+            f'<PubMedPubDate PubStatus="{status}"><Year>{created.year}</Year><Month>{created.month}</Month>'
+            f"<Day>{created.day}</Day>{clock}</PubMedPubDate>"
         )
     state = rng.choice(("ppublish", "epublish", "aheadofprint", "ppublish"))
     inner = "".join(f'<ArticleId IdType="{kind}">{escape(value)}</ArticleId>' for kind, value in ids.items())
     return (
         f"<PubmedData><History>{''.join(history)}</History><PublicationStatus>{state}</PublicationStatus>"
-        f"<ArticleIdList>{inner}</ArticleIdList>{rarities.objects(rng, showcase)}{_references(rng, showcase)}</PubmedData>"
+        f"<ArticleIdList>{inner}</ArticleIdList>{rarities.objects(rng, showcase)}{_references(rng, showcase)}"
+        "</PubmedData>"
     )
 
 
 def _references(rng: random.Random, showcase: bool) -> str:
     how = rng.random()
-    if how < 0.5 and not showcase:
+    if how < 0.52 and not showcase:
         return ""
-    count = 3 if showcase else 1 + int(rng.gammavariate(1.6, 16))
+    count = 3 if showcase else 1 + int(rng.gammavariate(1.6, 14.5))
     body = "".join(_reference(rng, raw) for raw in rng.choices(pools().references, k=count))
     title = "<Title>References</Title>" if rng.random() < 0.06 or showcase else ""
     nested = ""
@@ -357,8 +389,8 @@ def _reference(rng: random.Random, raw: str) -> str:
     if other < 0.55:
         number = rng.randrange(10**9)
         pubmed = (
-            f'<ArticleId IdType="doi">10.{1000 + number % 97 * 61}/j.{number % 1000:03d}.{2000 + number % 25}.{number:09d}</ArticleId>'
-            + pubmed
+            f'<ArticleId IdType="doi">10.{1000 + number % 97 * 61}/'
+            f"j.{number % 1000:03d}.{2000 + number % 25}.{number:09d}</ArticleId>" + pubmed
         )
         if other < 0.25:
             pubmed = f'<ArticleId IdType="pmc">PMC{rng.randrange(100_000, 11_000_000)}</ArticleId>' + pubmed

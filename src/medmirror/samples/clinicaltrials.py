@@ -42,9 +42,10 @@ def write_studies(
 ) -> StudyFile:
     """Write the trials with the ordinals *first* and on (``text.nct_id``).
 
-    *shape*: ``array`` (the site's download), ``page`` (an answer of the API, with *next_page* as its nextPageToken), ``zip``
-    (a file a study) or ``folder`` (the same, unpacked into *path*). A study depends on *seed* and its ordinal alone; *change*
-    is the share of them that is a later version of itself. *big* gives the second study 1,200 locations. *pretty* indents.
+    *shape*: ``array`` (the site's download), ``page`` (an answer of the API, with *next_page* as its nextPageToken),
+    ``zip`` (a file a study) or ``folder`` (the same, unpacked into *path*). A study depends on *seed* and its ordinal
+    alone; *change* is the share of them that is a later version of itself. *big* gives the second study 1,200
+    locations. *pretty* indents.
     """
     ordinals = range(first, first + studies)
     changed = frozenset(random.Random(f"{seed} changed").sample(ordinals, round(studies * change)))
@@ -63,9 +64,7 @@ def encode(value: Any, pretty: bool = False) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) if pretty else orjson.dumps(value)
 
 
-def _texts(
-    ordinals: range, seed: int, changed: frozenset[int], big: bool, pretty: bool
-) -> Iterator[tuple[str, bytes]]:
+def _texts(ordinals: range, seed: int, changed: frozenset[int], big: bool, pretty: bool) -> Iterator[tuple[str, bytes]]:
     for index, ordinal in enumerate(ordinals):
         locations = 1_200 if big and index == 1 else None
         value = study(ordinal, seed=seed, revision=int(ordinal in changed), locations=locations)

@@ -8,9 +8,27 @@ from typing import Any, NamedTuple
 from medmirror.samples.text import pools
 
 Json = dict[str, Any]
-_FORMS = "TABLET|TABLET, FILM COATED|CAPSULE|INJECTION, SOLUTION|SOLUTION|CREAM|OINTMENT|SUSPENSION|PATCH|AEROSOL, METERED".split("|")
-_ROUTES = "ORAL INTRAVENOUS TOPICAL SUBCUTANEOUS INTRAMUSCULAR RESPIRATORY OPHTHALMIC".split()
-_MAKERS = "Example Pharma, Inc.|Northfield Laboratories LLC|Acme Generics Ltd|Westbrook Therapeutics|Delta & Sons Repackaging|Blue Hill Drug Co.".split("|")
+_FORMS = [
+    "TABLET",
+    "TABLET, FILM COATED",
+    "CAPSULE",
+    "INJECTION, SOLUTION",
+    "SOLUTION",
+    "CREAM",
+    "OINTMENT",
+    "SUSPENSION",
+    "PATCH",
+    "AEROSOL, METERED",
+]
+_ROUTES = ["ORAL", "INTRAVENOUS", "TOPICAL", "SUBCUTANEOUS", "INTRAMUSCULAR", "RESPIRATORY", "OPHTHALMIC"]
+_MAKERS = [
+    "Example Pharma, Inc.",
+    "Northfield Laboratories LLC",
+    "Acme Generics Ltd",
+    "Westbrook Therapeutics",
+    "Delta & Sons Repackaging",
+    "Blue Hill Drug Co.",
+]
 
 
 class Product(NamedTuple):
@@ -84,12 +102,16 @@ def openfda(drug: Product, rng: random.Random) -> Json:
     if rng.random() < 0.3:
         found["is_original_packager"] = [True]
     if rng.random() < 0.4:
-        found |= {"nui": ["N0000175556"], "pharm_class_epc": [f"{drug.generic.title()} Inhibitor [EPC]"], "upc": [f"03{drug.ordinal:010d}"]}
+        found |= {
+            "nui": ["N0000175556"],
+            "pharm_class_epc": [f"{drug.generic.title()} Inhibitor [EPC]"],
+            "upc": [f"03{drug.ordinal:010d}"],
+        }
     return found
 
 
 def ndc(ordinal: int, *, seed: int, revision: int = 0) -> Json:
-    """A record of drug/ndc. Now and then two records share a product_ndc and differ in product_id, as in the real file."""
+    """A record of drug/ndc. Now and then two share a product_ndc and differ in product_id, as in the real file."""
     twin = ordinal % 100 == 51
     drug = product(ordinal - 1 if twin else ordinal, seed=seed)
     rng = random.Random((seed << 44) ^ (ordinal << 8) ^ 13)
@@ -102,7 +124,12 @@ def ndc(ordinal: int, *, seed: int, revision: int = 0) -> Json:
         "active_ingredients": [{"name": drug.generic, "strength": f"{5 * rng.randrange(1, 100)} mg/1"}],
         "finished": True,
         "packaging": [
-            {"package_ndc": package, "description": f"100 {drug.form} in 1 BOTTLE ({package})", "marketing_start_date": _day(rng), "sample": False}
+            {
+                "package_ndc": package,
+                "description": f"100 {drug.form} in 1 BOTTLE ({package})",
+                "marketing_start_date": _day(rng),
+                "sample": False,
+            }
             for package in drug.package_ndcs
         ],
         "listing_expiration_date": "20261231",
@@ -141,7 +168,12 @@ def application(ordinal: int, *, seed: int, revision: int = 0) -> Json:
                 "product_number": f"{n:03d}",
                 "reference_drug": "No",
                 "brand_name": drug.brand.upper(),
-                "active_ingredients": [{"name": drug.generic, "strength": f"{n * 50}MG **Federal Register determination**" if n > 2 else f"{n * 50}MG"}],
+                "active_ingredients": [
+                    {
+                        "name": drug.generic,
+                        "strength": f"{n * 50}MG **Federal Register determination**" if n > 2 else f"{n * 50}MG",
+                    }
+                ],
                 "reference_standard": "Yes",
                 "dosage_form": drug.form.split(",")[0],
                 "route": drug.route,
@@ -166,7 +198,12 @@ def _submission(rng: random.Random, n: int) -> Json:
         "submission_class_code_description": "Labeling",
     }
     if rng.random() < 0.4:
-        document = {"id": str(rng.randrange(10**5)), "url": f"https://www.example.org/docs/{rng.randrange(10**6)}lbl.pdf", "date": _day(rng), "type": "Label"}
+        document = {
+            "id": str(rng.randrange(10**5)),
+            "url": f"https://www.example.org/docs/{rng.randrange(10**6)}lbl.pdf",
+            "date": _day(rng),
+            "type": "Label",
+        }
         submission["application_docs"] = [document]
     return submission
 

@@ -39,7 +39,11 @@ def event(ordinal: int, *, seed: int, revision: int = 0) -> Json:
             "patientonsetageunit": "801",
             "patientsex": str(1 + rng.randrange(2)),
             "reaction": [
-                {"reactionmeddraversionpt": "27.1", "reactionmeddrapt": term.capitalize(), "reactionoutcome": str(1 + rng.randrange(6))}
+                {
+                    "reactionmeddraversionpt": "27.1",
+                    "reactionmeddrapt": term.capitalize(),
+                    "reactionoutcome": str(1 + rng.randrange(6)),
+                }
                 for term in rng.choices(pools().diseases, k=1 + int(rng.expovariate(0.4)))
             ],
             "drug": [_drug(rng, seed) for _ in range(1 + int(rng.expovariate(0.35)))],
@@ -49,7 +53,10 @@ def event(ordinal: int, *, seed: int, revision: int = 0) -> Json:
     if record["serious"] == "1":
         record["seriousnesshospitalization"] = "1"
     if rng.random() < 0.1:
-        record |= {"duplicate": "1", "reportduplicate": {"duplicatesource": "EXAMPLE", "duplicatenumb": f"US-EXAMPLE-{number}"}}
+        record |= {
+            "duplicate": "1",
+            "reportduplicate": {"duplicatesource": "EXAMPLE", "duplicatenumb": f"US-EXAMPLE-{number}"},
+        }
     return record
 
 
@@ -93,7 +100,8 @@ def enforcement(ordinal: int, *, seed: int, revision: int = 0) -> Json:
         "initial_firm_notification": "Letter",
         "distribution_pattern": "Nationwide in the USA & Puerto Rico.\nNo foreign distribution.",
         "recall_number": f"D-{ordinal % 2_000 + 1:04d}-{2012 + ordinal // 2_000}",
-        "product_description": f"{drug.brand} ({drug.generic}) {drug.form}, 100-count bottle, Rx only, NDC {drug.package_ndcs[0]}",
+        "product_description": f"{drug.brand} ({drug.generic}) {drug.form}, 100-count bottle, Rx only, "
+        f"NDC {drug.package_ndcs[0]}",
         "product_quantity": f"{rng.randrange(10, 99_999):,} bottles",
         "reason_for_recall": prose(rng, 1),
         "recall_initiation_date": day,
@@ -113,7 +121,8 @@ def shortage(ordinal: int, *, seed: int, revision: int = 0) -> Json:
         "generic_name": f"{drug.generic.title()} {drug.form.title()}",
         "company_name": drug.maker,
         "contact_info": "555-0100",
-        "presentation": f"{drug.generic.title()}, {drug.form}, {5 * (1 + ordinal % 90)} mg (NDC {drug.package_ndcs[0]})",
+        "presentation": f"{drug.generic.title()}, {drug.form}, {5 * (1 + ordinal % 90)} mg "
+        f"(NDC {drug.package_ndcs[0]})",
         "status": "Resolved" if revision else rng.choice(("Current", "To Be Discontinued", "Resolved")),
         "availability": rng.choice(("Available", "Limited Availability", "Unavailable")),
         "shortage_reason": rng.choice(("Demand increase for the drug", "Other", "Shortage of an active ingredient")),

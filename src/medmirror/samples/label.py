@@ -48,7 +48,9 @@ def label(ordinal: int, *, seed: int, revision: int = 0) -> dict[str, Any]:
     drug = product(ordinal, seed=seed)
     rng = random.Random((seed << 44) ^ (ordinal << 8) ^ 15)
     length = min(9.0, rng.paretovariate(1.7) * 0.55)
-    record: dict[str, Any] = {"spl_product_data_elements": [f"{drug.brand} {drug.generic} {drug.generic} {drug.unii} lactose monohydrate"]}
+    record: dict[str, Any] = {
+        "spl_product_data_elements": [f"{drug.brand} {drug.generic} {drug.generic} {drug.unii} lactose monohydrate"]
+    }
     for field, heading, share, sentences in _SECTIONS:
         if rng.random() < share:
             record[field] = [f"{heading} {drug.brand.upper()} ® {prose(rng, max(1, int(sentences * length)))}"]
@@ -56,7 +58,9 @@ def label(ordinal: int, *, seed: int, revision: int = 0) -> dict[str, Any]:
                 record[f"{field}_table"] = [_table(rng)]
     if revision:
         record["indications_and_usage"] = [f"1 INDICATIONS AND USAGE {drug.brand} {prose(random.Random(ordinal), 3)}"]
-    record["package_label_principal_display_panel"] = [f"PRINCIPAL DISPLAY PANEL NDC {drug.package_ndcs[0]} {drug.brand} Rx only"]
+    record["package_label_principal_display_panel"] = [
+        f"PRINCIPAL DISPLAY PANEL NDC {drug.package_ndcs[0]} {drug.brand} Rx only"
+    ]
     record["set_id"] = drug.set_id
     record["id"] = drug.spl_id if not revision else drug.spl_id[:-4] + "0001"
     record["effective_time"] = f"2025{1 + ordinal % 12:02d}{1 + ordinal % 28:02d}" if not revision else "20260120"
@@ -66,5 +70,10 @@ def label(ordinal: int, *, seed: int, revision: int = 0) -> dict[str, Any]:
 
 
 def _table(rng: random.Random) -> str:
-    cells = "".join(f"<tr><td>{prose(rng, 1)}</td><td>{rng.random() * 30:.1f}%</td></tr>" for _ in range(rng.randrange(2, 8)))
-    return f'<table width="100%" styleCode="Noautorules"><caption>Table 1: Adverse Reactions</caption><tbody>{cells}</tbody></table>'
+    cells = "".join(
+        f"<tr><td>{prose(rng, 1)}</td><td>{rng.random() * 30:.1f}%</td></tr>" for _ in range(rng.randrange(2, 8))
+    )
+    return (
+        '<table width="100%" styleCode="Noautorules"><caption>Table 1: Adverse Reactions</caption>'
+        f"<tbody>{cells}</tbody></table>"
+    )

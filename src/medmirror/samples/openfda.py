@@ -26,8 +26,10 @@ ENDPOINTS: dict[Endpoint, Callable[..., dict[str, Any]]] = {
 }
 _NAMES = {"shortage": "shortages"}
 _DISCLAIMER = (
-    "Do not rely on openFDA to make decisions regarding medical care. While we make every effort to ensure that data is "
-    "accurate, you should assume all results are unvalidated. We may limit or otherwise restrict your access to the API in "
+    "Do not rely on openFDA to make decisions regarding medical care. While we make every effort to ensure that data "
+    "is "
+    "accurate, you should assume all results are unvalidated. We may limit or otherwise restrict your access to the "
+    "API in "
     "line with our Terms of Service."
 )
 _ZIP_DATE = (2026, 1, 24, 0, 0, 0)
@@ -58,9 +60,10 @@ def write_openfda(
 ) -> FdaFile:
     """Write one partition of *endpoint* with the records *first* and on.
 
-    *path* is a file (zipped when it ends in ``.zip``) or a folder, in which the file gets FDA's name for *part* (number, of how
-    many). Record n of one endpoint is about the same drug as record n of the others (``fda_products.product``). *updated* is
-    the export date in ``meta``; *meta_last* prints meta after the results, which JSON allows. *pretty* breaks lines as FDA does.
+    *path* is a file (zipped when it ends in ``.zip``) or a folder, in which the file gets FDA's name for *part*
+    (number, of how many). Record n of one endpoint is about the same drug as record n of the others
+    (``fda_products.product``). *updated* is the export date in ``meta``; *meta_last* prints meta after the results,
+    which JSON allows. *pretty* breaks lines as FDA does.
     """
     if path.is_dir():
         path = path / f"drug-{_NAMES.get(endpoint, endpoint)}-{part[0]:04d}-of-{part[1]:04d}.json.zip"
@@ -96,7 +99,7 @@ class _ZipPacker:
         member = zipfile.ZipInfo(path.name.removesuffix(".zip"), _ZIP_DATE)
         member.compress_type = zipfile.ZIP_DEFLATED
         member._compresslevel = 1  # type: ignore[attr-defined]
-        self._member = io.BufferedWriter(self._archive.open(member, "w"), 1 << 20)  # type: ignore[type-var]
+        self._member = io.BufferedWriter(self._archive.open(member, "w"), 1 << 20)
 
     def write(self, data: bytes) -> None:
         self.size += len(data)

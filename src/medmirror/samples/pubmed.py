@@ -15,11 +15,12 @@ from medmirror.samples.packing import Packer
 from medmirror.samples.text import FIRST_PMID
 
 _HEAD = (
-    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January {year}//EN" '
+    '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st '
+    'January {year}//EN" '
     '"https://dtd.nlm.nih.gov/ncbi/pubmed/out/pubmed_{short}0101.dtd">\n<PubmedArticleSet>\n'
 )
 _SHOWCASE_ARTICLE, _SHOWCASE_BOOK, _SECOND_VERSION = 3, 5, 8
-_INLINE = frozenset("i b u sub sup DispFormula".split())
+_INLINE = frozenset(["i", "b", "u", "sub", "sup", "DispFormula"])
 _TAGS = re.compile(r"(<[^>]*>)")
 
 
@@ -50,11 +51,12 @@ def write_pubmed(
 ) -> PubmedFile:
     """Write a file of the PMIDs *first_pmid* and on, and NLM's ``.md5`` beside it.
 
-    *path* is a file (plain unless it ends in ``.gz``) or a folder, in which the file gets NLM's name. A record depends on
-    *seed* and its PMID alone, so two files with other *change* differ in exactly that share of their records. *revisions* are
-    PMIDs of earlier files that come again with new content (an update file), *deletes* go to DeleteCitation. From about a
-    dozen citations on, a file has also a second version of one PMID, a book, and a record each of articles and books with every
-    element and attribute there is. *indent* prints it the way NLM did until 2023.
+    *path* is a file (plain unless it ends in ``.gz``) or a folder, in which the file gets NLM's name. A record
+    depends on *seed* and its PMID alone, so two files with other *change* differ in exactly that share of their
+    records. *revisions* are PMIDs of earlier files that come again with new content (an update file), *deletes* go to
+    DeleteCitation. From about a dozen citations on, a file has also a second version of one PMID, a book, and a
+    record each of articles and books with every element and attribute there is. *indent* prints it the way NLM did
+    until 2023.
     """
     if path.is_dir():
         path = path / f"pubmed{year:02d}n{number:04d}.xml.gz"

@@ -1,4 +1,4 @@
-"""The seldom parts of a PubMed record. In a *showcase* each of them is there, with every value its attributes may have."""
+"""The seldom parts of a PubMed record. A *showcase* has each of them, with every value its attributes may have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ import random
 from medmirror.samples import wordlists as words
 from medmirror.samples.text import FIRST_PMID, escape, initials, paragraph, pools, prose
 
-HISTORY = "received accepted epublish ppublish revised aheadofprint retracted ecollection pmc pmcr pubmedr premedline medliner pmc-release".split()
+HISTORY = [
+    "received",
+    "accepted",
+    "epublish",
+    "ppublish",
+    "revised",
+    "aheadofprint",
+    "retracted",
+    "ecollection",
+    "pmc",
+    "pmcr",
+    "pubmedr",
+    "premedline",
+    "medliner",
+    "pmc-release",
+]
 VERNACULAR = (
     "Wirksamkeit der Herzinsuffizienztherapie bei älteren Patienten: eine Übersicht.",
     "Prévalence de l'hypertension artérielle chez l'adulte en Côte d'Ivoire.",
@@ -18,7 +33,8 @@ VERNACULAR = (
 )
 INTERESTS = (
     "Declarations. Competing interests: The authors declare no competing interests.",
-    "The authors declare that they have no known competing financial interests or personal relationships that could have appeared to influence the work.",
+    "The authors declare that they have no known competing financial interests or "
+    "personal relationships that could have appeared to influence the work.",
     "Conflict of interest: None.",
     "Disclosure: one author received grants from industry &amp; personal fees outside the submitted work.",
 )
@@ -26,9 +42,31 @@ _MATH = (
     '<mml:math xmlns:mml="http://www.w3.org/1998/Math/MathML"><mml:mrow><mml:msup><mml:mi>χ</mml:mi><mml:mn>2</mml:mn></mml:msup>'
     '<mml:mo stretchy="false">=</mml:mo><mml:mn>%d.4</mml:mn></mml:mrow></mml:math>'
 )
-_CORRECTIONS = """AssociatedDataset AssociatedPublication CommentIn CommentOn CorrectedandRepublishedIn CorrectedandRepublishedFrom ErratumIn ErratumFor
-ExpressionOfConcernIn ExpressionOfConcernFor RepublishedIn RepublishedFrom RetractedandRepublishedIn RetractedandRepublishedFrom RetractionIn RetractionOf
-UpdateIn UpdateOf SummaryForPatientsIn OriginalReportIn ReprintIn ReprintOf Cites""".split()
+_CORRECTIONS = [
+    "AssociatedDataset",
+    "AssociatedPublication",
+    "CommentIn",
+    "CommentOn",
+    "CorrectedandRepublishedIn",
+    "CorrectedandRepublishedFrom",
+    "ErratumIn",
+    "ErratumFor",
+    "ExpressionOfConcernIn",
+    "ExpressionOfConcernFor",
+    "RepublishedIn",
+    "RepublishedFrom",
+    "RetractedandRepublishedIn",
+    "RetractedandRepublishedFrom",
+    "RetractionIn",
+    "RetractionOf",
+    "UpdateIn",
+    "UpdateOf",
+    "SummaryForPatientsIn",
+    "OriginalReportIn",
+    "ReprintIn",
+    "ReprintOf",
+    "Cites",
+]
 _AGENCIES = (
     ("HL", "NHLBI NIH HHS", "United States"),
     ("CA", "NCI NIH HHS", "United States"),
@@ -37,8 +75,8 @@ _AGENCIES = (
     ("", "National Natural Science Foundation of China", ""),
     ("", "Deutsche Forschungsgemeinschaft", ""),
 )
-_OTHER_IDS = "NASA KIE PIP POP ARPL CPC IND CPFH CLML NRCBL NLM QCIM".split()
-_OTHER_ABSTRACTS = "AAMC AIDS KIE PIP NASA Publisher plain-language-summary".split()
+_OTHER_IDS = ["NASA", "KIE", "PIP", "POP", "ARPL", "CPC", "IND", "CPFH", "CLML", "NRCBL", "NLM", "QCIM"]
+_OTHER_ABSTRACTS = ["AAMC", "AIDS", "KIE", "PIP", "NASA", "Publisher", "plain-language-summary"]
 
 
 def marked_up(rng: random.Random, text: str, showcase: bool) -> str:
@@ -69,7 +107,8 @@ def rare_sections(rng: random.Random) -> list[str]:
     """Sections of an abstract that few articles have; the last ``</AbstractText>`` is left to the caller."""
     return [
         '<AbstractText Label="OBJECTIVE" NlmCategory="OBJECTIVE">' + escape(paragraph(rng, "background", 1)),
-        f'<AbstractText Label="FUNDING" NlmCategory="UNASSIGNED">{_MATH % 3}<DispFormula>{_MATH % 7}</DispFormula> Funded.',
+        f'<AbstractText Label="FUNDING" NlmCategory="UNASSIGNED">{_MATH % 3}'
+        f"<DispFormula>{_MATH % 7}</DispFormula> Funded.",
         '<AbstractText Label="TRIAL REGISTRATION">ClinicalTrials.gov.',
     ]
 
@@ -84,7 +123,10 @@ def affiliation(rng: random.Random, place: str, showcase: bool) -> list[str]:
     ids = ""
     if rng.random() < 0.02 or showcase:
         digits = f"{rng.randrange(10**9):09d}"
-        ids = f'<Identifier Source="ISNI">0000 0004 {digits[:4]} {digits[4:8]}</Identifier><Identifier Source="GRID">grid.{digits[:4]}.{digits[4:5]}</Identifier>'
+        ids = (
+            f'<Identifier Source="ISNI">0000 0004 {digits[:4]} {digits[4:8]}</Identifier>'
+            f'<Identifier Source="GRID">grid.{digits[:4]}.{digits[4:5]}</Identifier>'
+        )
     out = [f"<AffiliationInfo><Affiliation>{text}</Affiliation>{ids}</AffiliationInfo>"]
     if rng.random() < 0.2 or showcase:
         out.append(
@@ -99,7 +141,8 @@ def collective_author(rng: random.Random, showcase: bool) -> str:
     link = ' Investigators="inv1"' if showcase else ""
     inside = affiliation(rng, rng.choice(pools().affiliations), True) if showcase else []
     identity = '<Identifier Source="ROR">https://ror.org/00x00x</Identifier>' if showcase else ""
-    return f'<Author ValidYN="Y"><CollectiveName{link}>{escape(group)}</CollectiveName>{identity}{"".join(inside)}</Author>'
+    name = f"<CollectiveName{link}>{escape(group)}</CollectiveName>"
+    return f'<Author ValidYN="Y">{name}{identity}{"".join(inside)}</Author>'
 
 
 def grants(rng: random.Random, showcase: bool) -> str:
@@ -112,7 +155,8 @@ def grants(rng: random.Random, showcase: bool) -> str:
         number = f"<GrantID>{acronym}{rng.randrange(10**6):06d}</GrantID>" if rng.random() < 0.9 else ""
         short = f"<Acronym>{acronym}</Acronym>" if acronym else ""
         out.append(
-            f"<Grant>{number}{short}<Agency>{agency}</Agency>{f'<Country>{country}</Country>' if country else ''}</Grant>"
+            f"<Grant>{number}{short}<Agency>{agency}</Agency>"
+            f"{f'<Country>{country}</Country>' if country else ''}</Grant>"
         )
     return f'<GrantList CompleteYN="{"N" if rng.random() < 0.02 else "Y"}">{"".join(out)}</GrantList>'
 
@@ -127,7 +171,8 @@ def supplementary(rng: random.Random, showcase: bool) -> str:
         else (rng.choice(("Disease", "Protocol", "Organism")),)
     )
     names = "".join(
-        f'<SupplMeshName Type="{kind}" UI="C{rng.randrange(10**6):06d}">{escape(rng.choice(pools().terms))}</SupplMeshName>'
+        f'<SupplMeshName Type="{kind}" UI="C{rng.randrange(10**6):06d}">'
+        f"{escape(rng.choice(pools().terms))}</SupplMeshName>"
         for kind in kinds
     )
     return f"<SupplMeshList>{names}</SupplMeshList>"
@@ -153,9 +198,11 @@ def corrections(rng: random.Random, pmid: int, showcase: bool) -> str:
             else ""
         )
         note = "<Note>corrected and republished &amp; amended</Note>" if rng.random() < 0.03 or showcase else ""
-        source = f"{journal.iso}. 202{rng.randrange(6)};{rng.randrange(1, 90)}({rng.randrange(1, 12)}):{rng.randrange(1, 999)}. doi: 10.1000/x{pmid}"
+        issue = f"202{rng.randrange(6)};{rng.randrange(1, 90)}({rng.randrange(1, 12)}):{rng.randrange(1, 999)}"
+        source = f"{journal.iso}. {issue}. doi: 10.1000/x{pmid}"
         out.append(
-            f'<CommentsCorrections RefType="{kind}"><RefSource>{escape(source)}</RefSource>{other}{note}</CommentsCorrections>'
+            f'<CommentsCorrections RefType="{kind}"><RefSource>{escape(source)}</RefSource>{other}{note}'
+            "</CommentsCorrections>"
         )
     return f"<CommentsCorrectionsList>{''.join(out)}</CommentsCorrectionsList>"
 
@@ -164,7 +211,8 @@ def gene_symbols(rng: random.Random, showcase: bool) -> str:
     """A GeneSymbolList (old records only), or nothing."""
     if rng.random() > 0.002 and not showcase:
         return ""
-    return f"<GeneSymbolList><GeneSymbol>{rng.choice(words.GENES)}{rng.randrange(90)}</GeneSymbol><GeneSymbol>c-myc</GeneSymbol></GeneSymbolList>"
+    gene = f"{rng.choice(words.GENES)}{rng.randrange(90)}"
+    return f"<GeneSymbolList><GeneSymbol>{gene}</GeneSymbol><GeneSymbol>c-myc</GeneSymbol></GeneSymbolList>"
 
 
 def before_keywords(rng: random.Random, showcase: bool) -> str:
@@ -176,7 +224,8 @@ def before_keywords(rng: random.Random, showcase: bool) -> str:
         surname, forename = escape(rng.choice(pools().surnames)), rng.choice(pools().forenames)
         out.append(
             f"<PersonalNameSubjectList><PersonalNameSubject><LastName>{surname}</LastName><ForeName>{forename}</ForeName>"
-            f"<Initials>{initials(forename)}</Initials>{'<Suffix>Sir</Suffix>' if showcase else ''}</PersonalNameSubject></PersonalNameSubjectList>"
+            f"<Initials>{initials(forename)}</Initials>{'<Suffix>Sir</Suffix>' if showcase else ''}"
+            "</PersonalNameSubject></PersonalNameSubjectList>"
         )
     for source in _OTHER_IDS if showcase else ["NLM"] * (rng.random() < 0.02):
         out.append(f'<OtherID Source="{source}">NIHMS{rng.randrange(10**6)} [Available on 01/01/27]</OtherID>')
@@ -206,7 +255,8 @@ def after_interests(rng: random.Random, showcase: bool) -> str:
     out = []
     if rng.random() < 0.001 or showcase:
         out.append(
-            "<SpaceFlightMission>Flight Experiment</SpaceFlightMission><SpaceFlightMission>STS-107 Shuttle Project</SpaceFlightMission>"
+            "<SpaceFlightMission>Flight Experiment</SpaceFlightMission>"
+            "<SpaceFlightMission>STS-107 Shuttle Project</SpaceFlightMission>"
         )
     if rng.random() < 0.004 or showcase:
         out.append(investigators(rng, 3 if showcase else rng.randrange(1, 60), showcase))
@@ -217,7 +267,7 @@ def after_interests(rng: random.Random, showcase: bool) -> str:
 
 def investigators(rng: random.Random, count: int, showcase: bool) -> str:
     """An InvestigatorList of *count* people."""
-    out = []
+    out: list[str] = []
     for _ in range(count):
         surname, forename = escape(rng.choice(pools().surnames)), rng.choice(pools().forenames)
         rest = f"<ForeName>{forename}</ForeName><Initials>{initials(forename)}</Initials>"
@@ -227,9 +277,8 @@ def investigators(rng: random.Random, count: int, showcase: bool) -> str:
             )
         valid = "N" if showcase and not out else "Y"
         out.append(f'<Investigator ValidYN="{valid}"><LastName>{surname}</LastName>{rest}</Investigator>')
-    return (
-        f"<InvestigatorList{' ID=' + chr(34) + 'inv1' + chr(34) if showcase else ''}>{''.join(out)}</InvestigatorList>"
-    )
+    name = ' ID="inv1"' if showcase else ""
+    return f"<InvestigatorList{name}>{''.join(out)}</InvestigatorList>"
 
 
 def objects(rng: random.Random, showcase: bool) -> str:

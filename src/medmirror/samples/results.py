@@ -18,7 +18,9 @@ def results_section(rng: random.Random, arms: Sequence[str], drug: str) -> Json:
     return {
         "participantFlowModule": _flow(rng, arms, sizes),
         "baselineCharacteristicsModule": _baseline(rng, arms, sizes),
-        "outcomeMeasuresModule": {"outcomeMeasures": [_measure(rng, arms, sizes, n) for n in range(rng.randrange(2, 14))]},
+        "outcomeMeasuresModule": {
+            "outcomeMeasures": [_measure(rng, arms, sizes, n) for n in range(rng.randrange(2, 14))]
+        },
         "adverseEventsModule": _events(rng, arms, sizes),
         "moreInfoModule": {
             "certainAgreement": {"piSponsorEmployee": False, "restrictiveAgreement": rng.random() < 0.5},
@@ -37,7 +39,12 @@ def _groups(rng: random.Random, arms: Sequence[str], prefix: str) -> list[Json]:
 
 
 def _counts(sizes: Sequence[int], prefix: str) -> list[Json]:
-    return [{"units": "Participants", "counts": [{"groupId": f"{prefix}{n:03d}", "value": str(v)} for n, v in enumerate(sizes)]}]
+    return [
+        {
+            "units": "Participants",
+            "counts": [{"groupId": f"{prefix}{n:03d}", "value": str(v)} for n, v in enumerate(sizes)],
+        }
+    ]
 
 
 def _flow(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> Json:
@@ -45,8 +52,14 @@ def _flow(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> Json
         return [{"groupId": f"FG{n:03d}", "numSubjects": str(int(v * share))} for n, v in enumerate(sizes)]
 
     lost = [{"groupId": f"FG{n:03d}", "numSubjects": str(v - int(v * 0.9))} for n, v in enumerate(sizes)]
-    milestones = [{"type": kind, "achievements": achieved(share)} for kind, share in (("STARTED", 1.0), ("COMPLETED", 0.9))]
-    period = {"title": "Overall Study", "milestones": milestones, "dropWithdraws": [{"type": "Lost to Follow-up", "reasons": lost}]}
+    milestones = [
+        {"type": kind, "achievements": achieved(share)} for kind, share in (("STARTED", 1.0), ("COMPLETED", 0.9))
+    ]
+    period = {
+        "title": "Overall Study",
+        "milestones": milestones,
+        "dropWithdraws": [{"type": "Lost to Follow-up", "reasons": lost}],
+    }
     return {"recruitmentDetails": prose(rng, 2), "groups": _groups(rng, arms, "FG"), "periods": [period]}
 
 
@@ -60,10 +73,22 @@ def _baseline(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> 
     def draw() -> list[float]:
         return [rng.random() * size for size in sizes]
 
-    age = {"title": "Age, Continuous", "paramType": "MEAN", "dispersionType": "STANDARD_DEVIATION", "unitOfMeasure": "years"}
+    age = {
+        "title": "Age, Continuous",
+        "paramType": "MEAN",
+        "dispersionType": "STANDARD_DEVIATION",
+        "unitOfMeasure": "years",
+    }
     age_class = [{"categories": [{"measurements": row([40 + rng.random() * 30 for _ in arms], True)}]}]
     sex = [{"title": name, "measurements": row(draw(), False)} for name in ("Female", "Male")]
-    races = ("American Indian or Alaska Native", "Asian", "Black or African American", "White", "More than one race", "Unknown or Not Reported")
+    races = (
+        "American Indian or Alaska Native",
+        "Asian",
+        "Black or African American",
+        "White",
+        "More than one race",
+        "Unknown or Not Reported",
+    )
     race = [{"title": name, "measurements": row(draw(), False)} for name in races]
     count = {"paramType": "COUNT_OF_PARTICIPANTS", "unitOfMeasure": "Participants"}
     return {
@@ -85,7 +110,11 @@ def _measure(rng: random.Random, arms: Sequence[str], sizes: Sequence[int], n: i
             "categories": [
                 {
                     "measurements": [
-                        {"groupId": f"OG{k:03d}", "value": f"{rng.gauss(0, 10):.2f}", "spread": f"{rng.random() * 9:.3f}"}
+                        {
+                            "groupId": f"OG{k:03d}",
+                            "value": f"{rng.gauss(0, 10):.2f}",
+                            "spread": f"{rng.random() * 9:.3f}",
+                        }
                         for k in range(len(arms))
                     ]
                 }
@@ -131,7 +160,12 @@ def _events(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> Js
                 "sourceVocabulary": "MedDRA (25.1)",
                 "assessmentType": "SYSTEMATIC_ASSESSMENT",
                 "stats": [
-                    {"groupId": f"EG{n:03d}", "numEvents": rng.randrange(9), "numAffected": rng.randrange(9), "numAtRisk": size}
+                    {
+                        "groupId": f"EG{n:03d}",
+                        "numEvents": rng.randrange(9),
+                        "numAffected": rng.randrange(9),
+                        "numAtRisk": size,
+                    }
                     for n, size in enumerate(sizes)
                 ],
             }
@@ -139,7 +173,15 @@ def _events(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> Js
         ]
 
     groups = [
-        group | {"deathsNumAffected": 0, "deathsNumAtRisk": size, "seriousNumAffected": 2, "seriousNumAtRisk": size, "otherNumAffected": 9, "otherNumAtRisk": size}
+        group
+        | {
+            "deathsNumAffected": 0,
+            "deathsNumAtRisk": size,
+            "seriousNumAffected": 2,
+            "seriousNumAtRisk": size,
+            "otherNumAffected": 9,
+            "otherNumAtRisk": size,
+        }
         for group, size in zip(_groups(rng, arms, "EG"), sizes, strict=True)
     ]
     return {

@@ -11,20 +11,49 @@ from medmirror.samples.results import derived_section, results_section
 from medmirror.samples.text import FIRST_PMID, article_of, nct_id, paragraph, pools, prose, statistic
 
 Json = dict[str, Any]
-_STATUSES = "COMPLETED RECRUITING UNKNOWN TERMINATED NOT_YET_RECRUITING ACTIVE_NOT_RECRUITING WITHDRAWN SUSPENDED".split()
-_PHASES = (["NA"], ["PHASE2"], ["PHASE3"], ["PHASE1"], ["PHASE1", "PHASE2"], ["PHASE4"], ["EARLY_PHASE1"], ["PHASE2", "PHASE3"])
-_KINDS = "DRUG DEVICE BIOLOGICAL PROCEDURE RADIATION BEHAVIORAL DIETARY_SUPPLEMENT COMBINATION_PRODUCT DIAGNOSTIC_TEST OTHER".split()
-_CLASSES = "OTHER INDUSTRY NIH OTHER_GOV NETWORK FED INDIV UNKNOWN".split()
+_STATUSES = [
+    "COMPLETED",
+    "RECRUITING",
+    "UNKNOWN",
+    "TERMINATED",
+    "NOT_YET_RECRUITING",
+    "ACTIVE_NOT_RECRUITING",
+    "WITHDRAWN",
+    "SUSPENDED",
+]
+_PHASES = (
+    ["NA"],
+    ["PHASE2"],
+    ["PHASE3"],
+    ["PHASE1"],
+    ["PHASE1", "PHASE2"],
+    ["PHASE4"],
+    ["EARLY_PHASE1"],
+    ["PHASE2", "PHASE3"],
+)
+_KINDS = [
+    "DRUG",
+    "DEVICE",
+    "BIOLOGICAL",
+    "PROCEDURE",
+    "RADIATION",
+    "BEHAVIORAL",
+    "DIETARY_SUPPLEMENT",
+    "COMBINATION_PRODUCT",
+    "DIAGNOSTIC_TEST",
+    "OTHER",
+]
+_CLASSES = ["OTHER", "INDUSTRY", "NIH", "OTHER_GOV", "NETWORK", "FED", "INDIV", "UNKNOWN"]
 _TODAY = date(2026, 1, 24)
 
 
 def study(ordinal: int, *, seed: int, revision: int = 0, locations: int | None = None) -> Json:
-    """The trial with this *ordinal*; a *revision* above 0 is a later version of it. *locations* overrides their number."""
+    """The trial with this *ordinal*; a *revision* above 0 is a later version of it. *locations* sets their number."""
     rng = random.Random((seed << 44) ^ (ordinal << 8) ^ 3)
     start = _TODAY - timedelta(days=rng.randrange(-200, 8_000))
     disease, drug = rng.choice(pools().diseases[:400]), rng.choice(pools().drugs)
     observational = rng.random() < 0.23
-    with_results = not observational and rng.random() < 0.14 or ordinal % 50 == 2
+    with_results = (not observational and rng.random() < 0.14) or ordinal % 50 == 2
     arms = _arms(rng, drug)
     protocol = {
         "identificationModule": _identification(rng, ordinal, drug, disease, revision),
@@ -45,7 +74,10 @@ def study(ordinal: int, *, seed: int, revision: int = 0, locations: int | None =
         "referencesModule": _references(rng, ordinal),
     }
     if rng.random() < 0.5:
-        protocol["ipdSharingStatementModule"] = {"ipdSharing": rng.choice(("NO", "YES", "UNDECIDED")), "description": prose(rng, 1)}
+        protocol["ipdSharingStatementModule"] = {
+            "ipdSharing": rng.choice(("NO", "YES", "UNDECIDED")),
+            "description": prose(rng, 1),
+        }
     whole: Json = {"protocolSection": {name: module for name, module in protocol.items() if module}}
     if with_results:
         whole["resultsSection"] = results_section(rng, [arm["label"] for arm in arms["armGroups"]], drug)
@@ -71,7 +103,9 @@ def _identification(rng: random.Random, ordinal: int, drug: str, disease: str, r
         module["secondaryIdInfos"] = [{"id": f"2024-{rng.randrange(10**6):06d}-17", "type": "EUDRACT_NUMBER"}]
     module["organization"] = {"fullName": _place(rng), "class": rng.choice(_CLASSES)}
     module["briefTitle"] = title
-    module["officialTitle"] = f"A Study to Evaluate the Effect of {title}: {rng.choice(words.METHODS)} measuring {rng.choice(words.OUTCOMES)}"
+    module["officialTitle"] = (
+        f"A Study to Evaluate the Effect of {title}: {rng.choice(words.METHODS)} measuring {rng.choice(words.OUTCOMES)}"
+    )
     if rng.random() < 0.25:
         module["acronym"] = f"{drug[:4].upper()}-{disease[:2].upper()}"
     return module
@@ -88,11 +122,17 @@ def _status(rng: random.Random, start: date, with_results: bool, revision: int) 
         "overallStatus": rng.choices(_STATUSES, (50, 14, 13, 6, 5, 5, 3, 1))[0],
         "expandedAccessInfo": {"hasExpandedAccess": rng.random() < 0.02},
         "startDateStruct": {"date": _loose(rng, start), "type": "ACTUAL" if start < _TODAY else "ESTIMATED"},
-        "primaryCompletionDateStruct": {"date": _loose(rng, end - timedelta(days=30)), "type": "ACTUAL" if end < _TODAY else "ESTIMATED"},
+        "primaryCompletionDateStruct": {
+            "date": _loose(rng, end - timedelta(days=30)),
+            "type": "ACTUAL" if end < _TODAY else "ESTIMATED",
+        },
         "completionDateStruct": {"date": _loose(rng, end), "type": "ACTUAL" if end < _TODAY else "ESTIMATED"},
         "studyFirstSubmitDate": first.isoformat(),
         "studyFirstSubmitQcDate": (first + timedelta(days=6)).isoformat(),
-        "studyFirstPostDateStruct": {"date": (first + timedelta(days=9)).isoformat(), "type": "ACTUAL" if first.year > 2016 else "ESTIMATED"},
+        "studyFirstPostDateStruct": {
+            "date": (first + timedelta(days=9)).isoformat(),
+            "type": "ACTUAL" if first.year > 2016 else "ESTIMATED",
+        },
     }
     if module["overallStatus"] in ("TERMINATED", "WITHDRAWN", "SUSPENDED"):
         module["whyStopped"] = "Slow recruitment & lack of funding"
@@ -120,7 +160,10 @@ def _person(rng: random.Random) -> str:
 
 
 def _sponsors(rng: random.Random) -> Json:
-    module: Json = {"responsibleParty": {"type": "SPONSOR"}, "leadSponsor": {"name": _place(rng), "class": rng.choice(_CLASSES)}}
+    module: Json = {
+        "responsibleParty": {"type": "SPONSOR"},
+        "leadSponsor": {"name": _place(rng), "class": rng.choice(_CLASSES)},
+    }
     if rng.random() < 0.4:
         module["responsibleParty"] = {
             "type": "PRINCIPAL_INVESTIGATOR",
@@ -129,7 +172,9 @@ def _sponsors(rng: random.Random) -> Json:
             "investigatorAffiliation": module["leadSponsor"]["name"],
         }
     if rng.random() < 0.35:
-        module["collaborators"] = [{"name": _place(rng), "class": rng.choice(_CLASSES)} for _ in range(rng.randrange(1, 4))]
+        module["collaborators"] = [
+            {"name": _place(rng), "class": rng.choice(_CLASSES)} for _ in range(rng.randrange(1, 4))
+        ]
     return module
 
 
@@ -139,12 +184,17 @@ def _description(rng: random.Random, revision: int) -> Json:
         module["briefSummary"] += " " + statistic(random.Random(revision))
     if rng.random() < 0.65:
         items = "\n".join(f"* {prose(rng, 2)}" for _ in range(rng.randrange(3)))
-        module["detailedDescription"] = f"{prose(rng, rng.randrange(4, 22))}\n\n{items}\n\nFollow-up > 12 weeks; dose \\< 10 mg/kg “as tolerated”."
+        module["detailedDescription"] = (
+            f"{prose(rng, rng.randrange(4, 22))}\n\n{items}\n\nFollow-up > 12 weeks; dose \\< 10 mg/kg “as tolerated”."
+        )
     return module
 
 
 def _conditions(rng: random.Random, disease: str) -> Json:
-    names = [disease.title(), *(d.capitalize() for d in rng.choices(pools().diseases, k=int(rng.paretovariate(1.3)) - 1))]
+    names = [
+        disease.title(),
+        *(d.capitalize() for d in rng.choices(pools().diseases, k=int(rng.paretovariate(1.3)) - 1)),
+    ]
     module = {"conditions": names[:12]}
     if rng.random() < 0.7:
         module["keywords"] = rng.choices(pools().terms, k=rng.randrange(1, 8))
@@ -183,7 +233,12 @@ def _arms(rng: random.Random, drug: str) -> Json:
         for n, name in enumerate(names)
     ]
     interventions: list[Json] = [
-        {"type": kind, "name": name, "description": prose(rng, rng.randrange(1, 3)), "armGroupLabels": [groups[n]["label"]]}
+        {
+            "type": kind,
+            "name": name,
+            "description": prose(rng, rng.randrange(1, 3)),
+            "armGroupLabels": [groups[n]["label"]],
+        }
         for n, name in enumerate(names)
     ]
     if rng.random() < 0.3:
@@ -227,7 +282,9 @@ def _contacts(rng: random.Random, locations: int | None) -> Json:
     if rng.random() < 0.3:
         module["centralContacts"] = [_contact(rng)]
     if rng.random() < 0.7:
-        module["overallOfficials"] = [{"name": f"{_person(rng)}, MD", "affiliation": _place(rng), "role": "PRINCIPAL_INVESTIGATOR"}]
+        module["overallOfficials"] = [
+            {"name": f"{_person(rng)}, MD", "affiliation": _place(rng), "role": "PRINCIPAL_INVESTIGATOR"}
+        ]
     places = [_location(rng) for _ in range(min(count, 300) if locations is None else locations)]
     if places:
         module["locations"] = places
@@ -236,7 +293,12 @@ def _contacts(rng: random.Random, locations: int | None) -> Json:
 
 def _contact(rng: random.Random) -> Json:
     number = rng.randrange(10**7)
-    return {"name": _person(rng), "role": "CONTACT", "phone": f"+1-555-{number:07d}", "email": f"trial{number % 9999}@example.org"}
+    return {
+        "name": _person(rng),
+        "role": "CONTACT",
+        "phone": f"+1-555-{number:07d}",
+        "email": f"trial{number % 9999}@example.org",
+    }
 
 
 def _location(rng: random.Random) -> Json:
@@ -260,7 +322,9 @@ def _location(rng: random.Random) -> Json:
 def _references(rng: random.Random, ordinal: int) -> Json:
     found: list[Json] = []
     if ordinal % 2 == 0:
-        found.append({"pmid": str(article_of(ordinal)), "type": rng.choice(("RESULT", "DERIVED")), "citation": _cited(rng)})
+        found.append(
+            {"pmid": str(article_of(ordinal)), "type": rng.choice(("RESULT", "DERIVED")), "citation": _cited(rng)}
+        )
     if rng.random() < 0.35:
         for _ in range(rng.randrange(1, 12)):
             reference: Json = {"type": "BACKGROUND", "citation": _cited(rng)}

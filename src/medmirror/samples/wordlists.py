@@ -18,25 +18,40 @@ class Journal(NamedTuple):
 
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
-DISEASES = """heart failure|type 2 diabetes|hypertension|breast cancer|asthma|stroke|atrial fibrillation|obesity|depression|COVID-19
-chronic kidney disease|Alzheimer disease|lung cancer|rheumatoid arthritis|COPD|colorectal cancer|myocardial infarction|sepsis|HIV infection
-multiple sclerosis|Parkinson disease|epilepsy|schizophrenia|psoriasis|Crohn's disease|ulcerative colitis|prostate cancer|pneumonia|anemia
-osteoarthritis|osteoporosis|migraine|hepatitis C|hepatitis B|cirrhosis|tuberculosis|malaria|influenza|acute leukemia|lymphoma|melanoma
-glioblastoma|pancreatic cancer|gastric cancer|ovarian cancer|preeclampsia|endometriosis|infertility|autism spectrum disorder|ADHD
-bipolar disorder|post-traumatic stress disorder|insomnia|chronic pain|low back pain|fibromyalgia|gout|lupus nephritis|vasculitis|sarcoidosis
-cystic fibrosis|pulmonary hypertension|pulmonary embolism|deep vein thrombosis|aortic stenosis|cardiomyopathy|hypercholesterolemia
-Sjögren's syndrome|Guillain-Barré syndrome|Ménière's disease|Behçet's disease|sickle cell disease|hemophilia|thalassemia""".replace(
-    "\n", "|"
-).split("|")
+DISEASES = """heart failure|type 2 diabetes|hypertension|breast cancer|asthma|stroke|atrial fibrillation|obesity
+depression
+COVID-19
+chronic kidney disease|Alzheimer disease|lung cancer|rheumatoid arthritis|COPD|colorectal cancer
+myocardial infarction|sepsis|HIV infection
+multiple sclerosis|Parkinson disease|epilepsy|schizophrenia|psoriasis|Crohn's disease|ulcerative colitis
+prostate cancer|pneumonia|anemia
+osteoarthritis|osteoporosis|migraine|hepatitis C|hepatitis B|cirrhosis|tuberculosis|malaria|influenza
+acute leukemia|lymphoma|melanoma
+glioblastoma|pancreatic cancer|gastric cancer|ovarian cancer|preeclampsia|endometriosis|infertility
+autism spectrum disorder|ADHD
+bipolar disorder|post-traumatic stress disorder|insomnia|chronic pain|low back pain|fibromyalgia|gout
+lupus nephritis|vasculitis|sarcoidosis
+cystic fibrosis|pulmonary hypertension|pulmonary embolism|deep vein thrombosis|aortic stenosis|cardiomyopathy
+hypercholesterolemia
+Sjögren's syndrome|Guillain-Barré syndrome|Ménière's disease|Behçet's disease|sickle cell disease|hemophilia
+thalassemia""".replace("\n", "|").split("|")
 
-DRUGS = """metformin|aspirin|atorvastatin|lisinopril|insulin glargine|amlodipine|losartan|omeprazole|simvastatin|warfarin|metoprolol|prednisone
-albuterol|levothyroxine|gabapentin|sertraline|furosemide|hydrochlorothiazide|rosuvastatin|clopidogrel|apixaban|rivaroxaban|empagliflozin
-dapagliflozin|semaglutide|liraglutide|sitagliptin|pioglitazone|bisoprolol|carvedilol|spironolactone|valsartan|sacubitril|digoxin|amiodarone
-heparin|enoxaparin|dexamethasone|methotrexate|adalimumab|etanercept|infliximab|rituximab|tocilizumab|pembrolizumab|nivolumab|trastuzumab
-bevacizumab|cisplatin|paclitaxel|docetaxel|doxorubicin|tamoxifen|letrozole|imatinib|osimertinib|erlotinib|fluoxetine|escitalopram|venlafaxine
-duloxetine|bupropion|quetiapine|olanzapine|risperidone|aripiprazole|lithium|valproate|lamotrigine|levetiracetam|carbamazepine|donepezil
-levodopa|morphine|oxycodone|fentanyl|ketamine|propofol|acetaminophen|ibuprofen|naproxen|celecoxib|amoxicillin|azithromycin|ciprofloxacin
-vancomycin|ceftriaxone|meropenem|fluconazole|acyclovir|oseltamivir|remdesivir|tenofovir|dolutegravir|sofosbuvir|allopurinol|colchicine
+DRUGS = """metformin|aspirin|atorvastatin|lisinopril|insulin glargine|amlodipine|losartan|omeprazole|simvastatin
+warfarin|metoprolol|prednisone
+albuterol|levothyroxine|gabapentin|sertraline|furosemide|hydrochlorothiazide|rosuvastatin|clopidogrel|apixaban
+rivaroxaban|empagliflozin
+dapagliflozin|semaglutide|liraglutide|sitagliptin|pioglitazone|bisoprolol|carvedilol|spironolactone|valsartan
+sacubitril|digoxin|amiodarone
+heparin|enoxaparin|dexamethasone|methotrexate|adalimumab|etanercept|infliximab|rituximab|tocilizumab|pembrolizumab
+nivolumab|trastuzumab
+bevacizumab|cisplatin|paclitaxel|docetaxel|doxorubicin|tamoxifen|letrozole|imatinib|osimertinib|erlotinib|fluoxetine
+escitalopram|venlafaxine
+duloxetine|bupropion|quetiapine|olanzapine|risperidone|aripiprazole|lithium|valproate|lamotrigine|levetiracetam
+carbamazepine|donepezil
+levodopa|morphine|oxycodone|fentanyl|ketamine|propofol|acetaminophen|ibuprofen|naproxen|celecoxib|amoxicillin
+azithromycin|ciprofloxacin
+vancomycin|ceftriaxone|meropenem|fluconazole|acyclovir|oseltamivir|remdesivir|tenofovir|dolutegravir|sofosbuvir
+allopurinol|colchicine
 alendronate|denosumab|fluticasone|budesonide|tiotropium|montelukast|ivacaftor|tacrolimus|cyclosporine""".replace(
     "\n", "|"
 ).split("|")
@@ -270,26 +285,34 @@ DRUG_ENDS = [
     "setron",
 ]
 
-OUTCOMES = """overall survival|all-cause mortality|hospitalization|quality of life|disease progression|blood pressure|body weight|HbA1c|LDL cholesterol
-pain intensity|functional status|length of stay|readmission|adverse events|cognitive function|ejection fraction|left ventricular mass|bone mineral density
-viral load|infection rate|relapse|remission|response rate|time to recovery|exercise capacity|sleep quality|anxiety symptoms|treatment adherence|cost
-renal function|infarct size|tumor volume|wound healing|insulin sensitivity|gut microbiota composition|serum creatinine|C-reactive protein""".replace(
-    "\n", "|"
-).split("|")
-POPULATIONS = """adults|older adults|children|adolescents|pregnant women|hospitalized patients|postmenopausal women|mice|rats|primary care patients
-nursing home residents|veterans|healthy volunteers|critically ill patients|preterm infants|transplant recipients|cancer survivors|smokers|caregivers|nurses
+OUTCOMES = """overall survival|all-cause mortality|hospitalization|quality of life|disease progression|blood pressure
+body weight|HbA1c|LDL cholesterol
+pain intensity|functional status|length of stay|readmission|adverse events|cognitive function|ejection fraction
+left ventricular mass|bone mineral density
+viral load|infection rate|relapse|remission|response rate|time to recovery|exercise capacity|sleep quality
+anxiety symptoms|treatment adherence|cost
+renal function|infarct size|tumor volume|wound healing|insulin sensitivity|gut microbiota composition
+serum creatinine|C-reactive protein""".replace("\n", "|").split("|")
+POPULATIONS = """adults|older adults|children|adolescents|pregnant women|hospitalized patients|postmenopausal women
+mice|rats|primary care patients
+nursing home residents|veterans|healthy volunteers|critically ill patients|preterm infants|transplant recipients
+cancer survivors|smokers|caregivers|nurses
 medical students|emergency department patients|outpatients|men who have sex with men|refugees|athletes""".replace(
     "\n", "|"
 ).split("|")
-METHODS = """a randomized controlled trial|a retrospective cohort study|a systematic review and meta-analysis|a cross-sectional survey|a case-control study
-a prospective cohort study|semi-structured interviews|a Mendelian randomization analysis|single-cell RNA sequencing|whole-exome sequencing|flow cytometry
-Western blotting|immunohistochemistry|molecular docking|machine learning|a Markov model|propensity score matching|multivariable logistic regression
-Cox proportional hazards models|network pharmacology|mass spectrometry|diffusion tensor imaging|a crossover trial|quantitative PCR""".replace(
-    "\n", "|"
-).split("|")
-QUALITIES = """significantly|independently|markedly|moderately|strongly|inversely|consistently|only weakly|not significantly|negatively|positively|dose-dependently
+METHODS = """a randomized controlled trial|a retrospective cohort study|a systematic review and meta-analysis
+a cross-sectional survey|a case-control study
+a prospective cohort study|semi-structured interviews|a Mendelian randomization analysis|single-cell RNA sequencing
+whole-exome sequencing|flow cytometry
+Western blotting|immunohistochemistry|molecular docking|machine learning|a Markov model|propensity score matching
+multivariable logistic regression
+Cox proportional hazards models|network pharmacology|mass spectrometry|diffusion tensor imaging|a crossover trial
+quantitative PCR""".replace("\n", "|").split("|")
+QUALITIES = """significantly|independently|markedly|moderately|strongly|inversely|consistently|only weakly
+not significantly|negatively|positively|dose-dependently
 unexpectedly|partially""".replace("\n", "|").split("|")
-COUNTRIES = """China|the United States|India|Japan|Germany|Brazil|Iran|Türkiye|South Korea|Italy|Spain|France|England|Australia|Canada|Egypt|Nigeria|Poland|Sweden
+COUNTRIES = """China|the United States|India|Japan|Germany|Brazil|Iran|Türkiye|South Korea|Italy|Spain|France|England
+Australia|Canada|Egypt|Nigeria|Poland|Sweden
 Mexico|Thailand|Ethiopia|Saudi Arabia|Pakistan|Côte d'Ivoire|the Netherlands|Denmark""".replace("\n", "|").split("|")
 
 TITLES = (
@@ -355,7 +378,8 @@ SENTENCES = {
 STATISTICS = (
     "Of %d patients, %s was recorded in %.1f%% (hazard ratio %.2f; 95%% CI, %.2f to 14.1; P = %.3f).",
     "Among the %d participants included, the change in %s was %.1f ± %.2f (standardized difference %.2f, p = %.4f).",
-    "A total of %d records were analysed; for %s the area under the curve was 0.%.0f at a cut-off of %.2f (kappa %.2f; P < %.3f).",
+    "A total of %d records were analysed; for %s the area under the curve was 0.%.0f at a cut-off of %.2f "
+    "(kappa %.2f; P < %.3f).",
     "In the pooled analysis (n = %d), %s fell by %.1f%% (risk ratio %.2f, I² = 4%.1f%%; p=%.3f).",
 )
 
@@ -595,25 +619,56 @@ FORENAMES = [
     "Björn",
 ]
 
-DEPARTMENTS = """Department of Cardiology|Department of Internal Medicine|Division of Nephrology|School of Public Health|Faculty of Medicine|Institute of
-Epidemiology|Department of Surgery|Department of Pediatrics|Department of Oncology|Department of Neurology|College of Pharmacy|School of Nursing|Department of
-Radiology|Laboratory of Molecular Biology|Department of Psychiatry & Behavioral Sciences|Department of Obstetrics and Gynecology|Center for Clinical
-Research|Department of Biostatistics|Department of Anesthesiology|Department of Biomedical Engineering""".replace(
-    "\n", " "
-).split("|")
-INSTITUTES = """University of %s|%s University Hospital|%s Medical University|First Affiliated Hospital of %s University|%s General Hospital|%s Institute of
-Technology|National Hospital of %s|%s Children's Hospital|%s Cancer Center|Royal %s Infirmary""".replace(
-    "\n", " "
-).split("|")
+DEPARTMENTS = [
+    "Department of Cardiology",
+    "Department of Internal Medicine",
+    "Division of Nephrology",
+    "School of Public Health",
+    "Faculty of Medicine",
+    "Institute of Epidemiology",
+    "Department of Surgery",
+    "Department of Pediatrics",
+    "Department of Oncology",
+    "Department of Neurology",
+    "College of Pharmacy",
+    "School of Nursing",
+    "Department of Radiology",
+    "Laboratory of Molecular Biology",
+    "Department of Psychiatry & Behavioral Sciences",
+    "Department of Obstetrics and Gynecology",
+    "Center for Clinical Research",
+    "Department of Biostatistics",
+    "Department of Anesthesiology",
+    "Department of Biomedical Engineering",
+]
+INSTITUTES = [
+    "University of %s",
+    "%s University Hospital",
+    "%s Medical University",
+    "First Affiliated Hospital of %s University",
+    "%s General Hospital",
+    "%s Institute of Technology",
+    "National Hospital of %s",
+    "%s Children's Hospital",
+    "%s Cancer Center",
+    "Royal %s Infirmary",
+]
 CITIES = [
     tuple(pair.split("/"))
-    for pair in """Beijing/China|Shanghai/China|Guangzhou/China|Wuhan/China|Chengdu/China|Tokyo/Japan|Osaka/Japan|Seoul/Republic of Korea|Busan/Republic of Korea
-Delhi/India|Mumbai/India|Chennai/India|Boston, Massachusetts/USA|Houston, Texas/USA|Chicago, Illinois/USA|Seattle, Washington/USA|Atlanta, Georgia/USA
-Cleveland, Ohio/USA|London/United Kingdom|Oxford/United Kingdom|Glasgow/United Kingdom|Toronto, Ontario/Canada|Montréal, Québec/Canada|Sydney/Australia
-Melbourne/Australia|Munich/Germany|Heidelberg/Germany|Köln/Germany|Paris/France|Lyon/France|Milan/Italy|Rome/Italy|Madrid/Spain|Barcelona/Spain|Lisbon/Portugal
-São Paulo/Brazil|Rio de Janeiro/Brazil|Buenos Aires/Argentina|Mexico City/Mexico|Cairo/Egypt|Lagos/Nigeria|Nairobi/Kenya|Cape Town/South Africa|Tehran/Iran
-Ankara/Türkiye|İstanbul/Türkiye|Warsaw/Poland|Kraków/Poland|Stockholm/Sweden|Copenhagen/Denmark|Oslo/Norway|Helsinki/Finland|Amsterdam/Netherlands
-Zürich/Switzerland|Vienna/Austria|Athens/Greece|Tel Aviv/Israel|Bangkok/Thailand|Hanoi/Vietnam|Jakarta/Indonesia|Karachi/Pakistan|Riyadh/Saudi Arabia
+    for pair in """Beijing/China|Shanghai/China|Guangzhou/China|Wuhan/China|Chengdu/China|Tokyo/Japan|Osaka/Japan
+Seoul/Republic of Korea|Busan/Republic of Korea
+Delhi/India|Mumbai/India|Chennai/India|Boston, Massachusetts/USA|Houston, Texas/USA|Chicago, Illinois/USA
+Seattle, Washington/USA|Atlanta, Georgia/USA
+Cleveland, Ohio/USA|London/United Kingdom|Oxford/United Kingdom|Glasgow/United Kingdom|Toronto, Ontario/Canada
+Montréal, Québec/Canada|Sydney/Australia
+Melbourne/Australia|Munich/Germany|Heidelberg/Germany|Köln/Germany|Paris/France|Lyon/France|Milan/Italy|Rome/Italy
+Madrid/Spain|Barcelona/Spain|Lisbon/Portugal
+São Paulo/Brazil|Rio de Janeiro/Brazil|Buenos Aires/Argentina|Mexico City/Mexico|Cairo/Egypt|Lagos/Nigeria
+Nairobi/Kenya|Cape Town/South Africa|Tehran/Iran
+Ankara/Türkiye|İstanbul/Türkiye|Warsaw/Poland|Kraków/Poland|Stockholm/Sweden|Copenhagen/Denmark|Oslo/Norway
+Helsinki/Finland|Amsterdam/Netherlands
+Zürich/Switzerland|Vienna/Austria|Athens/Greece|Tel Aviv/Israel|Bangkok/Thailand|Hanoi/Vietnam|Jakarta/Indonesia
+Karachi/Pakistan|Riyadh/Saudi Arabia
 Addis Ababa/Ethiopia""".replace("\n", "|").split("|")
 ]
 
