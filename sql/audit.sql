@@ -1,0 +1,117 @@
+-- The questions of audit.py. Each gives one row for each thing that is wrong, at most :most of them, with the number of
+-- all of them as `wrong`. {wide} and {fact} are a feed's tables, {keys} its key columns.
+
+-- size: chunks --
+SELECT count(*) FROM medmirror.chunk
+
+-- size: runs --
+SELECT count(*) FROM medmirror.run WHERE status IN ('done', 'rejects') AND counts ? 'read'
+
+-- size: files --
+SELECT count(*) FROM medmirror.file WHERE status = 'done'
+
+-- size: rejects --
+SELECT count(*) FROM medmirror.reject
+
+-- size: feed --
+SELECT count(*) FROM {fact}
+
+-- chunks --
+SELECT f.path, c.member, c.start_byte, c.end_byte, c.run_id, c.read,
+       c.inserted + c.updated + c.unchanged + c.duplicate + c.tombstoned + c.rejected + c.filtered AS accounted,
+       count(*) OVER () AS wrong
+FROM medmirror.chunk AS c JOIN medmirror.file AS f USING (file_id)
+WHERE c.read <> c.inserted + c.updated + c.unchanged + c.duplicate + c.tombstoned + c.rejected + c.filtered
+ORDER BY c.file_id, c.member, c.start_byte, c.run_id LIMIT :most
+
+-- runs --
+-- What a run said at its end, and what its chunks hold. A run that was cut short may not have heard of its last chunks.
+SELECT r.run_id, n.name, CAST(r.counts ->> n.name AS int8) AS said, n.held, count(*) OVER () AS wrong
+FROM medmirror.run AS r
+LEFT JOIN (
+    SELECT run_id, sum(read) AS read, sum(inserted) AS inserted, sum(updated) AS updated, sum(unchanged) AS unchanged,
+           sum(duplicate) AS duplicate, sum(tombstoned) AS tombstoned, sum(rejected) AS rejected, sum(filtered) AS filtered
+    FROM medmirror.chunk GROUP BY run_id
+) AS c USING (run_id),
+LATERAL (VALUES ('read', coalesce(c.read, 0)), ('inserted', coalesce(c.inserted, 0)), ('updated', coalesce(c.updated, 0)),
+                ('unchanged', coalesce(c.unchanged, 0)), ('duplicate', coalesce(c.duplicate, 0)),
+                ('tombstoned', coalesce(c.tombstoned, 0)), ('rejected', coalesce(c.rejected, 0)),
+                ('filtered', coalesce(c.filtered, 0))) AS n(name, held)
+WHERE r.status IN ('done', 'rejects') AND r.counts ? n.name AND CAST(r.counts ->> n.name AS int8) <> n.held
+ORDER BY r.run_id, n.name LIMIT :most
+
+-- twice --
+-- Bytes that one run read twice.
+SELECT f.path, s.member, s.start_byte, s.run_id, s.reached, count(*) OVER () AS wrong
+FROM (
+    SELECT file_id, member, run_id, start_byte, end_byte,
+           max(end_byte) OVER (PARTITION BY file_id, member, run_id ORDER BY start_byte, end_byte
+                               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+    FROM medmirror.chunk
+) AS s JOIN medmirror.file AS f USING (file_id)
+WHERE s.start_byte < s.reached
+ORDER BY s.file_id, s.member, s.start_byte LIMIT :most
+
+-- holes --
+-- Bytes of a file called done that no run and no reject accounts for. What stands before the first record (a prolog, the
+-- facts about the file) and the white space between two blocks of records belongs to none: :header and :between bytes.
+WITH spans AS (
+    SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk
+    UNION ALL
+    SELECT file_id, member, start_byte, end_byte FROM medmirror.reject
+),
+steps AS (
+    SELECT file_id, member, start_byte, end_byte,
+           max(end_byte) OVER (PARTITION BY file_id, member ORDER BY start_byte, end_byte
+                               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+    FROM spans
+),
+ends AS (
+    SELECT file_id, sum(reached) AS reached
+    FROM (SELECT file_id, member, max(end_byte) AS reached FROM spans GROUP BY file_id, member) AS m
+    GROUP BY file_id
+),
+wrong AS (
+    SELECT s.file_id, s.member, coalesce(s.reached, 0) AS start_byte, s.start_byte AS end_byte
+    FROM steps AS s
+    WHERE s.start_byte - coalesce(s.reached, 0) > CASE WHEN s.reached IS NULL THEN :header ELSE :between END
+    UNION ALL
+    SELECT f.file_id, '', coalesce(e.reached, 0), f.bytes
+    FROM medmirror.file AS f LEFT JOIN ends AS e USING (file_id)
+    WHERE f.bytes IS NULL OR f.bytes <> coalesce(e.reached, 0)
+)
+SELECT f.path, w.member, w.start_byte, w.end_byte, count(*) OVER () AS wrong
+FROM wrong AS w JOIN medmirror.file AS f USING (file_id)
+WHERE f.status = 'done'
+ORDER BY w.file_id, w.member, w.start_byte LIMIT :most
+
+-- rejects --
+-- Each failure adds one to a chunk's `rejected` and one to a reject's `attempts`.
+SELECT f.path, coalesce(c.rejected, 0) AS counted, coalesce(j.attempts, 0) AS kept, count(*) OVER () AS wrong
+FROM medmirror.file AS f
+LEFT JOIN (SELECT file_id, sum(rejected) AS rejected FROM medmirror.chunk GROUP BY file_id) AS c USING (file_id)
+LEFT JOIN (SELECT file_id, sum(attempts) AS attempts FROM medmirror.reject GROUP BY file_id) AS j USING (file_id)
+WHERE coalesce(c.rejected, 0) <> coalesce(j.attempts, 0)
+ORDER BY f.file_id LIMIT :most
+
+-- open rejects --
+-- A reject is open exactly as long as no later run has read its bytes.
+SELECT r.reject_id, f.path, r.resolved_at IS NULL AS open, count(*) OVER () AS wrong
+FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
+WHERE (r.resolved_at IS NULL) = EXISTS (
+    SELECT FROM medmirror.chunk AS c
+    WHERE c.file_id = r.file_id AND c.member = r.member AND c.start_byte <= r.start_byte AND c.end_byte >= r.end_byte
+      AND c.run_id > r.run_id)
+ORDER BY r.reject_id LIMIT :most
+
+-- feed --
+SELECT count(*) FILTER (WHERE w.deleted IS NULL) AS only_fact, count(*) FILTER (WHERE f.deleted IS NULL) AS only_wide,
+       count(*) FILTER (WHERE w.deleted <> f.deleted) AS flags
+FROM (SELECT {keys}, deleted FROM {wide}) AS w
+FULL JOIN (SELECT {keys}, deleted FROM {fact}) AS f USING ({keys})
+WHERE w.deleted IS DISTINCT FROM f.deleted
+
+-- created --
+SELECT coalesce(sum(c.created), 0)
+FROM medmirror.chunk AS c JOIN medmirror.file AS f USING (file_id)
+WHERE f.source = :source
