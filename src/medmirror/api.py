@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """One file of a load: status `done`, `skipped` (its bytes were loaded before), `refused` (with error and reason) or
-    `open` (interrupted)."""
+    """One file of a load: status `done`, `skipped` (its bytes were loaded before), `refused` (with error and reason),
+    `ignored` (a document in a folder) or `open` (interrupted)."""
 
     path: str
     status: str
@@ -65,7 +65,7 @@ class LoadResult:
     @property
     def exit_code(self) -> int:
         """0 all well, 3 loaded with rejects or refused files, 1 when every file was refused."""
-        states = {file.status for file in self.files}
+        states = {file.status for file in self.files} - {"ignored"}
         if states == {"refused"} and not self.read:
             return 1
         return 3 if self.rejected or "refused" in states else 0
@@ -126,7 +126,8 @@ def load(
     try:
         run_id = _begin(engine, "load", source, settings, [str(path) for path in given])
         functions = worker.pack((filter, transform)) if filter or transform else b""
-        inputs = Inputs(engine, settings, run_id, named, force=force, on_bytes=on_bytes)
+        own = frozenset(Path(path) for path in given)
+        inputs = Inputs(engine, settings, run_id, named, force=force, named=own, on_bytes=on_bytes)
         pipeline = Pipeline(
             inputs,
             worker.Job(settings, run_id, functions),
@@ -160,6 +161,11 @@ def load(
         return result
     finally:
         engine.dispose()
+
+
+def _reason(error: MedmirrorError) -> str:
+    facts = [f"{name}={value}" for name, value in error.context.items() if name != "file"]
+    return f"{error.message} ({', '.join(facts)})" if facts else error.message
 
 
 def _begin(engine: Engine, command: str, source: str | None, settings: Settings, paths: Sequence[str]) -> int:
@@ -233,7 +239,7 @@ def _result(
                 state.status,
                 state.source,
                 type(state.error).__name__ if state.error else None,
-                str(state.error) if state.error else None,
+                _reason(state.error) if state.error else None,
             )
             for state in states
         ],

@@ -24,7 +24,8 @@ from medmirror.sources.base import Context, Source
 
 _log = logging.getLogger(__name__)
 
-_SIDECARS = {".md5", ".sha256", ".txt", ".md", ".dtd", ".yaml", ".yml", ".pdf", ".xlsx", ".py"}
+_SIDECARS = {".md5", ".sha256"}
+_DOCUMENTS = {".txt", ".md", ".dtd", ".yaml", ".yml", ".pdf", ".xlsx", ".html", ".py"}
 _TOGETHER = 500  # small files that are registered with one statement
 
 
@@ -39,7 +40,7 @@ class FileState:
     bytes: int = 0
     open_parts: int = 0
     split: bool = False  # every part of it has been handed out
-    status: str = "open"  # open, done, skipped, refused
+    status: str = "open"  # open, done, skipped, refused, ignored
     error: SourceError | None = None
 
 
@@ -52,6 +53,7 @@ class Inputs:
     run_id: int
     source: Source | None  # None: told from the content of each file
     force: bool = False
+    named: frozenset[Path] = frozenset()  # files that the user named, not the folder that they are in
     files: list[FileState] = field(default_factory=list)
     by_id: dict[int, FileState] = field(default_factory=dict)
     on_bytes: Callable[[int], None] = lambda count: None  # compressed bytes that are dealt with, for progress
@@ -85,6 +87,10 @@ class Inputs:
         for path in paths:
             state = FileState(path, 0, self.source.name if self.source else "")
             self.files.append(state)
+            if path.suffix.lower() in _DOCUMENTS and path not in self.named:
+                state.status = "ignored"
+                _log.info("ignored, a document by its name: %s", path)
+                continue
             try:
                 source, order = self._tell(path)
                 state.source = source.name
@@ -202,8 +208,7 @@ class Inputs:
 def find(paths: Sequence[Path]) -> Iterator[Path]:
     """The files that *paths* name, folders searched through, each folder in the order of its names.
 
-    Hidden files, checksums and plain documents in a folder are passed over. Raises UsageError for a folder that holds
-    nothing else.
+    Hidden files and checksums in a folder are passed over. Raises UsageError for a folder that holds nothing else.
     """
     for path in paths:
         if not path.is_dir():

@@ -35,7 +35,9 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned",
     "--executor", metavar="WHERE", default="local", help="local, or dask://host:port for the cluster of that scheduler."
 )
 @click.option(
-    "--index", is_flag=True, help="Bring the search vectors up to date now, not with `medmirror index` or the next search."
+    "--index",
+    is_flag=True,
+    help="Bring the search vectors up to date now, not with `medmirror index` or the next search.",
 )
 def load(
     words: tuple[str, ...], workers: str | None, force: bool, chunk_bytes: str | None, executor: str, index: bool
@@ -110,5 +112,11 @@ def summary(result: LoadResult) -> Iterable[Any]:
         yield f"{result.rejected:,} records could not be loaded: medmirror rejects list --run {result.run_id}"
 
 
-_ENDS = (("done", "loaded"), ("skipped", "skipped (loaded before)"), ("refused", "refused"), ("open", "unfinished"))
+_ENDS = (
+    ("done", "loaded"),
+    ("skipped", "skipped (loaded before)"),
+    ("refused", "refused"),
+    ("open", "unfinished"),
+    ("ignored", "ignored (documents)"),
+)
 _SHOWN = 20
