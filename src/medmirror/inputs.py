@@ -19,6 +19,7 @@ from medmirror.db import ledger, retry
 from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UsageError
 from medmirror.model import Chunk, Flaw, Part
 from medmirror.readers import files
+from medmirror.readers.files import Stream
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Source
 
@@ -162,7 +163,7 @@ class Inputs:
         except SourceError as error:
             self.refuse(state, error)
 
-    def _stream(self, source: Source, state: FileState, stream: files.Stream) -> Iterator[Part]:
+    def _stream(self, source: Source, state: FileState, stream: Stream) -> Iterator[Part]:
         """The parts of one stream. A bad member of an archive is a flaw of its own, and the others are read on."""
         try:
             context = _context(source, stream, files.head(stream))
@@ -174,7 +175,7 @@ class Inputs:
             flaw = Flaw(None, 0, 0, 0, type(error).__name__, error.message)
             yield Part(state.file_id, str(state.path), stream.member, {}, 0, 0, 0, b"", (flaw,))
 
-    def _blocks(self, source: Source, state: FileState, stream: files.Stream, context: Context) -> Iterator[Part]:
+    def _blocks(self, source: Source, state: FileState, stream: Stream, context: Context) -> Iterator[Part]:
         """The blocks of a stream as parts; a flaw travels with the block after it, or in an empty part at the end."""
         flaws: list[Flaw] = []
         end = ordinal = 0
@@ -247,7 +248,7 @@ def _groups(paths: Iterable[Path], count: int, weigh: Callable[[Path], int], mos
         yield group
 
 
-def _context(source: Source, stream: files.Stream, start: bytes) -> Context:
+def _context(source: Source, stream: Stream, start: bytes) -> Context:
     """The context of *stream*; LayoutChanged when it is not one of *source*."""
     if not source.recognise(stream.name, start):
         raise LayoutChanged(f"This is not a file of {source.name}; it begins like {_looks_like(start)}.")

@@ -198,8 +198,8 @@ class _Load:
 
     def _flaw(self, number: int, flaw: Flaw) -> None:
         part = self.parts[number]
-        moved = {"ordinal": flaw.ordinal + part.ordinal, "start": flaw.start + part.start, "end": flaw.end + part.start}
-        self.flaws.append((number, flaw._replace(**moved)))
+        start, end = flaw.start + part.start, flaw.end + part.start
+        self.flaws.append((number, flaw._replace(ordinal=flaw.ordinal + part.ordinal, start=start, end=end)))
 
     def _plan(self, engine: Engine, feed: Feed, candidates: list[Candidate]) -> _Plan:
         """What is to be done with *candidates*, given the stored facts. Parses what has to be written.
