@@ -17,7 +17,7 @@ from medmirror.cli.show import database
 def index(names: tuple[str, ...]) -> output.Answer:
     """Bring the search vectors up to date, of all sources or of those named.
 
-    `load` does so by itself, unless it was told --no-index or was interrupted.
+    The first search after a load does so, too; this is for doing it at a better time.
     """
     from medmirror import search
 

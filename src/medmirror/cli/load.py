@@ -14,10 +14,12 @@ import click
 from medmirror import sources
 from medmirror.cli import output
 from medmirror.cli.options import Command, Shared, shared
+from medmirror.cli.show import rows
 from medmirror.errors import UsageError
+from medmirror.settings import Settings
 
 if TYPE_CHECKING:
-    from medmirror.api import LoadResult
+    from medmirror.api import FileResult, LoadResult
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def load(
     with ExitStack() as stack:
         extra = _progress(options, stack, paths)
         result = api.load(source, paths, settings=settings, force=force, executor=executor, index=index, **extra)
-    _log.info("run %d %s: %d read in %.1f s", result.run_id, result.status, result.read, result.seconds)
+    _log_files(settings, result)
     return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
 
 
@@ -88,35 +90,53 @@ def _progress(options: Shared, stack: ExitStack, paths: list[Path]) -> dict[str,
     return {"on_progress": stack.enter_context(Bar(inputs.find(paths))).update}
 
 
+def _log_files(settings: Settings, result: LoadResult) -> None:
+    """A line in the log for each file that was loaded, with its counts; those skipped or refused were told of at once."""
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    from medmirror import api
+
+    engine, _ = api.open_database(settings)
+    try:
+        for file in rows(engine, "run files", run_id=result.run_id):
+            if file["status"] == "done":
+                counts = {name: file[name] for name in COUNTS if file[name]}
+                told = ", ".join(f"{value} {name}" for name, value in counts.items()) or "0 read"
+                facts = {"file": file["path"], "source": file["source"], "run_id": result.run_id, **counts}
+                _log.info("loaded: %s: %s", file["path"], told, extra={"facts": facts})
+    finally:
+        engine.dispose()
+    _log.info("run %d %s: %d read in %.1f s", result.run_id, result.status, result.read, result.seconds)
+
+
 def summary(result: LoadResult) -> Iterable[Any]:
     """The short table at the end of a load, and what to do about what did not load."""
     states = [file.status for file in result.files]
-    facts: list[tuple[str, Any]] = [(name, getattr(result, name)) for name in COUNTS]
-    facts = [(name, value) for name, value in facts if value or name in ("read", "inserted", "unchanged", "rejected")]
-    facts += [
-        ("seconds", result.seconds),
-        ("records/s", result.records_per_second),
-        ("MB/s", result.bytes / 1e6 / result.seconds if result.seconds else 0.0),
-        ("peak MB", result.peak_rss_mb),
-    ]
+    always = ("read", "inserted", "unchanged", "rejected")
+    facts = [(name, getattr(result, name)) for name in COUNTS if name in always or getattr(result, name)]
     yield output.table([name for name, _ in facts], [[value for _, value in facts]])
-    named = [f"{states.count(state)} {word}" for state, word in _ENDS if states.count(state)]
-    yield f"run {result.run_id}: {'file' if len(states) == 1 else 'files'}: {', '.join(named)}"
+    named = [f"{states.count(state):,} {word}" for state, word in _ENDS if state in states]
+    speed = result.bytes / 1e6 / result.seconds if result.seconds else 0.0
+    yield (
+        f"run {result.run_id}: {', '.join(named) or 'no'} files; {result.seconds:,.1f} s,"
+        f" {result.records_per_second:,.0f} records/s, {speed:,.1f} MB/s, peak memory {result.peak_rss_mb:,.0f} MB"
+    )
     if "skipped" in states and not result.read and "refused" not in states:
         yield "There was nothing new; --force loads the same files again."
-    if refused := [file for file in result.files if file.status == "refused"]:
-        yield output.table(["refused file", "why"], [(file.path, file.reason) for file in refused[:_SHOWN]])
-        if len(refused) > _SHOWN:
-            yield f"and {len(refused) - _SHOWN} more: medmirror runs show {result.run_id}"
+    refused = [file for file in result.files if file.status == "refused"]
+    for file in refused[:_SHOWN]:
+        yield f"refused: {file.path}: {_why(file)}"
+    if len(refused) > _SHOWN:
+        yield f"and {len(refused) - _SHOWN:,} more; --json and the log name all of them"
     if result.rejected:
         yield f"{result.rejected:,} records could not be loaded: medmirror rejects list --run {result.run_id}"
 
 
-_ENDS = (
-    ("done", "loaded"),
-    ("skipped", "skipped (loaded before)"),
-    ("refused", "refused"),
-    ("open", "unfinished"),
-    ("ignored", "ignored (documents)"),
-)
+def _why(file: FileResult) -> str:
+    """The reason of a refusal, without the file's name, which stands before it."""
+    reason = file.reason or file.error or ""
+    return reason.replace(f" (file={file.path})", "").replace(f"file={file.path}, ", "")
+
+
+_ENDS = (("done", "loaded"), ("skipped", "skipped as loaded before"), ("refused", "refused"), ("open", "unfinished"))
 _SHOWN = 20

@@ -74,7 +74,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     for place, name in enumerate(columns):
         values = [row[place] for row in body if row[place] is not None]
         number = bool(values) and all(isinstance(value, int | float) for value in values)
-        made.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+        made.add_column(name, justify="right" if number else "left", overflow="fold", min_width=len(name))
     for row in body:
         made.add_row(*(value if isinstance(value, Text) else Text(word(value)) for value in row))
     return made

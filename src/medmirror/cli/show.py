@@ -152,7 +152,10 @@ def _run(data: dict[str, Any]) -> Iterable[Any]:
     "--limit", default=20, show_default=True, metavar="N", type=click.IntRange(1), help="At most so many records."
 )
 def search(query: tuple[str, ...], source: str | None, limit: int) -> output.Answer:
-    """Find records by their text, best first: words, "exact phrases", or, -not."""
+    """Find records by their text, best first: words, "exact phrases", or, -not.
+
+    The first search after a load brings the search vectors up to date, which may take a while.
+    """
     from medmirror import search as engine_search
 
     if source:
@@ -167,7 +170,7 @@ def _hits(hits: Sequence[Hit]) -> Iterable[Any]:
     from rich.text import Text
 
     if not hits:
-        yield "Nothing was found. (Records loaded with --no-index are found after `medmirror index`.)"
+        yield "Nothing was found."
         return
     for hit in hits:
         key = " ".join(map(str, hit.key))
