@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import io
 import re
 from collections.abc import Collection
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from medmirror.errors import LayoutChanged, UnsafeFile
 
+_HEAD = 1 << 12
 _READ = 1 << 18
 _MAX_PROLOG = 1 << 20
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -31,17 +31,23 @@ class Root(NamedTuple):
     empty: bool
 
 
-def decoded(stream: BinaryIO) -> tuple[BinaryIO, int]:
+class Reader(Protocol):
+    """What gives the next bytes: at most *size* of them, none at the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def decoded(stream: Reader) -> tuple[Reader, int]:
     """(*stream* as UTF-8, whatever encoding it declares; the number of bytes of its byte order mark, which is gone).
 
     Bytes that are not of the declared encoding become U+FFFD; a stream that is UTF-8 passes as it is.
     """
-    head = stream.read(1 << 12)
+    head = b""
+    while len(head) < _HEAD and (data := stream.read(_HEAD - len(head))):
+        head += data
     encoding, skip = _encoding(head)
     rest = _Chained(head[skip:], stream)
-    if encoding in ("utf-8", "ascii"):
-        return io.BufferedReader(rest, _READ), skip
-    return io.BufferedReader(_Recoded(rest, encoding), _READ), 0
+    return (rest, skip) if encoding in ("utf-8", "ascii") else (_Recoded(rest, encoding), 0)
 
 
 def _encoding(head: bytes) -> tuple[str, int]:
@@ -59,37 +65,43 @@ def _encoding(head: bytes) -> tuple[str, int]:
         raise LayoutChanged("The file declares an encoding that is not known.") from None
 
 
-class _Chained(io.RawIOBase):
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+class _Chained:
+    """Bytes that were read already, and then the rest of the stream."""
+
+    def __init__(self, head: bytes, stream: Reader) -> None:
         self._head, self._stream = head, stream
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._head or self._stream.read(len(buffer))
-        self._head = data[len(buffer) :]
-        data = data[: len(buffer)]
-        buffer[: len(data)] = data
-        return len(data)
+    def read(self, size: int, /) -> bytes:
+        if not self._head:
+            return self._stream.read(size)
+        data, self._head = self._head[:size], self._head[size:]
+        return data
 
 
-class _Recoded(io.RawIOBase):
-    def __init__(self, stream: io.RawIOBase, encoding: str) -> None:
+class _Recoded:
+    def __init__(self, stream: Reader, encoding: str) -> None:
         self._decoder, self._stream = codecs.getincrementaldecoder(encoding)("replace"), stream
         self._ready, self._ended = b"", False
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def read(self, size: int, /) -> bytes:
         while not self._ready and not self._ended:
-            data = self._stream.read(_READ) or b""
+            data = self._stream.read(_READ)
             self._ended = not data
             self._ready = self._decoder.decode(data, self._ended).encode("utf-8", "replace")
-        data, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
-        buffer[: len(data)] = data
-        return len(data)
+        data, self._ready = self._ready[:size], self._ready[size:]
+        return data
+
+
+def read(stream: Reader, size: int) -> bytes:
+    """*size* bytes, fewer only at the end of *stream*, which may give them piecemeal."""
+    data = stream.read(size)
+    if len(data) == size or not data:
+        return data
+    parts, missing = [data], size - len(data)
+    while missing and (data := stream.read(missing)):
+        parts.append(data)
+        missing -= len(data)
+    return b"".join(parts)
 
 
 def root(head: bytes) -> Root | None:
@@ -113,9 +125,9 @@ def is_prolog(head: bytes) -> bool:
     return len(head) < _MAX_PROLOG and head.lstrip().startswith((b"<?", b"<!"))
 
 
-def root_of(stream: BinaryIO, known: Collection[str]) -> Root:
+def root_of(stream: Reader, known: Collection[str]) -> Root:
     """The root of the document in *stream*. Raises LayoutChanged unless *known* names it; UnsafeFile as ``root``."""
-    found = root(decoded(stream)[0].read(_MAX_PROLOG))
+    found = root(read(decoded(stream)[0], _MAX_PROLOG))
     if found is None:
         raise LayoutChanged("The file is not XML.")
     if found.name not in known:

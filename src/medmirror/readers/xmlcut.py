@@ -8,12 +8,14 @@ next one starts, so that it costs its neighbours nothing.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from medmirror.errors import RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
+from medmirror.native.scanner import Run, Scanner
 from medmirror.readers import xml
 
 _HIDDEN_END = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
@@ -23,15 +25,18 @@ _SET_LEVEL = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^<>\[]*>)*", re
 
 
 class Shape(NamedTuple):
-    """What a document holds: its *root*, the elements that are *items*, and *lists* of which every *entry* is an item.
+    """What a document holds: its *root*, the elements that are *items*, and *lists* of which every *key* is an item.
 
-    An item element may be the root itself.
+    An item element may be the root itself. *into* has, for each of *items*, the elements between it and its *key*; the
+    attribute *second* of a key is its second half.
     """
 
     root: str
     items: tuple[str, ...]
+    into: tuple[tuple[str, ...], ...]
+    key: str
+    second: str
     lists: tuple[str, ...] = ()
-    entry: str = ""
 
     @property
     def is_set(self) -> bool:
@@ -62,9 +67,15 @@ def _token_pattern(shape: Shape) -> re.Pattern[bytes]:
     return re.compile(rb"<!--|<!\[CDATA\[|<\?|<(/?)(" + names + rb")(?=[\s/>])[^<>]*>")
 
 
-def _tokens(data: bytes, shape: Shape, hidden: bytes | None = None) -> Iterator[_Token | bytes]:
-    """The tags of roots, items and lists in *data*; last, when it ends where tags are hidden, what ends the hiding."""
-    search, at = _token_pattern(shape).search, 0
+@lru_cache(maxsize=16)
+def _scanner(shape: Shape) -> Scanner:
+    others = {shape.root, *shape.lists}.difference(shape.items)
+    return Scanner(dict(zip(shape.items, shape.into, strict=True)), sorted(others), shape.key, shape.second)
+
+
+def _tokens(data: bytes, shape: Shape, at: int = 0) -> Iterator[_Token | bytes]:
+    """The tags of roots, items and lists in ``data[at:]``; last, when tags are hidden at its end, what would end that."""
+    search, hidden = _token_pattern(shape).search, None
     while True:
         if hidden:
             at = data.find(hidden, at) + len(hidden)
@@ -80,7 +91,7 @@ def _tokens(data: bytes, shape: Shape, hidden: bytes | None = None) -> Iterator[
             yield _Token(found[2].decode(), bool(found[1]), found.start(), at, found[0].endswith(b"/>"))
 
 
-def blocks(stream: BinaryIO, shape: Shape, wanted: int, most: int, feed: str | None = None) -> Iterator[Block | Flaw]:
+def blocks(stream: xml.Reader, shape: Shape, wanted: int, most: int, feed: str | None = None) -> Iterator[Block | Flaw]:
     """Blocks of about *wanted* bytes that together hold every item of *stream*, and a Flaw for each item over *most*.
 
     Raises TruncatedFile at the end when the root is not closed. Holds about *most* bytes and never an item over it.
@@ -89,9 +100,9 @@ def blocks(stream: BinaryIO, shape: Shape, wanted: int, most: int, feed: str | N
     goal = wanted = max(1, min(wanted, most))
     ordinal, ended = 0, False
     while True:
-        while len(buffer) < goal and not ended:
-            data = reader.read(goal - len(buffer))
-            ended, buffer = not data, buffer + data
+        if len(buffer) < goal and not ended:
+            data = xml.read(reader, goal - len(buffer))
+            ended, buffer = len(data) < goal - len(buffer), buffer + data
         cut, count = last_end(buffer, shape)
         if cut:
             yield Block(buffer[:cut], start, ordinal)
@@ -114,12 +125,12 @@ def blocks(stream: BinaryIO, shape: Shape, wanted: int, most: int, feed: str | N
         yield Block(buffer, start, ordinal)
 
 
-def _open(stream: BinaryIO, shape: Shape) -> tuple[BinaryIO, bytes, int, bool]:
+def _open(stream: xml.Reader, shape: Shape) -> tuple[xml.Reader, bytes, int, bool]:
     """The decoded reader, what was read of it behind the prolog, its offset, and whether the root must be closed."""
     reader, skipped = xml.decoded(stream)
-    head = reader.read(1 << 16)
+    head = xml.read(reader, 1 << 16)
     found = xml.root(head)
-    while found is None and xml.is_prolog(head) and (more := reader.read(1 << 16)):
+    while found is None and xml.is_prolog(head) and (more := xml.read(reader, 1 << 16)):
         head += more  # a long comment
         found = xml.root(head)
     if found is None or found.name not in (shape.root, *shape.items):
@@ -131,16 +142,22 @@ def _open(stream: BinaryIO, shape: Shape) -> tuple[BinaryIO, bytes, int, bool]:
 
 def last_end(data: bytes, shape: Shape) -> tuple[int, int]:
     """(offset behind the last end tag of an item or list in *data*, ordinal of the item that comes next)."""
-    cut = count = 0
-    for step in _walk(data, shape, 0):
-        if step.closed:
-            cut, count = step.piece.end, step.then
+    cut, count, odd = _scanner(shape).last_end(data) or (0, 0, True)
+    if odd:
+        for step in _walk(data, shape, count, cut):
+            if step.closed:
+                cut, count = step.piece.end, step.then
     return cut, count
 
 
-def pieces(data: bytes, shape: Shape, ordinal: int = 0) -> Iterator[Piece]:
-    """The items and lists in *data*, in order, and whatever lies between them or is broken."""
-    return (step.piece for step in _walk(data, shape, ordinal))
+def plain(data: bytes, shape: Shape) -> Run:
+    """The plain items that *data* begins with, found fast; what comes behind them is for ``pieces``."""
+    return _scanner(shape).run(data) or Run(array("q"), array("q"), array("q"), array("q"), 0, True)
+
+
+def pieces(data: bytes, shape: Shape, ordinal: int = 0, at: int = 0) -> Iterator[Piece]:
+    """The items and lists in ``data[at:]``, in order, and whatever lies between them or is broken."""
+    return (step.piece for step in _walk(data, shape, ordinal, at))
 
 
 class _Step(NamedTuple):
@@ -149,10 +166,9 @@ class _Step(NamedTuple):
     closed: bool  # whether it ends with its end tag
 
 
-def _walk(data: bytes, shape: Shape, ordinal: int) -> Iterator[_Step]:
-    begun: _Token | None = None
-    edge = 0  # all before it is accounted for
-    for token in _tokens(data, shape):
+def _walk(data: bytes, shape: Shape, ordinal: int, edge: int) -> Iterator[_Step]:
+    begun: _Token | None = None  # and all before the edge is accounted for
+    for token in _tokens(data, shape, edge):
         if isinstance(token, bytes):
             break
         whole = token.closes and begun is not None and begun.name == token.name
@@ -172,7 +188,7 @@ def _walk(data: bytes, shape: Shape, ordinal: int) -> Iterator[_Step]:
             continue
         if whole or token.whole:
             listed = token.name in shape.lists
-            then = ordinal + (data.count(b"</" + shape.entry.encode(), start, edge) if listed else 1)
+            then = ordinal + (data.count(b"</" + shape.key.encode(), start, edge) if listed else 1)
             yield _Step(Piece(token.name, start, edge, ordinal), then, True)
             ordinal = then
         elif not token.closes:
@@ -189,7 +205,7 @@ def _junk(data: bytes, start: int, end: int) -> int | None:
     return at if at < end else None
 
 
-def _skip(data: bytes, reader: BinaryIO, shape: Shape) -> tuple[int, bytes]:
+def _skip(data: bytes, reader: xml.Reader, shape: Shape) -> tuple[int, bytes]:
     """(size of the item that begins *data* and ends far behind it, what was read behind it); holds little at a time."""
     size, at, hidden = 0, 0, b""
     while True:
@@ -208,7 +224,7 @@ def _skip(data: bytes, reader: BinaryIO, shape: Shape) -> tuple[int, bytes]:
                     end = found.start() if shape.is_set and found[2] == shape.root.encode() else at
                     return size + end, data[end:]
                 continue
-        more = reader.read(_SKIP_READ)
+        more = xml.read(reader, _SKIP_READ)
         if not more:
             return size + len(data), b""
         size, data, at = size + keep, data[keep:] + more, 0

@@ -18,10 +18,13 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from functools import partial
+from itertools import count, repeat
 from typing import Any, BinaryIO
 
-from medmirror.errors import ParseError, RecordError, SourceError
+from medmirror.errors import InvalidRecord, ParseError, RecordError, SourceError
 from medmirror.model import Block, Flaw, Item
+from medmirror.native.program import Program
 from medmirror.readers import xml, xmlcut, xmlrecord
 from medmirror.readers.xmlcut import Piece, Shape
 from medmirror.sources.base import Context, Feed, Source
@@ -29,15 +32,28 @@ from medmirror.sources.pubmed.layout import FEED, LEFT_OUT, SPEC
 
 __all__ = ["FEED", "LEFT_OUT", "SHAPES", "SOURCE", "SPEC"]
 
-_ARTICLES = ("PubmedArticle", "PubMedArticle", "PubmedBookArticle")
+_INTO = {
+    "PubmedArticle": ("MedlineCitation",),
+    "PubMedArticle": ("MedlineCitation",),
+    "PubmedBookArticle": ("BookDocument",),
+    "MedlineCitation": (),
+    "BookDocument": (),
+}
+
+
+def _shape(root: str, deletions: str, *names: str) -> Shape:
+    into = tuple(_INTO[name] for name in names)
+    return Shape(root, names, into, "PMID", "Version", (deletions,) if deletions else ())
+
+
 SHAPES = {
     shape.root: shape
     for shape in (
-        Shape("PubmedArticleSet", _ARTICLES, ("DeleteCitation",), "PMID"),
-        Shape("MedlineCitationSet", ("MedlineCitation",), ("DeleteCitation",), "PMID"),
-        Shape("PubmedBookArticleSet", ("PubmedBookArticle",)),
-        Shape("BookDocumentSet", ("BookDocument",), ("DeleteDocument",), "PMID"),
-        *(Shape(name, (name,)) for name in SPEC.roots),
+        _shape("PubmedArticleSet", "DeleteCitation", "PubmedArticle", "PubMedArticle", "PubmedBookArticle"),
+        _shape("MedlineCitationSet", "DeleteCitation", "MedlineCitation"),
+        _shape("PubmedBookArticleSet", "", "PubmedBookArticle"),
+        _shape("BookDocumentSet", "DeleteDocument", "BookDocument"),
+        *(_shape(name, "", name) for name in SPEC.roots),
     )
 }
 """What each root element that a PubMed file can have holds."""
@@ -51,7 +67,11 @@ _NEWEST_YEAR, _LAST_NUMBER = 26, 9999
 _PMID = rb"<PMID(?:\s+Version\s*=\s*[\"']([0-9]{1,4})[\"'])?\s*>\s*([0-9]{1,18})\s*</PMID\s*>"
 _TAG = rb"(?:\s[^<>&]*)?>\s*"
 _KEY = re.compile(
-    rb"(?:<(?:" + "|".join(_ARTICLES).encode() + rb")" + _TAG + rb")?<(?:MedlineCitation|BookDocument)" + _TAG + _PMID
+    rb"(?:<(?:PubmedArticle|PubMedArticle|PubmedBookArticle)"
+    + _TAG
+    + rb")?<(?:MedlineCitation|BookDocument)"
+    + _TAG
+    + _PMID
 )
 _ENTRY = re.compile(rb"\s*" + _PMID)
 _ENTRY_LIKE = re.compile(rb"<!--.*?-->|<\?.*?\?>|(<PMID(?=[\s/>]).*?(?:/>|</PMID\s*>))", re.DOTALL)
@@ -95,27 +115,44 @@ def split(stream: BinaryIO, facts: Context, wanted: int, most: int) -> Iterator[
 def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
     """The citations and deletions of a block."""
     shape = SHAPES[str(facts["root"])]
-    for piece in xmlcut.pieces(data, shape):
+    run = xmlcut.plain(data, shape)
+    places = count(ordinal)
+    if "year" in facts:
+        versions: Iterator[int] = map(_numbered(int(facts["year"]), int(facts["number"]), 0).__add__, places)
+    else:
+        versions = (_version(data[start:end], 0, facts) for start, end in zip(run.starts, run.ends, strict=True))
+    keys = zip(run.keys, run.seconds, strict=True)
+    for made in map(
+        _ITEM, zip(repeat(FEED.name), keys, versions, count(), run.starts, run.ends, repeat(False), repeat(None))
+    ):
+        yield made if made.key[0] >= 0 else _item(data, Piece("?", made.start, made.end, made.ordinal), ordinal, facts)
+    for piece in xmlcut.pieces(data, shape, len(run.starts), run.stopped):
         if not piece.name:
             yield _flaw(piece, ParseError("The item is cut off, or no item at all."))
         elif piece.name in shape.lists:
             yield from _deletions(data, piece, facts)
         else:
-            yield _item(data, piece, ordinal + piece.ordinal, facts)
+            yield _item(data, piece, ordinal, facts)
 
 
-def _item(data: bytes, piece: Piece, place: int, facts: Context) -> Item | Flaw:
+def _item(data: bytes, piece: Piece, ordinal: int, facts: Context) -> Item | Flaw:
     found = _KEY.match(data, piece.start, piece.end)
     try:
         if found:
             key = int(found[2]), int(found[1] or b"1")
         else:
-            values = xmlrecord.fields(data[piece.start : piece.end], SPEC)
-            key = values["pmid"], values["pmid_version"]
-        version = _version(data[piece.start : piece.end], place, facts)
+            key = _key_of(xmlrecord.fields(data[piece.start : piece.end], SPEC))
+        version = _version(data[piece.start : piece.end], ordinal + piece.ordinal, facts)
     except RecordError as error:
         return _flaw(piece, error)
     return Item(FEED.name, key, version, piece.ordinal, piece.start, piece.end)
+
+
+def _key_of(values: dict[str, Any]) -> tuple[int, int]:
+    pmid, version = values["pmid"], values["pmid_version"]
+    if version >= 1 << 15:
+        raise InvalidRecord("Column pmid_version is too large a number.")
+    return pmid, version
 
 
 def _deletions(data: bytes, piece: Piece, facts: Context) -> Iterator[Item | Flaw]:
@@ -175,8 +212,11 @@ def _version(item: bytes, place: int, facts: Context) -> int:
 
 
 def rows(feed: Feed, data: bytes, wanted: Sequence[Item]) -> list[bytes | RecordError]:
-    """The binary COPY tuple of each item, or its error."""
-    return [_row(data, item) for item in wanted]
+    """The binary COPY tuple of each item, or its error: by the native reader, else by the reference reader."""
+    made = _PROGRAM.rows(data, [item.start for item in wanted], [item.end for item in wanted])
+    if made is None:
+        return [_row(data, item) for item in wanted]
+    return [_row(data, item) if row is None else row for item, row in zip(wanted, made, strict=True)]
 
 
 def _row(data: bytes, item: Item) -> bytes | RecordError:
@@ -191,5 +231,7 @@ def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     return xmlrecord.fields(data[item.start : item.end], SPEC)
 
 
+_ITEM = partial(tuple.__new__, Item)  # Item._make without the check of a length that is right
+_PROGRAM = Program(SPEC)
 _ROW = xmlrecord.row_maker(SPEC)
 SOURCE = Source("pubmed", (FEED,), recognise, context, split, items, rows, record)

@@ -23,8 +23,9 @@ from medmirror.readers.xmllayout import (
 from medmirror.sources.base import Feed
 
 _TEXT = """status owner indexing_method version_id version_date title vernacular_title abstract abstract_copyright
-journal_title journal_iso issn issn_type volume issue cited_medium pub_model pages start_page end_page pub_date_text
-medline_ta nlm_unique_id issn_linking country doi pmc number_of_references coi_statement publication_status kind"""
+journal_title journal_iso issn issn_type volume issue cited_medium pub_model pages start_page end_page
+pub_date_text medline_ta nlm_unique_id issn_linking country doi pmc number_of_references coi_statement
+publication_status kind"""
 _KINDS = {
     **dict.fromkeys(_TEXT.split(), "text"),
     **dict.fromkeys(("pub_date", "date_completed", "date_revised", "date_created"), "date"),
@@ -32,12 +33,13 @@ _KINDS = {
     **dict.fromkeys(("languages", "keywords", "publication_types", "publication_type_uis"), "text[]"),
     **dict.fromkeys(("citation_subsets", "gene_symbols", "space_flight_missions"), "text[]"),
 }  # all others: jsonb
-_COLUMNS = """kind status owner indexing_method version_id version_date title vernacular_title abstract abstract_sections
-abstract_copyright other_abstracts journal_title journal_iso issn issn_type volume issue cited_medium pub_model
-pages start_page end_page pub_date pub_date_text article_dates medline_ta nlm_unique_id issn_linking country
-languages authors authors_complete investigators mesh supplemental_mesh keywords keyword_lists publication_types
-publication_type_uis chemicals grants grants_complete databanks_complete databanks article_ids elocation_ids doi pmc
-reference_list number_of_references coi_statement publication_status comments_corrections history citation_subsets
+_COLUMNS = """kind status owner indexing_method version_id version_date title vernacular_title abstract
+abstract_sections abstract_copyright other_abstracts journal_title journal_iso issn issn_type volume
+issue cited_medium pub_model pages start_page end_page pub_date pub_date_text article_dates medline_ta
+nlm_unique_id issn_linking country languages authors authors_complete investigators mesh
+supplemental_mesh keywords keyword_lists publication_types publication_type_uis chemicals grants
+grants_complete databanks_complete databanks article_ids elocation_ids doi pmc reference_list
+number_of_references coi_statement publication_status comments_corrections history citation_subsets
 gene_symbols space_flight_missions personal_name_subjects other_ids general_notes objects date_completed
 date_revised date_created book location_labels sections item_lists contribution_date extra"""
 
@@ -160,7 +162,15 @@ def _reference_lists() -> Element:
 def _pub_date(*, keys: bool) -> tuple[Element, ...]:
     """Year, Month and so on of a PubDate, for pub_date and pub_date_text; *keys* says whether they are keys too."""
     names = {"Year": "year", "Month": "month", "Day": "day", "Season": "season", "MedlineDate": "medline_date"}
-    return tuple(_part(name, joined("pub_date_text", " "), *([to] if keys else [])) for name, to in names.items())
+    return tuple(
+        leaf(
+            name,
+            joined("pub_date_text", " "),
+            *([] if name == "Season" else [Put("part", name)]),
+            *([to] if keys else []),
+        )
+        for name, to in names.items()
+    )
 
 
 def _journal() -> Element:

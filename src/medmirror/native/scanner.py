@@ -1,0 +1,96 @@
+"""Find plain items of a block and their keys with ``xmlscan.c``."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from medmirror.native import library
+
+_MOST = 4096  # items a call: the arrays stay small
+
+
+class Run(NamedTuple):
+    """Plain items in a row from the beginning of a block: their offsets, and their keys (-1: look closer).
+
+    *stopped* is the offset behind them; *odd* says that something other than the end of the block, or an item that the
+    block does not hold to its end, comes there.
+    """
+
+    starts: array[int]
+    ends: array[int]
+    keys: array[int]
+    seconds: array[int]
+    stopped: int
+    odd: bool
+
+
+class Scanner:
+    """Items by the names of their elements.
+
+    *items* maps each name to the elements that lie between it and its *key* element; the key's *attribute* is the
+    second half of the key, 1 when absent. At a tag of *others* a scan stops.
+    """
+
+    def __init__(self, items: Mapping[str, Sequence[str]], others: Sequence[str], key: str, attribute: str) -> None:
+        self._blob = bytearray()
+        steps: list[int] = []
+        names: list[int] = []
+        key_texts = [*self._text(key), *self._text(attribute)]
+        for name, into in [*items.items(), *((other, ()) for other in others)]:
+            names += [*self._text(name), len(steps) // 2, len(into)]
+            for step in into:
+                steps += self._text(step)
+        numbers = [len(items) + len(others), len(items), *key_texts, *names, *steps]
+        self._numbers, self._bytes = array("i", numbers), bytes(self._blob)
+
+    def _text(self, value: str) -> list[int]:
+        self._blob += value.encode()
+        return [len(self._blob) - len(value.encode()), len(value.encode())]
+
+    def run(self, data: bytes) -> Run | None:
+        """The plain items that *data* begins with; None without a library."""
+        found = Run(array("q"), array("q"), array("q"), array("q"), 0, True)
+        while True:
+            some = self._scan(data, found.stopped, keys=True)
+            if some is None:
+                return None
+            for all_of_them, more in zip(found[:4], some[:4], strict=True):
+                all_of_them.extend(more)
+            found = found._replace(stopped=some.stopped, odd=some.odd)
+            if len(some.starts) < _MOST:
+                return found
+
+    def last_end(self, data: bytes) -> tuple[int, int, bool] | None:
+        """(offset behind the plain items that *data* begins with, their number, *odd*); None without a library."""
+        at = count = 0
+        while True:
+            some = self._scan(data, at, keys=False)
+            if some is None:
+                return None
+            at, count = some.stopped, count + len(some.starts)
+            if len(some.starts) < _MOST:
+                return at, count, some.odd
+
+    def _scan(self, data: bytes, at: int, *, keys: bool) -> Run | None:
+        loaded = library()
+        if loaded is None:
+            return None
+        arrays = [array("q", bytes(8 * _MOST)) for _ in range(4 if keys else 2)]
+        stopped, why = array("q", [0]), array("i", [0])
+        pointers = [each.buffer_info()[0] for each in arrays] + ([] if keys else [None, None])
+        count = loaded.mm_scan(
+            self._numbers.buffer_info()[0],
+            self._bytes,
+            data,
+            len(data),
+            at,
+            _MOST,
+            *pointers,
+            stopped.buffer_info()[0],
+            why.buffer_info()[0],
+        )
+        starts, ends, *rest = (each[:count] for each in arrays)
+        first, second = rest or (array("q"), array("q"))
+        return Run(starts, ends, first, second, stopped[0], why[0] == 2)

@@ -1,0 +1,1002 @@
+/* XML items to binary COPY tuples, driven by tables that medmirror/native/program.py compiles from a Layout.
+
+   No name of any source is in here. What this reader does not understand in full (an unknown element or attribute, a
+   repeated scalar, a comment, CDATA, a named entity, bytes that are not UTF-8, nesting that does not fit ...) it does not
+   judge: it gives the item a status other than 0, and the caller asks the reference reader (readers/xmlrecord.py), which
+   alone decides. So every doubt here must end in FLAG, never in a guess. Both must give the same bytes for the rest.
+
+   Bytes are hostile: every read is checked against the end of the item, nesting is bounded, there is no recursion.
+   A program (struct mm) is used by one thread at a time. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+typedef uint8_t u8;
+typedef const u8 *bytes;
+
+enum { MAX_DEPTH = 60, MAX_MARKUP = 60, MAX_ATTRIBUTES = 24, MAX_CARRY = 4, SCRATCH = 1 << 16, KEEP = 1 << 26 };
+enum { OK = 0, UNKNOWN_ELEMENT, UNKNOWN_ATTRIBUTE, REPEATED, MARKUP, BAD_TEXT, BAD_VALUE, TOO_DEEP, NOT_FLAT, MALFORMED,
+       MISSING, NO_MEMORY };
+enum { TO_COLUMN, TO_KEY, TO_LIST, TO_CARRY, TO_PART, TO_EXTRA };
+enum { KIND_TEXT, KIND_BOOL, KIND_INT2, KIND_INT4, KIND_INT8, KIND_TEXTS, KIND_DATE, KIND_JSON_LIST, KIND_JSON_ONE };
+enum { OPEN_NOTHING, OPEN_COLUMN, OPEN_SINGLE, OPEN_LIST, OPEN_KEY };
+enum { PART_YEAR, PART_MONTH, PART_DAY, PART_FREE, PARTS };
+
+/* --- the tables, as program.py lays them out ------------------------------------------------------------------- */
+
+typedef struct { int32_t child, children, attribute, attributes, op, ops, leaf, open, open_store, open_key, date_store,
+                 date_exact; } Node;
+typedef struct { int32_t name, length, node; } Child;
+typedef struct { int32_t name, length, op, ops, absent_store; } Attribute;
+typedef struct { int32_t where, yes_no, store, key, first, join, join_length, label, condition, conditions, part; } Op;
+typedef struct { int32_t attribute, value, length, equal; } Condition;
+typedef struct { int32_t at, length; } Text;
+typedef struct { int32_t kind; } Store;
+typedef struct { int32_t choice, choices, required; } Column;
+typedef struct { int32_t name, length, node, defaults; } Root;
+typedef struct { int32_t prefix, prefix_length, uri, uri_length; } Namespace;
+
+enum { T_NODE, T_CHILD, T_ATTRIBUTE, T_OP, T_CONDITION, T_KEY, T_STORE, T_COLUMN, T_CHOICE, T_ROOT, T_DEFAULT, T_NAMESPACE,
+       TABLES };
+
+/* --- the state ---------------------------------------------------------------------------------------------------- */
+
+typedef struct { u8 *at; size_t length, room; } Buffer;
+typedef struct { bytes at; size_t length; unsigned flags; } Span;
+typedef struct { Buffer buffer; uint32_t count; uint8_t present, has_null; } Value;
+typedef struct { Span value; int32_t key, yes_no; } Carry;
+typedef struct { uint64_t seen[4]; int32_t store, list; uint8_t filled; } Object;
+typedef struct { uint64_t head; int32_t length, node; bytes name; } Fast;
+typedef struct {
+    const Node *node;
+    bytes name;
+    int32_t name_length, hint, elements, carried;
+    uint8_t opened;
+    Carry carry[MAX_CARRY];
+    Span part[PARTS];
+} Frame;
+
+typedef struct {
+    int32_t *numbers;
+    u8 *blob;
+    int32_t *table[TABLES], count[TABLES];
+    Fast *fast;
+    Value *values;
+    Buffer out, text;
+    u8 scratch[SCRATCH];
+    size_t scratch_used;
+    Frame frames[MAX_DEPTH];
+    Object objects[MAX_DEPTH];
+    int depth, open;
+} mm;
+
+#define NODES(m) ((const Node *)(m)->table[T_NODE])
+#define ATTRIBUTES(m) ((const Attribute *)(m)->table[T_ATTRIBUTE])
+#define OPS(m) ((const Op *)(m)->table[T_OP])
+#define CONDITIONS(m) ((const Condition *)(m)->table[T_CONDITION])
+#define KEYS(m) ((const Text *)(m)->table[T_KEY])
+#define STORES(m) ((const Store *)(m)->table[T_STORE])
+#define FLAG(reason) return (reason)
+#define TRY(call) do { int status_ = (call); if (status_) return status_; } while (0)
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* What a byte is in text: bits that are collected over a whole text. */
+enum { IS_AMP = 1, IS_CR = 2, IS_BAD = 4, IS_ESCAPED = 8, IS_HIGH = 16, IS_GT = 32, IS_LT = 64, IS_LINE = 128 };
+static u8 text_class[256];
+/* What a byte is in a tag. */
+enum { NAME = 1, NAME_START = 2, SPACE = 4 };
+static u8 tag_class[256];
+
+static void make_classes(void) {
+    for (int c = 0; c < 256; c++) {
+        text_class[c] = c < 32 ? IS_BAD : c >= 128 ? IS_HIGH : 0;
+        int letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+        tag_class[c] = letter ? NAME | NAME_START : (c >= '0' && c <= '9') || c == '.' || c == '-' ? NAME : 0;
+    }
+    text_class['\t'] = text_class['\n'] = IS_ESCAPED | IS_LINE;
+    text_class['\r'] = IS_CR | IS_ESCAPED | IS_LINE;
+    text_class['"'] = text_class['\\'] = IS_ESCAPED;
+    text_class['&'] = IS_AMP;
+    text_class['<'] = IS_LT;
+    text_class['>'] = IS_GT;
+    tag_class[' '] = tag_class['\t'] = tag_class['\n'] = tag_class['\r'] = SPACE;
+}
+
+static unsigned classify(bytes at, size_t length) {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    size_t i = 0;
+    for (; i + 4 <= length; i += 4) {
+        a |= text_class[at[i]];
+        b |= text_class[at[i + 1]];
+        c |= text_class[at[i + 2]];
+        d |= text_class[at[i + 3]];
+    }
+    for (; i < length; i++) a |= text_class[at[i]];
+    return a | b | c | d;
+}
+
+/* --- buffers ------------------------------------------------------------------------------------------------------ */
+
+static int reserve(Buffer *b, size_t more) {
+    if (LIKELY(b->room - b->length >= more)) return OK;
+    if (more > SIZE_MAX / 4 - b->length) FLAG(NO_MEMORY);
+    size_t room = b->room < 256 ? 256 : b->room;
+    while (room - b->length < more) room *= 2;
+    u8 *at = realloc(b->at, room);
+    if (!at) FLAG(NO_MEMORY);
+    b->at = at;
+    b->room = room;
+    return OK;
+}
+
+static void put(Buffer *b, const void *at, size_t length) { /* after reserve */
+    if (length) memcpy(b->at + b->length, at, length);
+    b->length += length;
+}
+
+static void put_byte(Buffer *b, u8 c) { b->at[b->length++] = c; }
+
+static void put_int32(Buffer *b, uint32_t n) {
+    u8 be[4] = {(u8)(n >> 24), (u8)(n >> 16), (u8)(n >> 8), (u8)n};
+    put(b, be, 4);
+}
+
+static int append(Buffer *b, const void *at, size_t length) {
+    TRY(reserve(b, length));
+    put(b, at, length);
+    return OK;
+}
+
+/* A JSON string, as orjson writes it; XML text holds no control character but tab, newline and carriage return. */
+static int put_json(Buffer *b, Span s) {
+    TRY(reserve(b, 2 * s.length + 2));
+    put_byte(b, '"');
+    if (LIKELY(!(s.flags & IS_ESCAPED))) {
+        put(b, s.at, s.length);
+    } else {
+        bytes end = s.at + s.length, run = s.at;
+        for (bytes p = s.at; p < end; p++) {
+            u8 c = *p;
+            if (!(text_class[c] & IS_ESCAPED)) continue;
+            put(b, run, (size_t)(p - run));
+            put_byte(b, '\\');
+            put_byte(b, c == '\t' ? 't' : c == '\n' ? 'n' : c == '\r' ? 'r' : c);
+            run = p + 1;
+        }
+        put(b, run, (size_t)(end - run));
+    }
+    put_byte(b, '"');
+    return OK;
+}
+
+/* --- text --------------------------------------------------------------------------------------------------------- */
+
+/* Whether the bytes are UTF-8 of characters that XML allows (control characters are found by their class). */
+static int is_utf8(bytes p, size_t length) {
+    bytes end = p + length;
+    while (p < end) {
+        if (*p < 0x80) { p++; continue; }
+        size_t left = (size_t)(end - p);
+        if (*p >= 0xC2 && *p <= 0xDF) {
+            if (left < 2 || (p[1] & 0xC0) != 0x80) return 0;
+            p += 2;
+        } else if ((*p & 0xF0) == 0xE0) {
+            if (left < 3 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80) return 0;
+            unsigned c = (p[0] & 15u) << 12 | (p[1] & 63u) << 6 | (p[2] & 63u);
+            if (c < 0x800 || (c >= 0xD800 && c <= 0xDFFF) || c >= 0xFFFE) return 0;
+            p += 3;
+        } else if (*p >= 0xF0 && *p <= 0xF4) {
+            if (left < 4 || (p[1] & 0xC0) != 0x80 || (p[2] & 0xC0) != 0x80 || (p[3] & 0xC0) != 0x80) return 0;
+            unsigned c = (p[0] & 7u) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u);
+            if (c < 0x10000 || c > 0x10FFFF) return 0;
+            p += 4;
+        } else {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static size_t put_utf8(u8 *to, uint32_t c) {
+    if (c < 0x80) { to[0] = (u8)c; return 1; }
+    if (c < 0x800) { to[0] = (u8)(0xC0 | c >> 6); to[1] = (u8)(0x80 | (c & 63)); return 2; }
+    if (c < 0x10000) {
+        to[0] = (u8)(0xE0 | c >> 12); to[1] = (u8)(0x80 | (c >> 6 & 63)); to[2] = (u8)(0x80 | (c & 63));
+        return 3;
+    }
+    to[0] = (u8)(0xF0 | c >> 18); to[1] = (u8)(0x80 | (c >> 12 & 63));
+    to[2] = (u8)(0x80 | (c >> 6 & 63)); to[3] = (u8)(0x80 | (c & 63));
+    return 4;
+}
+
+/* The character that the reference at *p (behind '&') stands for, and *p behind its ';'; 0 for one to flag. */
+static uint32_t reference(bytes *p, bytes end) {
+    static const struct { const char *name; size_t length; u8 c; } known[] = {
+        {"amp;", 4, '&'}, {"lt;", 3, '<'}, {"gt;", 3, '>'}, {"quot;", 5, '"'}, {"apos;", 5, '\''}};
+    size_t left = (size_t)(end - *p);
+    if (left > 2 && **p == '#') {
+        bytes q = *p + 1;
+        int hex = *q == 'x', digits = 0;
+        uint32_t c = 0;
+        for (q += hex; q < end && digits < 9; q++, digits++) {
+            u8 d = *q, v = d >= '0' && d <= '9' ? d - '0' : hex && (d | 32) >= 'a' && (d | 32) <= 'f' ? (d | 32) - 'a' + 10 : 99;
+            if (v == 99) break;
+            c = c * (hex ? 16 : 10) + v;
+        }
+        if (!digits || digits >= 9 || q >= end || *q != ';') return 0;
+        *p = q + 1;
+        int allowed = c == 9 || c == 10 || c == 13 || (c >= 32 && c < 0xD800) || (c >= 0xE000 && c < 0xFFFE)
+                      || (c >= 0x10000 && c <= 0x10FFFF);
+        return allowed ? c : 0;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (left >= known[i].length && !memcmp(*p, known[i].name, known[i].length)) {
+            *p += known[i].length;
+            return known[i].c;
+        }
+    return 0;
+}
+
+/* Decode raw text behind *to, which has room for it (no reference is shorter than its character). */
+static int decode(Span raw, u8 *to, size_t *written) {
+    bytes p = raw.at, end = raw.at + raw.length;
+    u8 *q = to;
+    while (p < end) {
+        u8 c = *p++;
+        if (c == '&') {
+            uint32_t character = reference(&p, end);
+            if (!character) FLAG(BAD_TEXT);
+            q += put_utf8(q, character);
+        } else if (c == '\r') { /* XML reads every line end as a newline */
+            if (p < end && *p == '\n') p++;
+            *q++ = '\n';
+        } else {
+            *q++ = c;
+        }
+    }
+    *written = (size_t)(q - to);
+    return OK;
+}
+
+static int holds_cdata_end(Span s) {
+    for (bytes p = s.at, end = s.at + s.length; (p = memchr(p, '>', (size_t)(end - p))); p++)
+        if (p - s.at >= 2 && p[-1] == ']' && p[-2] == ']') return 1;
+    return 0;
+}
+
+/* Check one run of raw character data. */
+static int check(Span *s) {
+    s->flags = classify(s->at, s->length);
+    if (UNLIKELY(s->flags & (IS_BAD | IS_LT))) FLAG(BAD_TEXT);
+    if (UNLIKELY(s->flags & IS_GT) && holds_cdata_end(*s)) FLAG(BAD_TEXT);
+    if ((s->flags & IS_HIGH) && !is_utf8(s->at, s->length)) FLAG(BAD_TEXT);
+    return OK;
+}
+
+/* --- tags --------------------------------------------------------------------------------------------------------- */
+
+static bytes skip_space(bytes p, bytes end) {
+    while (p < end && (tag_class[*p] & SPACE)) p++;
+    return p;
+}
+
+/* The end of the name at p; p itself when none is there. */
+static bytes skip_name(bytes p, bytes end) {
+    if (p >= end || !(tag_class[*p] & NAME_START)) return p;
+    while (p < end && (tag_class[*p] & NAME)) p++;
+    return p;
+}
+
+/* p behind "</"; *at behind ">". */
+static int end_tag(bytes p, bytes end, bytes name, size_t length, bytes *at) {
+    if ((size_t)(end - p) <= length || memcmp(p, name, length)) FLAG(MALFORMED);
+    p = skip_space(p + length, end);
+    if (p >= end || *p != '>') FLAG(MALFORMED);
+    *at = p + 1;
+    return OK;
+}
+
+/* One `name = "value"` at p, which is behind white space; *at behind it. */
+static int attribute(bytes p, bytes end, Span *name, Span *value, bytes *at) {
+    name->at = p;
+    p = skip_name(p, end);
+    if (p < end && *p == ':' && p > name->at) p = skip_name(p + 1, end);
+    name->length = (size_t)(p - name->at);
+    p = skip_space(p, end);
+    if (!name->length || name->at[name->length - 1] == ':' || p >= end || *p != '=') FLAG(MALFORMED);
+    p = skip_space(p + 1, end);
+    if (p >= end || (*p != '"' && *p != '\'')) FLAG(MALFORMED);
+    value->at = p + 1;
+    p = memchr(value->at, *p, (size_t)(end - value->at));
+    if (!p) FLAG(MALFORMED);
+    value->length = (size_t)(p - value->at);
+    value->flags = classify(value->at, value->length);
+    /* white space other than a blank is normalised by XML; rare enough to leave to the reference reader */
+    if (value->flags & (IS_BAD | IS_LT | IS_LINE)) FLAG(BAD_TEXT);
+    if ((value->flags & IS_HIGH) && !is_utf8(value->at, value->length)) FLAG(BAD_TEXT);
+    *at = p + 1;
+    return OK;
+}
+
+static int same(Span s, bytes at, size_t length) { return s.length == length && !memcmp(s.at, at, length); }
+
+/* Whether "prefix:name" has a known prefix, or none; then *local is the offset of the local name. */
+static int known_prefix(const mm *m, Span name, size_t *local) {
+    bytes colon = memchr(name.at, ':', name.length);
+    *local = 0;
+    if (!colon) return 1;
+    const Namespace *known = (const Namespace *)m->table[T_NAMESPACE];
+    Span prefix = {name.at, (size_t)(colon - name.at), 0};
+    for (int i = 0; i < m->count[T_NAMESPACE]; i++)
+        if (same(prefix, m->blob + known[i].prefix, (size_t)known[i].prefix_length)) {
+            *local = prefix.length + 1;
+            return 1;
+        }
+    return 0;
+}
+
+/* Whether an attribute is the declaration of a known namespace under its known prefix. */
+static int known_declaration(const mm *m, Span name, Span value) {
+    const Namespace *known = (const Namespace *)m->table[T_NAMESPACE];
+    if (name.length < 7 || memcmp(name.at, "xmlns:", 6)) return 0;
+    Span prefix = {name.at + 6, name.length - 6, 0};
+    for (int i = 0; i < m->count[T_NAMESPACE]; i++)
+        if (same(prefix, m->blob + known[i].prefix, (size_t)known[i].prefix_length))
+            return same(value, m->blob + known[i].uri, (size_t)known[i].uri_length);
+    return 0;
+}
+
+/* A start tag of markup within a text (its name and attributes are not stored, but must be well formed); p behind "<". */
+static int markup(const mm *m, bytes p, bytes end, Span *name, int *empty, bytes *at) {
+    Span names[MAX_ATTRIBUTES], value;
+    int count = 0;
+    size_t local;
+    name->at = p;
+    p = skip_name(p, end);
+    if (p < end && *p == ':' && p > name->at) p = skip_name(p + 1, end);
+    name->length = (size_t)(p - name->at);
+    if (!name->length || name->at[name->length - 1] == ':' || !known_prefix(m, *name, &local)) FLAG(MARKUP);
+    for (;;) {
+        bytes q = skip_space(p, end);
+        if (q >= end) FLAG(MALFORMED);
+        if (*q == '>') { *empty = 0; *at = q + 1; return OK; }
+        if (*q == '/') {
+            if (end - q < 2 || q[1] != '>') FLAG(MALFORMED);
+            *empty = 1;
+            *at = q + 2;
+            return OK;
+        }
+        if (q == p || count == MAX_ATTRIBUTES) FLAG(MALFORMED);
+        Span *own = &names[count];
+        TRY(attribute(q, end, own, &value, &p));
+        if (value.flags & IS_AMP) FLAG(MARKUP);
+        if (!known_declaration(m, *own, value) && (memchr(own->at, ':', own->length) || same(*own, (bytes)"xmlns", 5)))
+            FLAG(MARKUP);
+        for (int i = 0; i < count; i++)
+            if (same(*own, names[i].at, names[i].length)) FLAG(MALFORMED);
+        count++;
+    }
+}
+
+/* The whole text of the leaf whose start tag ends at p: decoded, markup taken out; *at behind its end tag. */
+static int leaf_text(mm *m, bytes p, bytes end, bytes name, size_t length, Span *text, bytes *at) {
+    bytes q = memchr(p, '<', (size_t)(end - p));
+    if (!q || end - q < 2) FLAG(MALFORMED);
+    if (LIKELY(q[1] == '/')) {
+        text->at = p;
+        text->length = (size_t)(q - p);
+        TRY(check(text));
+        if (LIKELY(!(text->flags & (IS_AMP | IS_CR)))) return end_tag(q + 2, end, name, length, at);
+    }
+    Span stack[MAX_MARKUP];
+    int depth = 0;
+    m->text.length = 0;
+    for (;;) {
+        Span run = {p, (size_t)(q - p), 0};
+        size_t written;
+        TRY(check(&run));
+        TRY(reserve(&m->text, run.length));
+        TRY(decode(run, m->text.at + m->text.length, &written));
+        m->text.length += written;
+        if (end - q < 2) FLAG(MALFORMED);
+        if (q[1] == '/') {
+            if (!depth) break;
+            depth--;
+            TRY(end_tag(q + 2, end, stack[depth].at, stack[depth].length, &p));
+        } else {
+            int empty;
+            if (depth == MAX_MARKUP) FLAG(TOO_DEEP);
+            TRY(markup(m, q + 1, end, &stack[depth], &empty, &p));
+            depth += !empty;
+        }
+        q = memchr(p, '<', (size_t)(end - p));
+        if (!q) FLAG(MALFORMED);
+    }
+    text->at = m->text.at;
+    text->length = m->text.length;
+    text->flags = classify(text->at, text->length);
+    return end_tag(q + 2, end, name, length, at);
+}
+
+/* --- dates -------------------------------------------------------------------------------------------------------- */
+
+static int number(Span s, size_t least, size_t most) { /* -1: not that many digits */
+    int n = 0;
+    if (s.length < least || s.length > most) return -1;
+    for (size_t i = 0; i < s.length; i++) {
+        if (s.at[i] < '0' || s.at[i] > '9') return -1;
+        n = n * 10 + (s.at[i] - '0');
+    }
+    return n;
+}
+
+static int month_name(bytes at, size_t length) { /* 0: none */
+    static const char names[] = "janfebmaraprmayjunjulaugsepoctnovdec";
+    if (length < 3) return 0;
+    for (int i = 0; i < 12; i++)
+        if ((at[0] | 32) == names[3 * i] && (at[1] | 32) == names[3 * i + 1] && (at[2] | 32) == names[3 * i + 2]) {
+            for (int k = 0; k < 3; k++)
+                if (!(tag_class[at[k]] & NAME_START)) return 0;
+            return i + 1;
+        }
+    return 0;
+}
+
+static int month_number(Span s) { /* 0: none that exists */
+    int n = number(s, 1, 2);
+    return n >= 0 ? (n <= 12 ? n : 0) : month_name(s.at, s.length);
+}
+
+/* Days since 2000-01-01; 0 when there is no such day. */
+static int days(int year, int month, int day, int32_t *to) {
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    if (year < 1 || month < 1 || month > 12 || day < 1) return 0;
+    int leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (day > lengths[month - 1] + (leap && month == 2)) return 0;
+    int y = year - 1, n = y * 365 + y / 4 - y / 100 + y / 400 + day - 1;
+    for (int i = 0; i < month - 1; i++) n += lengths[i] + (leap && i == 1);
+    *to = n - 730119; /* 2000-01-01 */
+    return 1;
+}
+
+static int leading_date(Span s, int32_t *to) { /* YYYY [Mon [D]] */
+    bytes p = s.at, end = s.at + s.length;
+    Span year = {p, 4, 0};
+    int month = 0, day = 1;
+    if (s.length < 4 || number(year, 4, 4) < 0 || (s.length > 4 && p[4] >= '0' && p[4] <= '9')) return 0;
+    p += 4;
+    bytes word = p;
+    while (word < end && *word == ' ') word++;
+    if (word > p) {
+        bytes q = word;
+        while (q < end && ((*q | 32) >= 'a' && (*q | 32) <= 'z')) q++;
+        month = month_name(word, (size_t)(q - word));
+        bytes first = q;
+        while (first < end && *first == ' ') first++;
+        if (month && first > q) {
+            bytes last = first;
+            while (last < end && *last >= '0' && *last <= '9') last++;
+            Span digits = {first, (size_t)(last - first), 0};
+            int n = number(digits, 1, 2);
+            if (n >= 0) day = n;
+        }
+    }
+    return days(number(year, 4, 4), month ? month : 1, day, to);
+}
+
+/* --- values ------------------------------------------------------------------------------------------------------- */
+
+static int new_key(mm *m, Object *o, int32_t key) {
+    Buffer *b = &m->values[o->store].buffer;
+    uint64_t bit = 1ull << (key & 63), *seen = &o->seen[key >> 6];
+    if (UNLIKELY(*seen & bit)) FLAG(REPEATED);
+    *seen |= bit;
+    const Text *name = &KEYS(m)[key];
+    TRY(reserve(b, (size_t)name->length + 2));
+    if (o->list >= 0) { put_byte(b, ']'); o->list = -1; }
+    if (o->filled) put_byte(b, ',');
+    o->filled = 1;
+    put(b, m->blob + name->at, (size_t)name->length);
+    return OK;
+}
+
+static int list_element(mm *m, Object *o, int32_t key) {
+    Buffer *b = &m->values[o->store].buffer;
+    if (o->list == key) return append(b, ",", 1);
+    TRY(new_key(m, o, key));
+    o->list = key;
+    return append(b, "[", 1);
+}
+
+static int key_value(mm *m, Object *o, int32_t key, int yes_no, Span s) {
+    TRY(new_key(m, o, key));
+    Buffer *b = &m->values[o->store].buffer;
+    if (!yes_no) return put_json(b, s);
+    if (s.length != 1 || (*s.at != 'Y' && *s.at != 'N')) FLAG(BAD_VALUE);
+    return *s.at == 'Y' ? append(b, "true", 4) : append(b, "false", 5);
+}
+
+static int open_object(mm *m, const Node *node, const Frame *parent) {
+    if (m->open == MAX_DEPTH) FLAG(TOO_DEEP);
+    Object *outer = m->open ? &m->objects[m->open - 1] : NULL;
+    Object *o = &m->objects[m->open];
+    memset(o, 0, sizeof *o);
+    o->list = -1;
+    if (node->open == OPEN_COLUMN || node->open == OPEN_SINGLE) {
+        Value *v = &m->values[node->open_store];
+        if (node->open == OPEN_SINGLE && v->present) FLAG(REPEATED);
+        if (node->open == OPEN_COLUMN) TRY(append(&v->buffer, v->present ? "," : "[", 1));
+        v->present = 1;
+        o->store = node->open_store;
+    } else {
+        if (!outer) FLAG(NOT_FLAT);
+        if (node->open == OPEN_LIST) TRY(list_element(m, outer, node->open_key));
+        else TRY(new_key(m, outer, node->open_key));
+        o->store = outer->store;
+    }
+    TRY(append(&m->values[o->store].buffer, "{", 1));
+    m->open++;
+    for (int i = 0; parent && i < parent->carried; i++)
+        TRY(key_value(m, o, parent->carry[i].key, parent->carry[i].yes_no, parent->carry[i].value));
+    return OK;
+}
+
+static int close_object(mm *m) {
+    Object *o = &m->objects[--m->open];
+    return append(&m->values[o->store].buffer, "]}" + (o->list < 0), o->list < 0 ? 1 : 2);
+}
+
+static int column_value(mm *m, const Op *op, Span s, const Span *attributes) {
+    Value *v = &m->values[op->store];
+    Buffer *b = &v->buffer;
+    int kind = STORES(m)[op->store].kind;
+    if (kind == KIND_TEXTS) {
+        TRY(reserve(b, s.length + 4));
+        put_int32(b, (uint32_t)s.length);
+        put(b, s.at, s.length);
+        v->count++;
+        v->present = 1;
+        return OK;
+    }
+    if (op->join_length >= 0) {
+        Span label = {NULL, 0, 0};
+        if (op->label >= 0) label = attributes[op->label];
+        TRY(reserve(b, (size_t)op->join_length + label.length + 2 + s.length));
+        if (v->present) put(b, m->blob + op->join, (size_t)op->join_length);
+        if (label.length) {
+            put(b, label.at, label.length);
+            put(b, ": ", 2);
+        }
+        put(b, s.at, s.length);
+        v->present = 1;
+        return OK;
+    }
+    u8 truth = 0;
+    if (kind == KIND_BOOL) {
+        if (s.length != 1 || (*s.at != 'Y' && *s.at != 'N')) FLAG(BAD_VALUE);
+        truth = *s.at == 'Y';
+        s.at = &truth;
+    }
+    if (v->present) {
+        if (op->first || (b->length == s.length && !memcmp(b->at, s.at, s.length))) return OK;
+        FLAG(REPEATED);
+    }
+    v->present = 1;
+    return append(b, s.at, s.length);
+}
+
+static int run_ops(mm *m, int32_t first, int32_t count, Span s, const Span *attributes) {
+    for (const Op *op = OPS(m) + first, *last = op + count; op < last; op++) {
+        int skip = 0;
+        for (int i = 0; i < op->conditions; i++) {
+            const Condition *c = &CONDITIONS(m)[op->condition + i];
+            Span have = attributes[c->attribute];
+            int equal = have.at && same(have, m->blob + c->value, (size_t)c->length);
+            if (equal != c->equal) skip = 1;
+        }
+        if (skip) continue;
+        Frame *frame = &m->frames[m->depth - 1];
+        Object *o = m->open ? &m->objects[m->open - 1] : NULL;
+        switch (op->where) {
+        case TO_COLUMN:
+            TRY(column_value(m, op, s, attributes));
+            break;
+        case TO_KEY:
+            if (!o) FLAG(NOT_FLAT);
+            TRY(key_value(m, o, op->key, op->yes_no, s));
+            break;
+        case TO_LIST:
+            if (!o) FLAG(NOT_FLAT);
+            TRY(list_element(m, o, op->key));
+            TRY(put_json(&m->values[o->store].buffer, s));
+            break;
+        case TO_CARRY:
+            if (frame->carried == MAX_CARRY || (s.flags & IS_AMP)) FLAG(TOO_DEEP);
+            frame->carry[frame->carried++] = (Carry){s, op->key, op->yes_no};
+            break;
+        case TO_PART: { /* of the date that the parent makes */
+            if (m->depth < 2) FLAG(NOT_FLAT);
+            Span *part = &m->frames[m->depth - 2].part[op->part];
+            if (part->at || (s.flags & ~(unsigned)IS_GT) || s.at == m->text.at) FLAG(BAD_VALUE);
+            *part = s;
+            break;
+        }
+        default:
+            FLAG(UNKNOWN_ATTRIBUTE);
+        }
+    }
+    return OK;
+}
+
+static int finish_date(mm *m, Frame *f) {
+    Value *v = &m->values[f->node->date_store];
+    Span *part = f->part;
+    int32_t day;
+    if (f->node->date_exact) {
+        int year = part[PART_YEAR].at ? number(part[PART_YEAR], 4, 4) : -1;
+        int month = part[PART_MONTH].at ? number(part[PART_MONTH], 1, 2) : -1;
+        int date = part[PART_DAY].at ? number(part[PART_DAY], 1, 2) : -1;
+        if (v->present || f->elements != 3 || !days(year, month, date, &day)) FLAG(BAD_VALUE);
+    } else {
+        if (v->present) return OK;
+        if (part[PART_YEAR].at) {
+            int year = number(part[PART_YEAR], 4, 4);
+            int month = part[PART_MONTH].at ? month_number(part[PART_MONTH]) : 1;
+            int date = part[PART_DAY].at ? number(part[PART_DAY], 1, 2) : 1;
+            if (!days(year, month, date, &day)) return OK;
+        } else if (!part[PART_FREE].at || !leading_date(part[PART_FREE], &day)) {
+            return OK;
+        }
+    }
+    v->present = 1;
+    TRY(reserve(&v->buffer, 4));
+    put_int32(&v->buffer, (uint32_t)day);
+    return OK;
+}
+
+/* --- elements ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t name_head(bytes at, size_t length, bytes end) {
+    uint64_t head = 0;
+    if (LIKELY(end - at >= 8)) {
+        memcpy(&head, at, 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        if (length < 8) head &= (1ull << (8 * length)) - 1;
+#else
+        if (length < 8) { head = 0; memcpy(&head, at, length); }
+#endif
+    } else {
+        memcpy(&head, at, length < 8 ? length : 8);
+    }
+    return head;
+}
+
+static const Fast *find_child(const mm *m, Frame *f, bytes at, size_t length, bytes end) {
+    const Fast *first = m->fast + f->node->child;
+    int32_t count = f->node->children;
+    uint64_t head = name_head(at, length, end);
+    for (int32_t i = 0, k = f->hint; i < count; i++) {
+        const Fast *c = &first[k];
+        if (c->head == head && c->length == (int32_t)length && (length <= 8 || !memcmp(at + 8, c->name + 8, length - 8))) {
+            f->hint = k;
+            return c;
+        }
+        if (++k == count) k = 0;
+    }
+    return NULL;
+}
+
+/* The start tag of a known element: p behind its name; *at behind it. Opens its object and stores its attributes. */
+static int start_element(mm *m, Frame *f, bytes p, bytes end, Span *values, int *empty, bytes *at) {
+    const Node *node = f->node;
+    if (node->open) {
+        TRY(open_object(m, node, m->depth > 1 ? f - 1 : NULL));
+        f->opened = 1;
+    }
+    for (int i = 0; i < node->attributes; i++) values[i].at = NULL, values[i].length = 0;
+    m->scratch_used = 0;
+    if (LIKELY(p < end && *p == '>')) {
+        *empty = 0;
+        *at = p + 1;
+    } else for (;;) {
+        bytes q = skip_space(p, end);
+        if (q >= end) FLAG(MALFORMED);
+        if (*q == '>') { *empty = 0; *at = q + 1; break; }
+        if (*q == '/') {
+            if (end - q < 2 || q[1] != '>') FLAG(MALFORMED);
+            *empty = 1;
+            *at = q + 2;
+            break;
+        }
+        Span name, value;
+        int i = 0;
+        if (q == p) FLAG(MALFORMED);
+        TRY(attribute(q, end, &name, &value, &p));
+        const Attribute *known = ATTRIBUTES(m) + node->attribute;
+        while (i < node->attributes && !same(name, m->blob + known[i].name, (size_t)known[i].length)) i++;
+        if (i == node->attributes) FLAG(UNKNOWN_ATTRIBUTE);
+        if (values[i].at) FLAG(MALFORMED);
+        if (value.flags & IS_AMP) {
+            if (SCRATCH - m->scratch_used < value.length) FLAG(TOO_DEEP);
+            u8 *to = m->scratch + m->scratch_used;
+            TRY(decode(value, to, &value.length));
+            value.at = to;
+            value.flags = classify(to, value.length) | IS_AMP;
+            m->scratch_used += value.length;
+        }
+        values[i] = value;
+        TRY(run_ops(m, known[i].op, known[i].ops, value, values));
+    }
+    for (int i = 0; i < node->attributes; i++) {
+        int32_t store = ATTRIBUTES(m)[node->attribute + i].absent_store;
+        if (LIKELY(store < 0) || values[i].at) continue;
+        Value *v = &m->values[store]; /* keeps the elements of a text[] in step with those of the column beside it */
+        TRY(append(&v->buffer, "\xff\xff\xff\xff", 4));
+        v->count++;
+        v->present = v->has_null = 1;
+    }
+    return OK;
+}
+
+static int push(mm *m, const Node *node, bytes name, size_t length, Frame **to) {
+    if (m->depth == MAX_DEPTH) FLAG(TOO_DEEP);
+    Frame *f = &m->frames[m->depth++];
+    f->node = node;
+    f->name = name;
+    f->name_length = (int32_t)length;
+    f->hint = f->elements = f->carried = 0;
+    f->opened = 0;
+    if (node->date_store >= 0)
+        for (int i = 0; i < PARTS; i++) f->part[i].at = NULL;
+    *to = f;
+    return OK;
+}
+
+/* After the start tag of f: a leaf is read to its end; *at behind it. An empty element is closed. */
+static int enter(mm *m, Frame *f, bytes p, bytes end, bytes *at) {
+    Span values[MAX_ATTRIBUTES], text = {p, 0, 0};
+    int empty;
+    TRY(start_element(m, f, p, end, values, &empty, &p));
+    if (f->node->leaf) {
+        if (!empty) TRY(leaf_text(m, p, end, f->name, (size_t)f->name_length, &text, &p));
+        TRY(run_ops(m, f->node->op, f->node->ops, text, values));
+    }
+    if (f->node->leaf || empty) {
+        if (f->node->date_store >= 0) TRY(finish_date(m, f));
+        if (f->opened) TRY(close_object(m));
+        m->depth--;
+    }
+    *at = p;
+    return OK;
+}
+
+/* A processing instruction between elements (records of manuscripts have them); p at "<?", *at behind it. */
+static int skip_instruction(bytes p, bytes end, bytes *at) {
+    bytes name = p + 2, q = skip_name(name, end);
+    if (q == name || (q - name == 3 && (name[0] | 32) == 'x' && (name[1] | 32) == 'm' && (name[2] | 32) == 'l'))
+        FLAG(MARKUP);
+    if (q >= end || !((tag_class[*q] & SPACE) || *q == '?')) FLAG(MARKUP);
+    Span inside = {q, 0, 0};
+    for (;; q++) {
+        q = memchr(q, '?', (size_t)(end - q));
+        if (!q || end - q < 2) FLAG(MALFORMED);
+        if (q[1] == '>') break;
+    }
+    inside.length = (size_t)(q - inside.at);
+    if (inside.length && !(tag_class[*inside.at] & SPACE)) FLAG(MARKUP);
+    unsigned flags = classify(inside.at, inside.length);
+    if ((flags & IS_BAD) || ((flags & IS_HIGH) && !is_utf8(inside.at, inside.length))) FLAG(BAD_TEXT);
+    *at = q + 2;
+    return OK;
+}
+
+static int read_item(mm *m, bytes p, bytes end, const Root **root) {
+    const Root *roots = (const Root *)m->table[T_ROOT];
+    Frame *f;
+    m->depth = m->open = 0;
+    if (p >= end || *p != '<') FLAG(MALFORMED);
+    bytes name = p + 1;
+    p = skip_name(name, end);
+    int i = 0;
+    while (i < m->count[T_ROOT] && !same((Span){name, (size_t)(p - name), 0}, m->blob + roots[i].name, (size_t)roots[i].length))
+        i++;
+    if (i == m->count[T_ROOT]) FLAG(UNKNOWN_ELEMENT);
+    *root = &roots[i];
+    TRY(push(m, &NODES(m)[roots[i].node], name, (size_t)(p - name), &f));
+    TRY(enter(m, f, p, end, &p));
+    while (m->depth) {
+        f = &m->frames[m->depth - 1];
+        p = skip_space(p, end);
+        if (end - p < 2 || *p != '<') FLAG(MALFORMED); /* text where there should be none, too */
+        if (p[1] == '/') {
+            TRY(end_tag(p + 2, end, f->name, (size_t)f->name_length, &p));
+            if (f->node->date_store >= 0) TRY(finish_date(m, f));
+            if (f->opened) TRY(close_object(m));
+            m->depth--;
+            continue;
+        }
+        if (UNLIKELY(p[1] == '?')) {
+            TRY(skip_instruction(p, end, &p));
+            continue;
+        }
+        name = ++p;
+        p = skip_name(p, end);
+        if (p >= end || *p == ':') FLAG(UNKNOWN_ELEMENT);
+        const Fast *child = find_child(m, f, name, (size_t)(p - name), end);
+        if (!child) FLAG(UNKNOWN_ELEMENT);
+        f->elements++;
+        TRY(push(m, &NODES(m)[child->node], name, (size_t)(p - name), &f));
+        TRY(enter(m, f, p, end, &p));
+    }
+    return skip_space(p, end) == end ? OK : MALFORMED;
+}
+
+/* --- tuples ------------------------------------------------------------------------------------------------------- */
+
+static int put_integer(Buffer *out, Span s, int size) {
+    while (s.length && (tag_class[*s.at] & SPACE)) s.at++, s.length--;
+    while (s.length && (tag_class[s.at[s.length - 1]] & SPACE)) s.length--;
+    if (!s.length || s.length > 18) FLAG(BAD_VALUE);
+    uint64_t n = 0;
+    for (size_t i = 0; i < s.length; i++) {
+        if (s.at[i] < '0' || s.at[i] > '9') FLAG(BAD_VALUE);
+        n = n * 10 + (u8)(s.at[i] - '0');
+    }
+    if (size < 8 && n >> (8 * size - 1)) FLAG(BAD_VALUE);
+    TRY(reserve(out, 12));
+    put_int32(out, (uint32_t)size);
+    for (int i = size - 1; i >= 0; i--) put_byte(out, (u8)(n >> (8 * i)));
+    return OK;
+}
+
+static int put_value(Buffer *out, const Value *v, int kind) {
+    const Buffer *b = &v->buffer;
+    if (b->length > INT32_MAX - 64) FLAG(NO_MEMORY);
+    TRY(reserve(out, b->length + 32));
+    switch (kind) {
+    case KIND_INT2:
+        return put_integer(out, (Span){b->at, b->length, 0}, 2);
+    case KIND_INT4:
+        return put_integer(out, (Span){b->at, b->length, 0}, 4);
+    case KIND_INT8:
+        return put_integer(out, (Span){b->at, b->length, 0}, 8);
+    case KIND_TEXTS:
+        put_int32(out, (uint32_t)b->length + 20);
+        put_int32(out, 1);
+        put_int32(out, v->has_null);
+        put_int32(out, 25); /* the type text */
+        put_int32(out, v->count);
+        put_int32(out, 1);
+        put(out, b->at, b->length);
+        return OK;
+    case KIND_JSON_LIST:
+    case KIND_JSON_ONE:
+        put_int32(out, (uint32_t)b->length + 1 + (kind == KIND_JSON_LIST));
+        put_byte(out, 1);
+        put(out, b->at, b->length);
+        if (kind == KIND_JSON_LIST) put_byte(out, ']');
+        return OK;
+    default:
+        put_int32(out, (uint32_t)b->length);
+        put(out, b->at, b->length);
+        return OK;
+    }
+}
+
+static int put_tuple(mm *m, const Root *root) {
+    const Column *columns = (const Column *)m->table[T_COLUMN];
+    const int32_t *choices = m->table[T_CHOICE];
+    const Text *defaults = (const Text *)m->table[T_DEFAULT] + root->defaults;
+    Buffer *out = &m->out;
+    int count = m->count[T_COLUMN];
+    u8 head[2] = {(u8)(count >> 8), (u8)count};
+    TRY(append(out, head, 2));
+    for (int i = 0; i < count; i++) {
+        const Column *c = &columns[i];
+        int32_t chosen = -1;
+        for (int k = 0; k < c->choices; k++) {
+            int32_t store = choices[c->choice + k];
+            if (!m->values[store].present) continue;
+            if (chosen < 0) chosen = store;
+            if (m->values[store].buffer.length) { chosen = store; break; }
+        }
+        if (chosen >= 0) TRY(put_value(out, &m->values[chosen], STORES(m)[chosen].kind));
+        else if (c->required) FLAG(MISSING);
+        else if (defaults[i].length >= 0) TRY(append(out, m->blob + defaults[i].at, (size_t)defaults[i].length));
+        else TRY(append(out, "\xff\xff\xff\xff", 4));
+    }
+    return OK;
+}
+
+static void forget_large(Buffer *b) {
+    if (b->room > KEEP) {
+        free(b->at);
+        *b = (Buffer){0};
+    }
+}
+
+/* --- what Python calls -------------------------------------------------------------------------------------------- */
+
+EXPORT void mm_free(mm *m) {
+    if (!m) return;
+    for (int i = 0; m->values && i < m->count[T_STORE]; i++) free(m->values[i].buffer.at);
+    free(m->values);
+    free(m->fast);
+    free(m->numbers);
+    free(m->blob);
+    free(m->out.at);
+    free(m->text.at);
+    free(m);
+}
+
+/* A program from its tables: the numbers begin with a count for each table. NULL without memory or for wrong tables. */
+EXPORT mm *mm_new(const int32_t *numbers, int64_t length, const u8 *blob, int64_t blob_length) {
+    static const int32_t widths[TABLES] = {12, 3, 5, 11, 4, 2, 1, 3, 1, 4, 2, 4};
+    make_classes();
+    mm *m = calloc(1, sizeof *m);
+    if (!m) return NULL;
+    m->numbers = malloc((size_t)length * sizeof *numbers + 1);
+    m->blob = malloc((size_t)blob_length + 1);
+    if (!m->numbers || !m->blob || length < TABLES) { mm_free(m); return NULL; }
+    memcpy(m->numbers, numbers, (size_t)length * sizeof *numbers);
+    memcpy(m->blob, blob, (size_t)blob_length);
+    int64_t at = TABLES;
+    for (int i = 0; i < TABLES; i++) {
+        m->count[i] = numbers[i];
+        m->table[i] = m->numbers + at;
+        at += (int64_t)numbers[i] * widths[i];
+    }
+    if (at == length) {
+        m->values = calloc((size_t)m->count[T_STORE] + 1, sizeof *m->values);
+        m->fast = calloc((size_t)m->count[T_CHILD] + 1, sizeof *m->fast);
+    }
+    if (!m->values || !m->fast) { mm_free(m); return NULL; }
+    const Child *children = (const Child *)m->table[T_CHILD];
+    for (int i = 0; i < m->count[T_CHILD]; i++) {
+        bytes name = m->blob + children[i].name;
+        size_t size = (size_t)children[i].length;
+        m->fast[i] = (Fast){name_head(name, size, m->blob + blob_length), children[i].length, children[i].node, name};
+    }
+    return m;
+}
+
+/* Make the tuple of each of count items, data[starts[i]:ends[i]]. Each gets a status: 0, or the reason why the reference
+   reader must have it; and its tuple is out[offsets[i]:offsets[i + 1]], of mm_out. Returns the length of all. */
+EXPORT int64_t mm_rows(mm *m, const u8 *data, int64_t length, int64_t count, const int64_t *starts, const int64_t *ends,
+                       int64_t *offsets, int32_t *statuses) {
+    forget_large(&m->out);
+    forget_large(&m->text);
+    m->out.length = 0;
+    for (int64_t i = 0; i < count; i++) {
+        size_t before = m->out.length;
+        const Root *root = NULL;
+        offsets[i] = (int64_t)before;
+        if (starts[i] < 0 || ends[i] > length || starts[i] > ends[i]) {
+            statuses[i] = MALFORMED;
+            continue;
+        }
+        for (int k = 0; k < m->count[T_STORE]; k++) {
+            Value *v = &m->values[k];
+            v->buffer.length = 0;
+            v->count = 0;
+            v->present = v->has_null = 0;
+            forget_large(&v->buffer);
+        }
+        int status = read_item(m, data + starts[i], data + ends[i], &root);
+        if (!status) status = put_tuple(m, root);
+        if (status) m->out.length = before;
+        statuses[i] = status;
+    }
+    offsets[count] = (int64_t)m->out.length;
+    return (int64_t)m->out.length;
+}
+
+EXPORT const u8 *mm_out(const mm *m) { return m->out.at; }
