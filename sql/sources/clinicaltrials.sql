@@ -74,7 +74,7 @@ CREATE TABLE clinicaltrials.study_fact (
 COMMENT ON TABLE clinicaltrials.study_fact IS 'What the loader knows of each study without reading it';
 COMMENT ON COLUMN clinicaltrials.study_fact.version IS 'orders copies: day of the last posted update, of the data release, number of modules';
 COMMENT ON COLUMN clinicaltrials.study_fact.run_id IS 'the run that last moved the version; see medmirror.run';
-COMMENT ON COLUMN clinicaltrials.study_fact.digest IS 'BLAKE2b of the study''s bytes as published';
+COMMENT ON COLUMN clinicaltrials.study_fact.digest IS 'SHA-256 of the study''s bytes as published';
 CREATE INDEX study_fact_run ON clinicaltrials.study_fact USING brin (run_id);
 
 CREATE VIEW clinicaltrials.location AS

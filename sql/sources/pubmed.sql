@@ -102,7 +102,7 @@ CREATE TABLE pubmed.citation_fact (
 COMMENT ON TABLE pubmed.citation_fact IS 'What the loader knows of each citation without reading it';
 COMMENT ON COLUMN pubmed.citation_fact.version IS 'orders copies of a citation: year, file number, place in the file';
 COMMENT ON COLUMN pubmed.citation_fact.run_id IS 'the run that last moved the version; see medmirror.run';
-COMMENT ON COLUMN pubmed.citation_fact.digest IS 'BLAKE2b of the citation''s bytes as published';
+COMMENT ON COLUMN pubmed.citation_fact.digest IS 'first 16 bytes of SHA-256 of the citation''s bytes as published';
 CREATE INDEX citation_fact_run ON pubmed.citation_fact USING brin (run_id);
 
 CREATE VIEW pubmed.article AS

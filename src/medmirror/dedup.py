@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
+from hashlib import sha256
 from typing import NamedTuple
 
 from medmirror.model import Item
@@ -27,8 +27,11 @@ class Candidate(NamedTuple):
 
 
 def digest(raw: bytes | memoryview, salt: bytes = b"") -> bytes:
-    """16 bytes of BLAKE2b over an item's *raw* bytes; *salt* (the digest of a user's transform) changes it."""
-    return blake2b(raw, digest_size=16, key=salt).digest()
+    """The first 16 bytes of SHA-256 over *salt* (the digest of a user's transform, or nothing) and an item's *raw* bytes.
+
+    Today's processors have SHA-256 built in: twice as fast as BLAKE2 and as MD5.
+    """
+    return sha256(raw).digest()[:16] if not salt else sha256(salt + raw).digest()[:16]
 
 
 def newest(candidates: Iterable[Candidate]) -> tuple[dict[tuple[int | str, ...], Candidate], list[Candidate]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from medmirror import sources
 from medmirror.db import ledger, retry
@@ -117,7 +117,7 @@ class Inputs:
         facts: Sequence[ledger.FileFacts],
         told: dict[tuple[str, bytes, str], FileState],
     ) -> Iterator[FileState]:
-        def register(conn: retry.Connection) -> tuple[dict[tuple[bytes, str], int], dict[tuple[bytes, str], int]]:
+        def register(conn: Connection) -> tuple[dict[tuple[bytes, str], int], dict[tuple[bytes, str], int]]:
             done = {} if self.force else ledger.done_files(conn, name, facts)
             new = [one for one in facts if (one.digest, one.order) not in done]
             return done, ledger.register_files(conn, name, self.run_id, new)
