@@ -61,8 +61,7 @@ def mask_password(dsn: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What can be set. Each field is the variable ``MEDMIRROR_`` and its name in capitals; docs/settings.md lists
-    them."""
+    """What can be set. Each field is the variable ``MEDMIRROR_`` and its name in capitals."""
 
     dsn: str | None = None
     """Where to load; None: an embedded Postgres under *home*."""

@@ -32,7 +32,8 @@ sys.stdin.read()
 
 def opener(settings: Settings, *prefix: str, **environment: str) -> subprocess.Popen[str]:
     """A process that starts the server, prints its address and then waits for the end of its input."""
-    more = {"MEDMIRROR_HOME": str(settings.home), "PYTHONPATH": str(Path(medmirror.__file__).parents[1]), **environment}
+    path = os.pathsep.join([str(Path(medmirror.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    more = {"MEDMIRROR_HOME": str(settings.home), "PYTHONPATH": path, **environment}
     if settings.pg_bin is not None:
         more["MEDMIRROR_PG_BIN"] = str(settings.pg_bin)
     return subprocess.Popen(

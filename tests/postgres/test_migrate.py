@@ -202,6 +202,6 @@ def test_a_user_who_may_not_create_roles_migrates_all_the_same(server: str, empt
 
 
 def test_sections_must_count_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrate.sql, "sections", lambda name: {"migrate 1": "a", "migrate 3": "b"})
+    monkeypatch.setattr(sql, "sections", lambda name: {"migrate 1": "a", "migrate 3": "b"})
     with pytest.raises(ValueError, match="must count 1, 2, 3"):
         migrate._of_file("zoo", "sources/zoo.sql")

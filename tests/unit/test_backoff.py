@@ -43,7 +43,7 @@ def test_those_who_lost_the_same_race_wake_apart() -> None:
 
 def test_the_default_gives_up_on_a_race_within_seconds_and_waits_longer_for_a_server() -> None:
     def longest(backoff: Backoff) -> float:
-        return sum(min(backoff.cap, backoff.base * 2**attempt) for attempt in range(backoff.attempts - 1))
+        return sum(min(backoff.cap, backoff.base * 2.0**attempt) for attempt in range(backoff.attempts - 1))
 
     assert longest(FULL_JITTER.races) < 6
     assert 10 < longest(FULL_JITTER.connections) < 60

@@ -26,7 +26,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from medmirror.db import binaries, postmaster
+from medmirror.db import binaries, pidfile, postmaster
 from medmirror.db.binaries import Installation
 from medmirror.errors import EmbeddedServerError
 from medmirror.settings import Settings
@@ -78,11 +78,11 @@ def stop(settings: Settings, timeout: float = 60) -> bool:
     if not cluster.data.exists():
         return False
     with cluster.lock():
-        running = postmaster.running(cluster.data)
+        running = pidfile.running(cluster.data)
         if running is not None:
-            os.kill(running.pid, signal.SIGINT)  # "fast": transactions are rolled back, then a checkpoint
+            os.kill(running, signal.SIGINT)  # "fast": transactions are rolled back, then a checkpoint
             deadline = time.monotonic() + timeout
-            while postmaster.running(cluster.data) is not None:
+            while pidfile.running(cluster.data) is not None:
                 if time.monotonic() > deadline:
                     raise EmbeddedServerError(f"The server did not stop within {timeout:.0f} s; see {cluster.log}.")
                 time.sleep(0.02)
@@ -95,11 +95,9 @@ def stop(settings: Settings, timeout: float = 60) -> bool:
 def status(settings: Settings) -> Status:
     """Whether the embedded server runs, and where its parts are."""
     cluster = _Cluster(settings)
-    running = postmaster.running(cluster.data)
+    running = pidfile.running(cluster.data)
     version = cluster.answers() if running else None
-    return Status(
-        version is not None, running.pid if running else None, version, cluster.dsn, cluster.data, cluster.log
-    )
+    return Status(version is not None, running, version, cluster.dsn, cluster.data, cluster.log)
 
 
 _ELSEWHERE = "Set MEDMIRROR_HOME to a folder that can be used, for example /var/lib/medmirror, or MEDMIRROR_DSN."
@@ -175,7 +173,7 @@ class _Cluster:
     def start(self) -> None:
         """Bring the server up, from whatever state things are in. The lock must be held."""
         postmaster.own_folder(self.folder, self.account)
-        stale = postmaster.await_or_clear(
+        stale = pidfile.await_or_clear(
             self.data, self.socket / _SOCKET, lambda: bool(self.answers("postgres")), _PATIENCE
         )
         if not self.answers("postgres"):
