@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.machinery
 import os
 from functools import cache
 from pathlib import Path
 
-NAME = "xmlrows"
-"""Name of the library's file, without the ending that the platform gives to what Python loads."""
+ABI = 1
+"""Number of the interface between this package and the library: a library of another one is left alone."""
 
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int64
@@ -25,28 +24,29 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
 }
 
 
-def _candidates() -> list[Path]:
-    folder = Path(__file__).parent
-    return [folder / (NAME + ending) for ending in (*importlib.machinery.EXTENSION_SUFFIXES, ".so", ".dll", ".dylib")]
-
-
 @cache
 def library() -> ctypes.CDLL | None:
-    """The library, or None when it is switched off, was not built, or does not fit this platform."""
+    """The library, or None when it is switched off, was not built, or does not fit."""
     if os.environ.get("MEDMIRROR_NATIVE", "1").strip().lower() in ("0", "no", "off", "false"):
         return None
-    for path in _candidates():
-        if not path.exists():
-            continue
-        try:
-            loaded = ctypes.CDLL(str(path))
-            for name, (result, arguments) in _SIGNATURES.items():
-                function = getattr(loaded, name)
-                function.restype, function.argtypes = result, arguments
-        except (OSError, AttributeError):
-            continue
-        return loaded
+    for ending in (".so", ".dylib", ".dll"):
+        path = Path(__file__).with_name("xmlrows" + ending)
+        if path.exists() and (loaded := _load(path)):
+            return loaded
     return None
+
+
+def _load(path: Path) -> ctypes.CDLL | None:
+    try:
+        loaded = ctypes.CDLL(str(path))
+        if loaded.mm_abi() != ABI:
+            return None
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(loaded, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError):
+        return None
+    return loaded
 
 
 def available() -> bool:

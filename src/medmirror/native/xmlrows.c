@@ -925,6 +925,8 @@ static void forget_large(Buffer *b) {
 
 /* --- what Python calls -------------------------------------------------------------------------------------------- */
 
+EXPORT int32_t mm_abi(void) { return 1; } /* ABI of medmirror/native/__init__.py: raise both when the tables change */
+
 EXPORT void mm_free(mm *m) {
     if (!m) return;
     for (int i = 0; m->values && i < m->count[T_STORE]; i++) free(m->values[i].buffer.at);

@@ -74,7 +74,7 @@ def _scanner(shape: Shape) -> Scanner:
 
 
 def _tokens(data: bytes, shape: Shape, at: int = 0) -> Iterator[_Token | bytes]:
-    """The tags of roots, items and lists in ``data[at:]``; last, when tags are hidden at its end, what would end that."""
+    """The tags of roots, items and lists in ``data[at:]``; last, when its end is hidden, what would end that."""
     search, hidden = _token_pattern(shape).search, None
     while True:
         if hidden:

@@ -139,7 +139,7 @@ def _item(data: bytes, piece: Piece, ordinal: int, facts: Context) -> Item | Fla
     found = _KEY.match(data, piece.start, piece.end)
     try:
         if found:
-            key = int(found[2]), int(found[1] or b"1")
+            key: tuple[int, int] = int(found[2]), int(found[1] or b"1")
         else:
             key = _key_of(xmlrecord.fields(data[piece.start : piece.end], SPEC))
         version = _version(data[piece.start : piece.end], ordinal + piece.ordinal, facts)
