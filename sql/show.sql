@@ -1,4 +1,4 @@
--- What `medmirror status`, `runs` and `rejects list` read. {fact} is a feed's narrow facts, {search} its search vectors.
+-- What `medmirror status` and `runs` read. {fact} is a feed's narrow facts.
 
 -- feed --
 SELECT count(*) FILTER (WHERE NOT deleted) AS living, count(*) FILTER (WHERE deleted) AS deleted,
@@ -46,25 +46,3 @@ LEFT JOIN (
 ) AS c USING (file_id)
 WHERE f.run_id = :run_id OR c.file_id IS NOT NULL
 ORDER BY f.file_id
-
--- rejects --
-SELECT r.reject_id, r.source, r.feed, f.path, r.member, r.item, r.start_byte, r.end_byte, r.error, r.reason, r.attempts,
-       r.first_failed_at, r.last_failed_at, r.resolved_at, r.run_id
-FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
-WHERE (CAST(:everything AS bool) OR r.resolved_at IS NULL) AND (CAST(:source AS text) IS NULL OR r.source = :source)
-  AND (CAST(:run_id AS int8) IS NULL OR r.run_id = :run_id)
-ORDER BY r.reject_id LIMIT :limit
-
--- count rejects --
-SELECT count(*) FROM medmirror.reject AS r
-WHERE (CAST(:everything AS bool) OR r.resolved_at IS NULL) AND (CAST(:source AS text) IS NULL OR r.source = :source)
-  AND (CAST(:run_id AS int8) IS NULL OR r.run_id = :run_id)
-
--- reject --
-SELECT r.reject_id, r.source, r.feed, f.path, r.member, r.item, r.start_byte, r.end_byte, r.error, r.reason, r.attempts,
-       r.first_failed_at, r.last_failed_at, r.resolved_at, r.run_id, r.raw_complete, r.context, length(r.raw) AS raw_bytes
-FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
-WHERE r.reject_id = :reject_id
-
--- raw --
-SELECT raw FROM medmirror.reject WHERE reject_id = :reject_id

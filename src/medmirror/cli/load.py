@@ -91,7 +91,7 @@ def _progress(options: Shared, stack: ExitStack, paths: list[Path]) -> dict[str,
 
 
 def _log_files(settings: Settings, result: LoadResult) -> None:
-    """A line in the log for each file that was loaded, with its counts; those skipped or refused were told of at once."""
+    """A line in the log for each loaded file, with its counts; those skipped or refused were told of at once."""
     if not _log.isEnabledFor(logging.INFO):
         return
     from medmirror import api
@@ -138,5 +138,11 @@ def _why(file: FileResult) -> str:
     return reason.replace(f" (file={file.path})", "").replace(f"file={file.path}, ", "")
 
 
-_ENDS = (("done", "loaded"), ("skipped", "skipped as loaded before"), ("refused", "refused"), ("open", "unfinished"))
+_ENDS = (
+    ("done", "loaded"),
+    ("skipped", "skipped as loaded before"),
+    ("ignored", "ignored as documents"),
+    ("refused", "refused"),
+    ("open", "unfinished"),
+)
 _SHOWN = 20

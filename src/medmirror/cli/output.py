@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +12,8 @@ import orjson
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Answer(NamedTuple):
@@ -80,6 +83,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     return made
 
 
+def safe(content: str) -> str:
+    """*content* without characters that could command a terminal."""
+    return _COMMANDS.sub("�", content)
+
+
 def word(value: Any) -> str:
     """*value* as people read it: thousands parted, times to the second, nothing for None."""
     if value is None:
@@ -92,4 +100,4 @@ def word(value: Any) -> str:
         return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
     if hasattr(value, "astimezone"):
         return str(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
-    return str(value)
+    return safe(str(value))

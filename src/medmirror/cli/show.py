@@ -174,7 +174,9 @@ def _hits(hits: Sequence[Hit]) -> Iterable[Any]:
         return
     for hit in hits:
         key = " ".join(map(str, hit.key))
-        yield Text.assemble((f"{hit.rank:.3f}  ", "dim"), (f"{hit.source}.{hit.feed} {key}", "cyan"), "  ", hit.title)
+        yield Text.assemble(
+            (f"{hit.rank:.3f}  ", "dim"), (f"{hit.source}.{hit.feed} {key}", "cyan"), "  ", output.safe(hit.title)
+        )
         yield Text("       ") + _highlighted(hit.snippet)
 
 
@@ -183,7 +185,7 @@ def _highlighted(snippet: str) -> Any:
     from rich.text import Text
 
     made = Text()
-    for place, piece in enumerate(" ".join(snippet.split()).split("⟦")):
+    for place, piece in enumerate(output.safe(" ".join(snippet.split())).split("⟦")):
         match, sign, rest = piece.partition("⟧")
         if place and sign:
             made.append(match, "bold yellow")
