@@ -64,7 +64,8 @@ class Part(NamedTuple):
     """What a chunk holds of one file: a block of it, and the facts its items need.
 
     *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive); *flaws*
-    are items that splitting already had to give up, with offsets and ordinals in the stream.
+    are items that splitting already had to give up, with offsets and ordinals in the stream. *given_up* means that the
+    flaws are all there is to say of it: the data is not looked at, but kept with them.
     """
 
     file_id: int
@@ -76,6 +77,7 @@ class Part(NamedTuple):
     ordinal: int
     data: bytes
     flaws: tuple[Flaw, ...] = ()
+    given_up: bool = False
 
 
 class Chunk(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import resource
 import signal
@@ -23,11 +24,12 @@ from medmirror import sources
 from medmirror.copyformat import encoder
 from medmirror.db import connect, ledger, load, locks, retry
 from medmirror.dedup import TOMBSTONE_DIGEST, Candidate, digest, newest
-from medmirror.errors import LockRaceLost, RecordError, StoreError
+from medmirror.errors import InvalidRecord, LockRaceLost, RecordError, RefusedByDatabase, StoreError
 from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
 from medmirror.settings import Settings
 from medmirror.sources.base import Feed, Source
 from medmirror.stages import Stages
+from medmirror.validate import bad_key
 
 _RACES = 20  # times that another loader may overtake a chunk between asking for facts and claiming them
 
@@ -77,11 +79,14 @@ def start() -> None:
     """Prepare a worker process: Ctrl-C is the parent's to handle, and a worker whose parent is gone must not stay."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
-    parent = os.getppid()
+    parent = (
+        multiprocessing.parent_process()
+    )  # not getppid: that is the fork server, which lives as long as its children
+    if parent is None:
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -102,6 +107,8 @@ def process(chunk: Chunk, job: Job) -> Outcome:
     gc.disable()  # parsing makes millions of objects and no cycles; the collector would walk them over and over
     try:
         return _Load(chunk, job).run()
+    except (DBAPIError, psycopg.Error) as error:
+        raise refusal(error) from None
     finally:
         if collecting:
             gc.enable()
@@ -151,9 +158,8 @@ class _Load:
                 except _Overtaken:
                     continue
                 except (DBAPIError, psycopg.Error) as error:
-                    if not load.is_refusal(error):
-                        raise StoreError("", sqlstate=retry.sqlstate_of(error)) from None
-                    self._drop_refused(engine, plans, feeds)
+                    if not load.is_refusal(error) or not self._drop_refused(engine, plans, feeds):
+                        raise
         else:
             raise LockRaceLost("Other loaders overtook this chunk every time it was tried.", tries=_RACES)
         return Outcome(
@@ -173,10 +179,18 @@ class _Load:
         salt = self.functions.salt
         for number, part in enumerate(self.parts):
             self.flaws += [(number, flaw) for flaw in part.flaws]
+            if part.given_up:
+                continue
             view = memoryview(part.data)
             for item in self.source.items(part.data, part.ordinal, part.context):
                 if isinstance(item, Flaw):
                     self._flaw(number, item)
+                    continue
+                if bad := bad_key(self.source.feed(item.feed).key, item.key):
+                    reason = f"Column {bad} of the key cannot hold its value."
+                    self._flaw(
+                        number, Flaw(item.feed, item.ordinal, item.start, item.end, InvalidRecord.__name__, reason)
+                    )
                     continue
                 if self.functions.filter and not item.deleted and not self._wanted(number, item):
                     continue
@@ -208,8 +222,9 @@ class _Load:
         place, as it would have in a chunk of its own.
         """
         table = load.Table(self.source.name, feed.name, feed.key, feed.all_columns)
-        with self.stages.stage("known"), engine.connect() as conn:
-            known = load.known(conn, table, list({candidate.item.key for candidate in candidates}))
+        keys = list({candidate.item.key for candidate in candidates})
+        with self.stages.stage("known"):
+            known = retry.in_transaction(engine, lambda conn: load.known(conn, table, keys), tally=self.tally)
         while True:
             best, others = newest(candidates)
             plan = _Plan(table, [], [], [], others)
@@ -313,12 +328,16 @@ class _Load:
         made = [Counts(**count) for count in counts]
         return ledger.add_chunk(conn, self.job.run_id, self.parts, made, time.perf_counter() - began)
 
-    def _drop_refused(self, engine: Engine, plans: list[_Plan], feeds: dict[str, list[Candidate]]) -> None:
-        """Find what Postgres refuses and make flaws of it."""
+    def _drop_refused(self, engine: Engine, plans: list[_Plan], feeds: dict[str, list[Candidate]]) -> bool:
+        """Find what Postgres refuses and make flaws of it; return whether there was any."""
+        found = False
         for plan in plans:
-            with engine.connect() as conn:
-                refused = load.refused(conn, plan.table, plan.write) if plan.write else {}
-                conn.rollback()
+
+            def look(conn: Connection, plan: _Plan = plan) -> dict[load.Key, RefusedByDatabase]:
+                return load.refused(conn, plan.table, plan.write)
+
+            refused = retry.in_transaction(engine, look, tally=self.tally) if plan.write else {}
+            found = found or bool(refused)
             for candidate in plan.write:
                 item = candidate.item
                 if error := refused.get(item.key):
@@ -329,6 +348,15 @@ class _Load:
             gone = {(one.part, one.item.start) for one in plan.write if one.item.key in refused}
             some = feeds[plan.table.name]
             some[:] = [one for one in some if (one.part, one.item.start) not in gone]
+        return found
+
+
+def refusal(error: DBAPIError | psycopg.Error) -> StoreError:
+    """*error* in our words: the database's own would quote a row, but for what it says of its own state."""
+    state = retry.sqlstate_of(error) or ""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    said = cause.diag.message_primary if isinstance(cause, psycopg.Error) and state[:2] in ("42", "53", "58") else None
+    return StoreError(f"{StoreError.__doc__} It says: {said}." if said else "", sqlstate=state or None)
 
 
 def _by_key(candidate: Candidate) -> tuple[int | str, ...]:
