@@ -36,11 +36,15 @@ WHERE f.source = :source AND f.status = 'done'
 SELECT member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = :file_id
 
 -- finish files --
+-- Workers do not wait for the disk when they commit, so a crash of the server may take commits away that they have
+-- reported. Only a file whose chunks are all there is finished; this commit does wait, and makes those before it last.
 UPDATE medmirror.file AS f
 SET status = n.status, bytes = n.bytes, refused_error = n.error, refused_reason = n.reason
 FROM unnest(CAST(:file_id AS int8[]), CAST(:status AS text[]), CAST(:bytes AS int8[]), CAST(:error AS text[]),
-            CAST(:reason AS text[])) AS n(file_id, status, bytes, error, reason)
+            CAST(:reason AS text[]), CAST(:chunks AS int8[])) AS n(file_id, status, bytes, error, reason, chunks)
 WHERE f.file_id = n.file_id
+  AND (SELECT count(*) FROM medmirror.chunk AS c WHERE c.file_id = n.file_id AND c.run_id = :run_id) >= n.chunks
+RETURNING f.file_id
 
 -- add chunks --
 INSERT INTO medmirror.chunk AS c
@@ -70,7 +74,7 @@ VALUES (:file_id, :member, :source, :feed, :item, :start_byte, :end_byte, :error
         CAST(:context AS jsonb), :run_id)
 ON CONFLICT (file_id, member, start_byte, end_byte) DO UPDATE
 SET error = excluded.error, reason = excluded.reason, run_id = excluded.run_id, last_failed_at = clock_timestamp(),
-    attempts = r.attempts + 1, resolved_at = NULL
+    attempts = r.attempts + CASE WHEN r.run_id = excluded.run_id THEN 0 ELSE 1 END, resolved_at = NULL
 
 -- resolve rejects --
 -- What was refused before and is not refused now has been loaded.

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from medmirror import sources
 from medmirror.db import ledger, retry
-from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UsageError
+from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UnsafeFile, UsageError
 from medmirror.model import Chunk, Flaw, Part
 from medmirror.readers import files
 from medmirror.readers.files import Stream
@@ -40,6 +40,7 @@ class FileState:
     file_id: int = 0
     bytes: int = 0
     open_parts: int = 0
+    chunks: int = 0  # rows in the ledger that workers said they committed
     split: bool = False  # every part of it has been handed out
     status: str = "open"  # open, done, skipped, refused, ignored
     error: SourceError | None = None
@@ -58,6 +59,7 @@ class Inputs:
     files: list[FileState] = field(default_factory=list)
     by_id: dict[int, FileState] = field(default_factory=dict)
     on_bytes: Callable[[int], None] = lambda count: None  # compressed bytes that are dealt with, for progress
+    _met: set[int] = field(default_factory=set)  # files of this run by their number in the ledger
 
     def chunks(self, paths: Sequence[Path]) -> Iterator[Chunk]:
         """Chunks of about ``chunk_bytes`` each, of one source each, in the order of the files."""
@@ -126,11 +128,12 @@ class Inputs:
         for (digest, order), file_id in (done | registered).items():
             state = told[name, digest, order]
             state.file_id = file_id
-            if (digest, order) in done:
+            if (digest, order) in done or file_id in self._met:
                 state.status = "skipped"
                 self.on_bytes(state.size)
                 _log.info("skipped, loaded before: %s", state.path)
             else:
+                self._met.add(file_id)
                 self.by_id[file_id] = state
                 yield state
 
@@ -152,10 +155,13 @@ class Inputs:
         source = sources.get(state.source)
         done: set[ledger.Span] = set()
         if not self.force:
-            with self.engine.connect() as conn:
-                done = ledger.done_spans(conn, state.file_id)
+            done = retry.in_transaction(self.engine, lambda conn: ledger.done_spans(conn, state.file_id))
+        members: set[str] = set()
         try:
             for stream in files.streams(state.path, self.settings.max_zip_ratio):
+                if stream.member in members:  # spans of the two could not be told apart
+                    raise UnsafeFile("The archive has two members of the same name.")
+                members.add(stream.member)
                 for part in self._stream(source, state, stream):
                     if (part.member, part.start, part.end) not in done:
                         state.open_parts += 1

@@ -14,9 +14,9 @@ from io import BytesIO
 
 from medmirror import executors, sources, worker
 from medmirror.db import ledger, retry
-from medmirror.errors import MedmirrorError
+from medmirror.errors import KillsWorker, MedmirrorError, StoreUnavailable
 from medmirror.inputs import FileState, Inputs
-from medmirror.model import Chunk, Counts, Flaw, Outcome, Part
+from medmirror.model import Block, Chunk, Counts, Flaw, Outcome, Part
 
 _log = logging.getLogger(__name__)
 
@@ -107,97 +107,131 @@ class Pipeline:
         return self.totals
 
     def _done(self, chunk: Chunk, outcome: Outcome) -> None:
+        self._count(chunk, outcome)
+        self._parts_done(chunk)
+
+    def _count(self, chunk: Chunk, outcome: Outcome) -> None:
         self.totals.add(outcome)
         for part in chunk.parts:
-            self._part_done(part.file_id)
+            self.inputs.by_id[part.file_id].chunks += 1
+
+    def _parts_done(self, chunk: Chunk) -> None:
+        for part in chunk.parts:
+            self.inputs.by_id[part.file_id].open_parts -= 1
+        self.finish_files(everything=False)
         self.on_progress(self.totals)
 
-    def _part_done(self, file_id: int) -> None:
-        self.inputs.by_id[file_id].open_parts -= 1
-        self.finish_files(everything=False)
-
     def finish_files(self, *, everything: bool) -> None:
-        """Write the end of files that are wholly handed out and done, some at a time."""
+        """Write the end of files that are wholly handed out and done, some at a time.
+
+        Raises StoreUnavailable when the server has crashed and lost chunks of theirs: the next run loads those again.
+        """
         ready = [state for state in self.inputs.by_id.values() if state.split and not state.open_parts]
         if not ready or (len(ready) < _FINISH and not everything):
             return
         ends = []
         for state in ready:
             del self.inputs.by_id[state.file_id]
-            refused = state.status == "refused"
             error = state.error
-            state.status = "refused" if refused else "done"
+            state.status = "refused" if error else "done"
             ends.append(
                 ledger.FileEnd(
                     state.file_id,
                     state.status,
                     state.bytes,
+                    state.chunks,
                     type(error).__name__ if error else None,
                     error.message if error else None,
                 )
             )
-        retry.in_transaction(self.inputs.engine, lambda conn: ledger.finish_files(conn, ends))
+        run_id = self.job.run_id
+        written = retry.in_transaction(self.inputs.engine, lambda conn: ledger.finish_files(conn, run_id, ends))
+        lost = [state for state in ready if state.file_id not in written]
+        for state in lost:
+            state.status = "open"
+        if lost:
+            raise StoreUnavailable(
+                "The database has crashed and lost chunks; run the same command again.", files=len(lost)
+            )
 
     def _go_through(self, suspects: list[Chunk]) -> None:
-        """A worker died and took the pool with it; nobody knows which chunk it was: process each in a process of its
-        own.
+        """A worker died and took the pool with it; nobody knows which chunk it was: process each alone.
 
         A chunk that kills its worker again is halved until the one item that does it is alone, and that becomes a
         reject.
         """
         self.totals.worker_deaths += 1
         _log.warning("a worker process died; its chunks are processed one by one")
-        for chunk in suspects:
-            for part in chunk.parts:
-                for piece in self._survivors(chunk.source, part):
-                    outcome = self._alone(Chunk(chunk.source, (piece,)))
-                    if outcome is None:
-                        raise MedmirrorError("A worker process died twice where it should not.", file=part.path)
-                    self.totals.add(outcome)
-                self._part_done(part.file_id)
-            self.on_progress(self.totals)
+        with _Single(self.job) as single:
+            for chunk in suspects:
+                self._isolate(single, chunk)
+                self._parts_done(chunk)
 
-    def _alone(self, chunk: Chunk) -> Outcome | None:
-        """Process *chunk* in a process of its own; None when that died."""
-        executor = executors.local(1)
-        try:
-            return executor.submit(worker.process, chunk, self.job).result()
-        except BrokenProcessPool:
-            self.totals.worker_deaths += 1
-            return None
-        finally:
-            executor.shutdown(wait=True)
-
-    def _survivors(self, source: str, part: Part) -> Iterator[Part]:
-        """*part* in pieces that do not kill a worker, each tried; pieces already committed are not given again."""
-        outcome = self._alone(Chunk(source, (part,)))
+    def _isolate(self, single: _Single, chunk: Chunk) -> None:
+        outcome = single.process(chunk)
         if outcome is not None:
-            self.totals.add(outcome)
+            self._count(chunk, outcome)
             return
-        pieces = halves(source, part, self.job.settings.max_record_bytes)
-        if len(pieces) > 1:
-            for piece in pieces:
-                yield from self._survivors(source, piece)
-            return
-        reason = "The worker process died each time it met this record."
-        flaw = Flaw(None, part.ordinal, part.start, part.end, "KillsWorker", reason)
-        yield part._replace(data=b"", flaws=(*part.flaws, flaw))
+        self.totals.worker_deaths += 1
+        part = chunk.parts[0]
+        if len(chunk.parts) > 1:
+            middle = len(chunk.parts) // 2
+            pieces = [chunk._replace(parts=chunk.parts[:middle]), chunk._replace(parts=chunk.parts[middle:])]
+        elif part.given_up or not part.data:
+            raise MedmirrorError("A worker process died twice where it should not.", file=part.path)
+        else:
+            made = halves(chunk.source, part, self.job.settings.max_record_bytes)
+            if len(made) < 2:
+                reason = "The worker process died each time it met this record."
+                flaw = Flaw(None, part.ordinal, part.start, part.end, KillsWorker.__name__, reason)
+                made = [part._replace(flaws=(*part.flaws, flaw), given_up=True)]
+            pieces = [chunk._replace(parts=(one,)) for one in made]
+        for piece in pieces:
+            self._isolate(single, piece)
+
+
+class _Single:
+    """One worker process at a time; after a death the next chunk gets a new one."""
+
+    def __init__(self, job: worker.Job) -> None:
+        self._job = job
+        self._executor: Executor | None = None
+
+    def process(self, chunk: Chunk) -> Outcome | None:
+        """The outcome of *chunk*; None when the process died."""
+        self._executor = self._executor or executors.local(1)
+        try:
+            return self._executor.submit(worker.process, chunk, self._job).result()
+        except BrokenProcessPool:
+            self._stop()
+            return None
+
+    def _stop(self) -> None:
+        if self._executor:
+            self._executor.shutdown(wait=True)
+        self._executor = None
+
+    def __enter__(self) -> _Single:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop()
 
 
 def halves(source: str, part: Part, most: int) -> list[Part]:
     """*part* as two parts, cut between items; one when it holds a single item."""
-    blocks: list[tuple[int, int, bytes]] = []
+    blocks: list[Block] = []
     for wanted in (max(1, len(part.data) // 2), 1):
         found = sources.get(source).split(BytesIO(part.data), part.context, wanted, most)
-        blocks = [(block.start, block.ordinal, block.data) for block in found if not isinstance(block, Flaw)]
+        blocks = [block for block in found if not isinstance(block, Flaw)]
         if len(blocks) > 1:
             break
     middle = len(blocks) // 2
     made = []
     for some in (blocks[:middle], blocks[middle:]):
         if some:
-            start, ordinal, _ = some[0]
-            data = b"".join(data for _, _, data in some)
-            first = part.start + start
-            made.append(part._replace(start=first, end=first + len(data), ordinal=part.ordinal + ordinal, data=data))
+            start, end = some[0].start, some[-1].start + len(some[-1].data)
+            data = part.data[start:end]  # with what stands between the blocks
+            ordinal = part.ordinal + some[0].ordinal
+            made.append(part._replace(start=part.start + start, end=part.start + end, ordinal=ordinal, data=data))
     return [one._replace(flaws=part.flaws if place == 0 else ()) for place, one in enumerate(made)]

@@ -25,11 +25,13 @@ class FileFacts(NamedTuple):
 
 
 class FileEnd(NamedTuple):
-    """How a file ended: status `done` or `refused`, its decoded bytes, and for a refused one the error and reason."""
+    """How a file ended: status `done` or `refused`, its decoded bytes, how many chunks of it the run has seen
+    committed, and for a refused one the error and reason."""
 
     file_id: int
     status: str
     bytes: int
+    chunks: int
     error: str | None = None
     reason: str | None = None
 
@@ -106,10 +108,11 @@ def done_spans(conn: Connection, file_id: int) -> set[Span]:
     return {(row.member, row.start_byte, row.end_byte) for row in rows}
 
 
-def finish_files(conn: Connection, ends: Sequence[FileEnd]) -> None:
-    """Write how files ended."""
-    names = ("file_id", "status", "bytes", "error", "reason")
-    conn.execute(_statement("finish files"), dict(zip(names, map(list, zip(*ends, strict=True)), strict=True)))
+def finish_files(conn: Connection, run_id: int, ends: Sequence[FileEnd]) -> set[int]:
+    """Write how files ended; return the numbers of those that did. The others lack chunks that *run_id* saw committed:
+    the server has crashed since."""
+    values = dict(zip(FileEnd._fields, map(list, zip(*ends, strict=True)), strict=True))
+    return {row.file_id for row in conn.execute(_statement("finish files"), {**values, "run_id": run_id})}
 
 
 def add_chunk(
