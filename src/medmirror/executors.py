@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from concurrent.futures import Executor, ProcessPoolExecutor
-from typing import cast
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 from medmirror import worker
-from medmirror.errors import UsageError
+from medmirror.errors import MedmirrorError, UsageError
 
 
 def local(workers: int) -> ProcessPoolExecutor:
@@ -41,7 +43,48 @@ def named(name: str, workers: int) -> Executor:
             raise UsageError("A Dask cluster needs the extra: pip install 'medmirror[dask]'.") from None
         try:
             client = Client(name.replace("dask://", "tcp://", 1), timeout=10, set_as_default=False)
-        except OSError:
+        except (OSError, ValueError):
             raise UsageError(f"No Dask scheduler answers at {name}.") from None
-        return cast(Executor, client.get_executor(pure=False, retries=0))
+        return _Cluster(client)
     raise UsageError(f"There is no executor {name!r}; use local or dask://host:port.")
+
+
+class _Cluster(Executor):
+    """A Dask cluster as an executor like the local one: what was submitted is not cancelled but waited for, a chunk
+    that killed its workers raises BrokenProcessPool, and shutdown ends the connection."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._flying: set[Future[Any]] = set()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have the cluster call *fn*. Dask's own answer for equal arguments (pure) would skip a repeated chunk."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._flying.add(future)
+        remote = self._client.submit(fn, *args, **kwargs, pure=False, retries=0)
+        remote.add_done_callback(lambda done: self._hand_on(done, future))
+        return future
+
+    def _hand_on(self, done: Any, future: Future[Any]) -> None:
+        from distributed import KilledWorker
+
+        try:
+            future.set_result(done.result())
+        except KilledWorker:
+            future.set_exception(BrokenProcessPool("the cluster's workers died of this chunk"))
+        except MedmirrorError as error:
+            future.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - a future must end, whatever the cluster came to
+            lost = MedmirrorError(
+                "The Dask cluster lost a chunk; run the same command again.", error=type(error).__name__
+            )
+            future.set_exception(lost)
+        finally:
+            self._flying.discard(future)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for what is under way, then leave the cluster."""
+        for future in list(self._flying) if wait else ():
+            future.exception()
+        self._client.close()
