@@ -45,4 +45,4 @@ LEFT JOIN (
     FROM medmirror.chunk WHERE run_id = :run_id GROUP BY file_id
 ) AS c USING (file_id)
 WHERE f.run_id = :run_id OR c.file_id IS NOT NULL
-ORDER BY f.file_id
+ORDER BY f.path, f.file_id

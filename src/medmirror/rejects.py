@@ -206,7 +206,7 @@ def _one(engine: Engine, settings: Settings, process: _Worker, reject_id: int, r
 
 def _note(result: RetryResult, one: Retried) -> None:
     result.add(one)
-    _log.info("reject %d %s%s", one.reject_id, one.outcome, f": {one.error}: {one.reason}" if one.reason else "")
+    _log.debug("reject %d %s%s", one.reject_id, one.outcome, f": {one.error}: {one.reason}" if one.reason else "")
 
 
 def _part(row: Row[Any], settings: Settings) -> Part:

@@ -83,6 +83,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     return made
 
 
+def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
+    """A table of names and values; empty values are left out."""
+    made = table(["name", "value"], [(name, word(value)) for name, value in pairs if value not in (None, "")])
+    made.show_header = False
+    return made
+
+
 def safe(content: str) -> str:
     """*content* without characters that could command a terminal."""
     return _COMMANDS.sub("�", content)
@@ -98,6 +105,8 @@ def word(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {word(one)}" for name, one in value.items())
     if hasattr(value, "astimezone"):
         return str(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
     return safe(str(value))

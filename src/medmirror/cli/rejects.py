@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from medmirror.rejects import RetryResult
 
 _PREVIEW = 2_000  # characters
+_SHOWN = 20  # rejects that a retry tells of
+_OUTCOMES = {"failed": "failed again", "left": "could not be tried"}
 
 
 @click.group(cls=Group)
@@ -78,9 +80,7 @@ def show_reject(reject_id: int, raw: bool) -> output.Answer:
 
 
 def _show(data: dict[str, Any], content: str, size: int) -> Iterable[Any]:
-    shown = [(name, output.word(value) if name != "reject_id" else str(value)) for name, value in data.items()
-             if value not in (None, "")]  # fmt: skip
-    yield output.table(["", ""], shown)
+    yield output.facts({**data, "reject_id": str(data["reject_id"]), "run_id": str(data["run_id"])}.items())
     yield output.safe(content[:_PREVIEW])
     if size == 0:
         yield "Its bytes were not kept; a retry reads them from the file."
@@ -113,8 +113,7 @@ def _retried(result: RetryResult) -> Iterable[Any]:
     if not result.rejects:
         yield "There was nothing to retry."
         return
-    for one in result.rejects:
-        if one.outcome != "loaded":
-            yield f"reject {one.reject_id} {one.outcome}: {one.error}: {one.reason}"
+    for one in [one for one in result.rejects if one.outcome != "loaded"][:_SHOWN]:
+        yield f"reject {one.reject_id} {_OUTCOMES[one.outcome]}: {one.error}: {one.reason}"
     left = f", {result.left:,} could not be tried" if result.left else ""
     yield f"run {result.run_id}: {result.loaded:,} loaded, {result.failed:,} failed again{left}"

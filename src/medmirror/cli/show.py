@@ -133,13 +133,19 @@ def show_run(number: int) -> output.Answer:
 
 
 def _run(data: dict[str, Any]) -> Iterable[Any]:
-    plain = [(name, value) for name, value in data.items() if name not in ("files", "counts", "settings") and value]
+    plain = [(name, value) for name, value in data.items() if name not in ("files", "counts", "settings")]
     inner = [(name, value) for part in ("settings", "counts") for name, value in (data[part] or {}).items()]
-    shown = {"paths", "run_id", "status", "seconds", "cpu_seconds"}
-    facts = plain + [(name, value) for name, value in inner if name not in shown]
-    for stage, seconds in ((data["counts"] or {}).get("cpu_seconds") or {}).items():
-        facts.append((f"CPU s, {stage}", seconds))
-    yield output.table(["", ""], [(name, output.word(value)) for name, value in facts])
+    told = {"paths", "run_id", "status", "seconds", "cpu_seconds"}
+    inner = list(dict(inner).items())
+    stages = ((data["counts"] or {}).get("cpu_seconds") or {}).items()
+    yield output.facts(
+        [
+            ("run_id", str(data["run_id"])),
+            *((name, value) for name, value in plain[1:] if name != "pid"),
+            *((name, value) for name, value in inner if name not in told),
+            *((f"CPU s, {stage}", seconds) for stage, seconds in stages),
+        ]
+    )
     names = ("file_id", "path", "status", "read", "inserted", "updated", "unchanged", "rejected", "reason")
     if data["files"]:
         yield output.table(names, [[file[name] for name in names] for file in data["files"]])
