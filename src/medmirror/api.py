@@ -112,7 +112,7 @@ def load(
     closures; they see a record as a dict of its columns and run in the workers. *index* brings the search vectors of
     what changed up to date afterwards. Running it again changes nothing.
 
-    Starts worker processes by spawning: a script must call it below ``if __name__ == "__main__":``.
+    Works from a script, a notebook or standard input; its worker processes never run the caller's main program.
     Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays; run it again),
     and lets KeyboardInterrupt through after the chunks under way are committed.
     """

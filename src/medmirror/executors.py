@@ -3,30 +3,18 @@ executors."""
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from medmirror import worker
+from medmirror import processes, worker
 from medmirror.errors import MedmirrorError, UsageError
 
 
 def local(workers: int) -> ProcessPoolExecutor:
-    """*workers* fresh processes of this machine.
-
-    Never plain fork: a child of a process with threads and database connections inherits locks that nobody will ever
-    release. On Linux a fork server that has imported the worker already makes new ones cheap and lets them share
-    memory.
-    """
-    if sys.platform == "linux":
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["medmirror.worker"])
-    else:
-        context = multiprocessing.get_context("spawn")  # type: ignore[assignment]
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=worker.start)
+    """*workers* fresh processes of this machine, which live as long as the executor."""
+    return ProcessPoolExecutor(workers, mp_context=processes.context("medmirror.worker"), initializer=worker.start)
 
 
 def named(name: str, workers: int) -> Executor:
