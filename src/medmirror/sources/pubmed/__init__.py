@@ -116,16 +116,14 @@ def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
     """The citations and deletions of a block."""
     shape = SHAPES[str(facts["root"])]
     run = xmlcut.plain(data, shape)
-    places = count(ordinal)
     if "year" in facts:
-        versions: Iterator[int] = map(_numbered(int(facts["year"]), int(facts["number"]), 0).__add__, places)
+        versions: Iterator[int] = count(_numbered(int(facts["year"]), int(facts["number"]), ordinal))
     else:
         versions = (_version(data[start:end], 0, facts) for start, end in zip(run.starts, run.ends, strict=True))
     keys = zip(run.keys, run.seconds, strict=True)
-    for made in map(
-        _ITEM, zip(repeat(FEED.name), keys, versions, count(), run.starts, run.ends, repeat(False), repeat(None))
-    ):
-        yield made if made.key[0] >= 0 else _item(data, Piece("?", made.start, made.end, made.ordinal), ordinal, facts)
+    facts_of_each = zip(repeat(FEED.name), keys, versions, count(), run.starts, run.ends, repeat(False), repeat(None))
+    for known, item in zip(run.keys, map(_ITEM, facts_of_each), strict=True):
+        yield item if known >= 0 else _item(data, Piece("?", item.start, item.end, item.ordinal), ordinal, facts)
     for piece in xmlcut.pieces(data, shape, len(run.starts), run.stopped):
         if not piece.name:
             yield _flaw(piece, ParseError("The item is cut off, or no item at all."))
