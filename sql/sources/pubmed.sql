@@ -118,7 +118,9 @@ CREATE VIEW pubmed.author AS
 SELECT c.pmid, c.pmid_version, a.position::int AS position,
        a.author->>'last_name' AS last_name, a.author->>'fore_name' AS fore_name, a.author->>'initials' AS initials,
        a.author->>'suffix' AS suffix, a.author->>'collective_name' AS collective_name,
-       jsonb_path_query_first(a.author, '$.identifiers[*] ? (@.source == "ORCID").value') #>> '{}' AS orcid,
+       -- publishers write 0000-0002-1825-0097 with and without hyphens, a host before it, a slash behind it
+       regexp_replace(jsonb_path_query_first(a.author, '$.identifiers[*] ? (@.source == "ORCID").value') #>> '{}',
+                      '^.*?(\d{4})-?(\d{4})-?(\d{4})-?(\d{3}[\dX]).*$', '\1-\2-\3-\4') AS orcid,
        ARRAY(SELECT jsonb_path_query(a.author, '$.affiliations[*].name') #>> '{}') AS affiliations,
        (a.author->>'equal_contrib')::boolean AS equal_contrib, (a.author->>'valid')::boolean AS valid
 FROM pubmed.citation AS c, jsonb_array_elements(c.authors) WITH ORDINALITY AS a(author, position)
