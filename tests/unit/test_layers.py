@@ -12,7 +12,7 @@ ROOT = Path(medmirror.__file__).parent
 
 LAYERS = (
     {"model", "errors", "settings", "copyformat"},
-    {"readers", "native", "db", "dedup", "samples", "processes", "stages"},
+    {"readers", "native", "db", "dedup", "samples", "processes", "stages", "validate"},
     {"sources", "mapping"},
     {"worker", "inputs"},
     {"executors", "pipeline", "search", "audit", "ops"},
