@@ -69,7 +69,7 @@ class Settings:
     """Where the embedded Postgres lives."""
     workers: int = 1
     """How many worker processes."""
-    chunk_bytes: int = 4 * MIB
+    chunk_bytes: int = 2 * MIB
     """How many decoded bytes one worker takes at a time."""
     max_record_bytes: int = 64 * MIB
     """A larger record becomes a reject."""

@@ -28,7 +28,7 @@ def test_everything_has_a_default() -> None:
     settings = Settings.from_environment({})
     assert settings.dsn is None
     assert settings.home.is_absolute()
-    assert (settings.chunk_bytes, settings.max_record_bytes) == (4 * MIB, 64 * MIB)
+    assert (settings.chunk_bytes, settings.max_record_bytes) == (2 * MIB, 64 * MIB)
 
 
 def test_every_variable_is_read() -> None:
