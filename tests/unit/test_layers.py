@@ -12,11 +12,11 @@ ROOT = Path(medmirror.__file__).parent
 
 LAYERS = (
     {"model", "errors", "settings", "copyformat"},
-    {"readers", "native", "db", "dedup", "samples", "processes", "stages", "validate"},
+    {"readers", "native", "db", "dedup", "samples", "measure", "processes", "stages", "validate"},
     {"sources", "mapping"},
     {"worker", "inputs"},
-    {"executors", "pipeline", "search", "audit", "ops"},
-    {"api", "cli"},
+    {"executors", "pipeline", "search", "audit", "rejects", "ops"},
+    {"api", "benchmark", "cli"},
 )
 """Layer 0 first. A name is a module or a package of medmirror. Those of one layer may import each other."""
 
