@@ -1,14 +1,82 @@
-"""``medmirror bench``."""
+"""``medmirror bench``: how fast it is here."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medmirror.cli import output
-from medmirror.cli.options import Command
+from medmirror.cli.load import told
+from medmirror.cli.options import Command, shared
+from medmirror.errors import UsageError
+
+if TYPE_CHECKING:
+    from medmirror.benchmark import Benchmark
+
+_log = logging.getLogger(__name__)
 
 
 @click.command(cls=Command)
-def bench() -> output.Answer:
-    """Measure."""
-    raise NotImplementedError
+@click.argument("words", metavar="[SOURCE] FILE...", nargs=-1, required=True)
+@click.option("--workers", metavar="N,N...", default="1,2", show_default=True, help="Numbers of workers to compare.")
+@click.option("--chunk-bytes", metavar="SIZE", help="Decoded bytes that a worker takes at a time, like 4MiB.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the result into this file.")
+def bench(words: tuple[str, ...], workers: str, chunk_bytes: str | None, svg: Path | None) -> output.Answer:
+    """Measure how fast your own files load on this machine and database.
+
+    For each number of workers the files are loaded into an empty scratch database, and then again unchanged; the
+    database is dropped afterwards. It must be allowed to make one on the server.
+    """
+    source, paths = told(words)
+    settings = shared().settings(chunk_bytes=chunk_bytes)
+    counts = _numbers(workers)
+    if svg is not None and not svg.absolute().parent.is_dir():
+        raise UsageError(f"The folder of {svg} does not exist.")
+    from medmirror import benchmark
+
+    # What the loads themselves log would be told twice for every number of workers.
+    logging.getLogger("medmirror.inputs").setLevel(logging.ERROR)
+    result = benchmark.bench(settings, source, paths, counts, on_step=lambda what: _log.info("measuring: %s", what))
+    if svg is not None:
+        from medmirror.cli import picture
+
+        svg.write_text(picture.draw(result), encoding="utf-8")
+    return output.Answer(result.as_dict(), lambda: _tables(result))
+
+
+def _numbers(words: str) -> list[int]:
+    try:
+        counts = [int(word) for word in words.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1 or max(counts) > 1024:
+        raise UsageError(f"--workers: {words!r} is not a list of numbers from 1 to 1024, for example 1,2,4.")
+    return list(dict.fromkeys(counts))
+
+
+def _tables(result: Benchmark) -> Iterable[Any]:
+    size = result.bytes / 1e6
+    yield f"{result.files:,} files, {size:,.1f} MB; {result.cpus} processors; Postgres {result.server_version}"
+    yield output.table(
+        ["workers", "records", "read", "s", "records/s", "MB/s", "scaling", "cores", "peak MB"],
+        [(one.workers, one.load, one.read, one.seconds, one.records_per_second, one.mb_per_second, f"{one.scaling:.2f}",
+          None if one.cores_busy is None else f"{one.cores_busy:.0%}", one.peak_mb)
+         for one in result.loads],
+    )  # fmt: skip
+    stages = list(dict.fromkeys(stage for one in result.loads for stage in one.cpu_us_per_record))
+    yield output.table(
+        ["workers", "records", *(f"{stage} us" for stage in stages), "CPU us/record"],
+        [(one.workers, one.load, *(one.cpu_us_per_record.get(stage, 0.0) for stage in stages), one.cpu_us)
+         for one in result.loads],
+    )  # fmt: skip
+    yield output.table(
+        ["workers", "records", "WAL B/record", "dead tuples", "deadlocks", "lock waits", "retries", "rejects"],
+        [(one.workers, one.load, one.wal_bytes_per_record, one.dead_tuples, one.deadlocks, one.lock_waits, one.retries,
+          one.rejected) for one in result.loads],
+    )  # fmt: skip
+    if not result.server_is_here:
+        yield "The server runs elsewhere: its CPU is not among these."

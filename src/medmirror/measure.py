@@ -1,0 +1,131 @@
+"""What a load costs: CPU of the server's processes, memory of our own, WAL and dead tuples.
+
+CPU and memory are read from /proc, so they are known on Linux, and CPU only for a server on this machine; None where
+they are not.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Engine, TextClause, text
+
+from medmirror.db import sql
+
+_PROC = Path("/proc")
+_STATS_DELAY = 1.0  # seconds until a server has published what a connection that ended has written
+
+
+@cache
+def _statement(name: str) -> TextClause:
+    return text(sql.sections("measure.sql")[name])
+
+
+def postmaster(engine: Engine) -> int | None:
+    """The process id of *engine*'s server when it runs on this machine and can be seen, else None."""
+    with engine.connect() as conn:
+        row = conn.execute(_statement("backend")).one()
+        try:
+            title = (_PROC / str(row.pid) / "cmdline").read_text("utf-8", "replace")
+        except OSError:
+            return None
+        # The same number may be another process's here, when the server is elsewhere or in a container of its own.
+        return _stat(row.pid)[0] if title.startswith("postgres") and row.database in title else None
+
+
+def cpu_seconds(root: int | None) -> float | None:
+    """CPU seconds of the process *root*, its children, and those children that have ended; None for None."""
+    if root is None:
+        return None
+    with suppress(OSError):
+        mine = _stat(root)
+        return mine[1] + mine[2] + sum(_stat(pid)[1] for pid in _descendants(root) if pid != root)
+    return None
+
+
+def _stat(pid: int) -> tuple[int, float, float]:
+    """(parent, CPU seconds of its own, CPU seconds of its children that have ended)."""
+    # The second field is the name in brackets, which may hold anything.
+    fields = (_PROC / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    tick = os.sysconf("SC_CLK_TCK")
+    user, system, child_user, child_system = (int(value) / tick for value in fields[11:15])
+    return int(fields[1]), user + system, child_user + child_system
+
+
+def _descendants(root: int) -> list[int]:
+    """*root* and all processes below it."""
+    children: dict[int, list[int]] = {}
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                children.setdefault(_stat(int(entry.name))[0], []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def memory(root: int | None = None) -> int | None:
+    """Bytes of memory of *root* (default: this process) and all processes below it; what they share counts once (PSS).
+    None when the system does not tell."""
+    if not _PROC.is_dir():
+        return None
+    sizes = [size for pid in _descendants(root or os.getpid()) for size in _pss(pid)]
+    return sum(sizes) if sizes else None
+
+
+def _pss(pid: int) -> Iterator[int]:
+    with suppress(OSError), (_PROC / str(pid) / "smaps_rollup").open() as file:
+        yield from (1024 * int(line.split()[1]) for line in file if line.startswith("Pss:"))
+
+
+class PeakMemory:
+    """While it is open, looks every *interval* seconds at the memory of this process and those below it. ``peak``: the
+    most that was seen, in bytes, or None."""
+
+    def __init__(self, interval: float = 0.2) -> None:
+        self.peak: int | None = None
+        self._interval = interval
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._interval):
+            seen = memory()
+            if seen is None:
+                return
+            self.peak = max(seen, self.peak or 0)
+
+
+def wal(engine: Engine) -> int:
+    """Bytes of WAL that the whole server has written since it was made: other databases' share is among them."""
+    with engine.connect() as conn:
+        return int(conn.execute(_statement("wal")).scalar_one())
+
+
+def rewritten(engine: Engine, schemas: Sequence[str]) -> int:
+    """Rows of *schemas* that were ever updated or deleted: each left a dead tuple.
+
+    Waits until other connections to this database have ended, for only then the server counts what they did.
+    """
+    deadline = time.monotonic() + 10
+    with engine.connect() as connection:
+        conn = connection.execution_options(isolation_level="AUTOCOMMIT")
+        while conn.execute(_statement("others")).scalar_one() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(_STATS_DELAY)
+        return int(conn.execute(_statement("rewritten"), {"schemas": list(schemas)}).scalar_one())
