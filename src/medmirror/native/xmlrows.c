@@ -558,6 +558,7 @@ static int column_value(mm *m, const Op *op, Span s, const Span *attributes) {
     Value *v = &m->values[op->store];
     Buffer *b = &v->buffer;
     int kind = STORES(m)[op->store].kind;
+    if (op->first && !s.length) return OK;
     if (kind == KIND_TEXTS) {
         TRY(reserve(b, s.length + 4));
         put_int32(b, (uint32_t)s.length);

@@ -28,7 +28,7 @@ class Put(NamedTuple):
     name: str
     yes_no: bool = False  # Y and N become true and false
     rank: int = 0  # of several values for one column the lowest rank that is not empty wins
-    first: bool = False  # more than one is no surprise: the first is taken
+    first: bool = False  # more than one is no surprise: the first that is not empty is taken
     join: str | None = None  # more than one is joined by this
     label: str = ""  # joined texts: the attribute that stands before the text
     when: tuple[Condition, ...] = ()

@@ -244,6 +244,8 @@ class _Reading:
         return True
 
     def _put_column(self, put: Put, value: Any, element: Any) -> bool:
+        if put.first and value == "":
+            return True
         ranks = self.ranked.setdefault(put.name, {})
         if self.kinds[put.name] == "text[]":
             ranks.setdefault(0, []).append(value)

@@ -87,7 +87,7 @@ _DATES = tuple(
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether *name* or the root element is PubMed's."""
-    if _FILE_NAME.search(name):
+    if _FILE_NAME.search(name) and not name.endswith(".md5"):
         return True
     try:
         xml.root_of(io.BytesIO(head), SHAPES)
