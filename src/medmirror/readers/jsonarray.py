@@ -12,11 +12,29 @@ from collections.abc import Iterator
 
 from medmirror.errors import InvalidRecord, ParseError, RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
-from medmirror.readers.jsonpieces import NOT_AN_OBJECT, STRAY, broken_end, is_unfinished, parse
-from medmirror.readers.jsonscan import OPEN, Skipper, count_between, element_end, learn_separator, skip_space, whole
+from medmirror.readers.jsonpieces import (
+    NOT_AN_OBJECT,
+    STRAY,
+    begins_next,
+    broken_end,
+    is_unfinished,
+    is_whole,
+    parse,
+)
+from medmirror.readers.jsonscan import (
+    MISMATCHED,
+    OPEN,
+    Skipper,
+    count_between,
+    element_end,
+    learn_separators,
+    skip_space,
+    whole,
+)
 from medmirror.readers.jsonwindow import Window
 
 _CLOSING = re.compile(rb"\s*\]\s*\}?\s*\Z")
+_BEGIN = 1 << 10  # bytes after an element that must be seen to tell whether the next one begins there
 _FAILURES = 3  # proofs that may fail before they are no longer tried
 
 
@@ -45,40 +63,55 @@ class _Array:
         self.most = most
         self.ended = False
         self.ordinal = 0
-        self.separator: bytes | None = None
+        self.separator: bytes | None = None  # what blocks are cut at
+        self.loose: bytes | None = None  # what the search for the next element after a broken one goes by
         self.known: frozenset[str] = frozenset()
         self.failures = 0
 
     def next_block(self) -> Iterator[Block | Flaw]:
         self.window.fill(self.wanted + 1)
-        if self.separator is None:
-            self.separator = learn_separator(self.window.data)
+        if self.separator is None and self.loose is None and (found := learn_separators(self.window.data)):
+            self.separator, self.loose = found
+        if not self.known:
+            self._know()
         pos, count = self._proven()
         if count and not (self.window.eof and len(self.window.data) - pos <= self.wanted):
             yield self._block(pos, count)
         else:
             yield from self._walk(pos, count)
 
+    def _know(self) -> None:
+        """Learn the keys of an element from the first one, if it is whole."""
+        start = self._start(0)
+        end = self._element(start) if self.window.data[start : start + 1] == b"{" else 0
+        self.window.fill(end + _BEGIN)
+        if end > 0 and begins_next(self.window.data, end, self.loose):
+            value = parse(self.window.data[start:end])[0]
+            self.known = frozenset(value) if isinstance(value, dict) else frozenset()
+
     def _proven(self) -> tuple[int, int]:
         """(where the last whole element of the wanted bytes ends, the number of elements), when that can be proved."""
-        if not self.separator or self.most < self.wanted or self.failures >= _FAILURES:
+        if not self.separator or self.most < self.wanted:
             return 0, 0
         data = self.window.data
         end = data.rfind(self.separator, 0, self.wanted + len(self.separator)) + 1
         if not end:
-            return 0, 0
+            return self._unproven()
         start = skip_space(data, 0)
         start += data[start] in b"[,"
+        if data[skip_space(data, start)] != 123:  # "{"
+            return 0, 0
         count = count_between(data[start:end], self.separator)
-        self.failures = 0 if count else self.failures + 1
-        return (end, count) if count else (0, 0)
+        return (end, count) if count else self._unproven()
+
+    def _unproven(self) -> tuple[int, int]:
+        self.failures += 1
+        if self.failures % _FAILURES == 0:
+            self.separator = self.loose if self.separator != self.loose else None
+        return 0, 0
 
     def _block(self, end: int, count: int) -> Block:
         data = self.window.data
-        if not self.known:
-            start = self._start(0)
-            value = parse(data[start : max(element_end(data, start), start)])[0]
-            self.known = frozenset(value) if isinstance(value, dict) else frozenset()
         block = Block(data[:end], self.window.base, self.ordinal)
         self.window.drop(end)
         self.ordinal += count
@@ -111,11 +144,15 @@ class _Array:
             if end <= 0 or end - start > self.most:
                 break
             after = window.space(end)
-            if window.data[after : after + 1] == b"{":  # a missing comma: no place to cut
-                following = self._element(after)
-                if following <= 0 or following - after > self.most:
+            window.fill(after + _BEGIN)
+            if not begins_next(window.data, end, self.loose):
+                value, reason = parse(window.data[start:end])
+                if reason or not is_whole(window.data, end, value, self.known):
+                    end = MISMATCHED  # it may be the end of something else
                     break
-                end, count = following, count + 1
+            if window.data[after : after + 1] == b"{" and count:  # a missing comma: no place to cut behind it
+                pos, count = after, count + 1
+                continue
             pos, count = end, count + 1
         if count:
             yield self._block(pos, count)
@@ -145,8 +182,6 @@ class _Array:
 
     def _broken(self, start: int, end: int, reason: str = "") -> Iterator[Flaw]:
         window = self.window
-        if 0 < end - start <= self.most and not reason:
-            raise AssertionError("a whole element is not broken")
         if end - start > self.most:
             yield self._flaw(start, end, RecordTooLarge, too_large(self.most))
             return
@@ -155,16 +190,20 @@ class _Array:
             if len(window.data) - start > self.most:
                 yield self._skip(start)
                 return
-            if unfinished and window.eof:
+            place = self._next_begin(start)
+            if unfinished and window.eof and place == len(window.data):
                 yield self._flaw(start, len(window.data), ParseError, "The file ends inside this record.")
                 raise TruncatedFile("The file ends inside a record; fetch it again.")
-            place = broken_end(window.data, start, self.separator, self.known, final=window.eof)
             if place is not None:
                 break
             window.more()
         if place == len(window.data) and (closing := _CLOSING.search(window.data, start)):
             place = max(closing.start(), start + 1)
         yield self._flaw(start, place, ParseError, reason or parse(window.data[start:place])[1] or STRAY)
+
+    def _next_begin(self, start: int) -> int | None:
+        """Where the broken piece at *start* ends; None when more data could tell."""
+        return broken_end(self.window.data, start, self.loose, self.known, final=self.window.eof)
 
     def _skip(self, start: int) -> Flaw:
         """The flaw of a record that is too large to be held, having read past it."""
@@ -192,10 +231,13 @@ class _Array:
                 yield self._flaw(start, start + 1, ParseError, STRAY)  # and the array goes on
                 return
             if self.kind == "array" and mark:
-                while window.more():
+                while (place := self._next_begin(start)) is None and window.more():
                     pass
+                if place is not None and place < len(window.data):
+                    yield self._flaw(start, place, ParseError, STRAY)
+                    return
                 yield self._flaw(after, len(window.data), ParseError, "Bytes after the end of the array.")
-                start = after = len(window.data)
+                start = len(window.data)
             window.drop(start)
         elif self.kind != "block":
             self.ended = True

@@ -13,6 +13,7 @@ nothing between them. So a text that is reduced to nothing is balanced, and ever
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 _MARKS = b'"{}[]\x01'
 _OTHERS = bytes(set(range(256)) - set(_MARKS))
@@ -20,8 +21,9 @@ _BOUNDARY = b"\x01"  # cannot stand in JSON text unescaped
 
 _TOKEN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+(["{}\[\]]?)', re.DOTALL)
 _SCALAR = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[^\s,"{}\[\]]++', re.DOTALL)
+_ESCAPE = re.compile(rb'\\["\\]')  # of a quote or a backslash: without them, each quote begins or ends a string
 _STRING_IN_MARKS = re.compile(rb'"[^"]*+"')
-_LEAD = re.compile(rb'[\[,]?([ \t\r\n]*+)(\{[ \t\r\n]*+"(?:[^"\\]++|\\.)*+")', re.DOTALL)
+_LEAD = re.compile(rb'[\[,]?([ \t\r\n]*+)\{([ \t\r\n]*+"(?:[^"\\]++|\\.)*+")?', re.DOTALL)
 _STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 SEPARATOR = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
@@ -36,27 +38,12 @@ def skip_space(data: bytes, pos: int) -> int:
     return match.end() if match else pos
 
 
-def _without_escapes(data: bytes) -> bytes:
-    """*data* without escaped quotes and escaped backslashes: then every quote left begins or ends a string."""
-    parts = data.split(b"\\")
-    if len(parts) == 1:
-        return data
-    kept = [parts[0]]
-    rest = iter(parts[1:])
-    for part in rest:
-        if not part:
-            kept.append(next(rest, b""))
-        else:
-            kept.append(part[1:] if part[0] == 34 else part)
-    return b"".join(kept)
-
-
 def residue(data: bytes) -> bytes:
     """What stays open, or closes nothing, when all matched brackets and quotes of *data* are taken away.
 
     *data* begins outside a string. A boundary mark (0x01) stays where it is. ``""`` is the answer for balanced data.
     """
-    marks = _without_escapes(data).translate(None, _OTHERS).replace(b'""', b"")
+    marks = _ESCAPE.sub(b"", data).translate(None, _OTHERS).replace(b'""', b"")
     marks = _cancel(marks)
     if b'"' in marks:
         marks = _cancel(_STRING_IN_MARKS.sub(b"", marks))
@@ -74,17 +61,26 @@ def _cancel(marks: bytes) -> bytes:
     return marks
 
 
-def learn_separator(data: bytes) -> bytes | None:
-    """The bytes that probably end one element and begin the next, learnt from how the first element of *data* begins.
+class Separators(NamedTuple):
+    """The bytes that probably end one element of an array and begin the next. Whoever uses one proves what it finds.
 
-    Printed on lines of their own, elements are known by their indentation; printed without line breaks, by the first
-    key. Whoever uses it proves each place that it finds.
+    *exact* goes as far as the first key: long, so found quickly. *loose* does without it where line breaks and
+    indentation alone tell elements from what is within them.
     """
+
+    exact: bytes
+    loose: bytes
+
+
+def learn_separators(data: bytes) -> Separators | None:
+    """The separators of *data*, learnt from how its first element begins; None when that is no object with a key."""
     lead = _LEAD.match(data)
     if lead is None:
         return None
-    space = lead[1]
-    return b"}," + space + (b"{" if b"\n" in space else lead[2])
+    loose = b"}," + lead[1] + b"{"
+    if lead[2]:
+        return Separators(loose + lead[2], loose if b"\n" in lead[1] else loose + lead[2])
+    return Separators(loose, loose) if b"\n" in lead[1] else None
 
 
 def count_between(data: bytes, separator: bytes) -> int:

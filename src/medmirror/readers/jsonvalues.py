@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -67,9 +67,8 @@ def children(parent: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
         return []
     if not isinstance(value, list):
         raise InvalidRecord(f"{name} is {kind(value)}, not an array.")
-    for one in value:
-        if not isinstance(one, dict):
-            raise InvalidRecord(f"{name} holds {kind(one)} where objects must be.")
+    if value and (wrong := set(map(type, value)) - {dict}):
+        raise InvalidRecord(f"{name} holds {_NAMES.get(wrong.pop(), 'null')} where objects must be.")
     return value
 
 
@@ -88,10 +87,17 @@ def texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
         return None
     if not isinstance(value, list):
         raise InvalidRecord(f"{name} is {kind(value)}, not an array of texts.")
-    for one in value:
-        if not isinstance(one, str):
-            raise InvalidRecord(f"{name} holds {kind(one)} where texts must be.")
+    if value and (wrong := set(map(type, value)) - {str}):
+        raise InvalidRecord(f"{name} holds {_NAMES.get(wrong.pop(), 'null')} where texts must be.")
     return value
+
+
+def distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
+    """The texts called *name* in *objects*, each once, in order; None when there is none."""
+    found = [one[name] for one in objects if one.get(name) is not None]
+    if found and (wrong := set(map(type, found)) - {str}):
+        raise InvalidRecord(f"{name} is {_NAMES.get(wrong.pop(), 'null')}, not text.")
+    return list(dict.fromkeys(found)) or None
 
 
 def _boxed(value: Any) -> str:

@@ -19,12 +19,14 @@ from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError
 from medmirror.model import Block, Column, Flaw, Item
 from medmirror.readers import json as jsonreader
+from medmirror.readers import jsonoutline
 from medmirror.readers.jsonpieces import NOT_AN_OBJECT, parse
 from medmirror.readers.jsonvalues import (
     check,
     child,
     children,
     day_number,
+    distinct,
     first_day,
     flag,
     text,
@@ -89,21 +91,21 @@ _LOOKED_AT = 1 << 20  # bytes of a file's first records that must show a study
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether *head* begins a file of studies: JSON with a key of a study in it."""
-    return jsonreader.looks_like_json(head) and bool(_STUDY.search(head) or _STUDIES.search(head))
+    return jsonoutline.looks_like_json(head) and bool(_STUDY.search(head) or _STUDIES.search(head))
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO]) -> Context:
     """The file's layout. Raises LayoutChanged when its first records are no studies, saying what was found."""
-    jsonreader.check_text(head)
-    with jsonreader.begin(head, reopen) as stream:
-        outline = jsonreader.outline(stream, _KEYS, _SECTIONS)
+    jsonoutline.check_text(head)
+    with jsonoutline.begin(head, reopen) as stream:
+        outline = jsonoutline.outline(stream, _KEYS, _SECTIONS)
     if not _STUDY.search(head):
         if outline.kind == "bare" and not _SECTIONS & outline.values.keys():
-            raise LayoutChanged(f"No ClinicalTrials.gov studies: {jsonreader.describe(outline)}.", file=name)
-        with jsonreader.begin(head, reopen) as stream:
+            raise LayoutChanged(f"No ClinicalTrials.gov studies: {jsonoutline.describe(outline)}.", file=name)
+        with jsonoutline.begin(head, reopen) as stream:
             found = jsonreader.first_keys(stream, outline, _LOOKED_AT)
         if found and not any(_SECTIONS & keys for keys in found):
-            keys = jsonreader.name_some(found[0])
+            keys = jsonoutline.name_some(found[0])
             raise LayoutChanged(f"No ClinicalTrials.gov studies: the records have the keys {keys}.", file=name)
     return {"layout": outline.kind, "array": outline.key}
 
@@ -197,7 +199,7 @@ def _values(study: Mapping[str, Any]) -> tuple[Any, ...]:
         text(naming, "acronym"),
         text(child(naming, "orgStudyIdInfo"), "id"),
         texts(naming, "nctIdAliases"),
-        _distinct(children(naming, "secondaryIdInfos"), "id"),
+        distinct(children(naming, "secondaryIdInfos"), "id"),
         text(status, "overallStatus"),
         text(status, "whyStopped"),
         text(design, "studyType"),
@@ -213,9 +215,9 @@ def _values(study: Mapping[str, Any]) -> tuple[Any, ...]:
         text(sponsor, "class"),
         texts(conditions, "conditions"),
         texts(conditions, "keywords"),
-        _distinct(children(arms, "interventions"), "name"),
-        _distinct(children(child(protocol, "contactsLocationsModule"), "locations"), "country"),
-        _distinct(children(child(protocol, "referencesModule"), "references"), "pmid"),
+        distinct(children(arms, "interventions"), "name"),
+        distinct(children(child(protocol, "contactsLocationsModule"), "locations"), "country"),
+        distinct(children(child(protocol, "referencesModule"), "references"), "pmid"),
         text(eligibility, "sex"),
         text(eligibility, "minimumAge"),
         text(eligibility, "maximumAge"),
@@ -225,11 +227,6 @@ def _values(study: Mapping[str, Any]) -> tuple[Any, ...]:
 def _outcomes(protocol: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
     outcomes = child(protocol, "outcomesModule")
     return ((outcomes, f"{rank}Outcomes") for rank in ("primary", "secondary", "other"))
-
-
-def _distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
-    """The texts called *name* in *objects*, each once, in order; None when there is none."""
-    return list(dict.fromkeys(value for one in objects if (value := text(one, name)) is not None)) or None
 
 
 SOURCE = Source("clinicaltrials", (STUDY,), recognise, context, split, items, rows, record)

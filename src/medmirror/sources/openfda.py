@@ -2,9 +2,9 @@
 
 ``meta`` does not say which endpoint a file is from, so each record's feed is told from its own keys.
 
-**Keys.** A shortage has no number of its own, and a package can be in more than one: its key is the package's NDC (empty
-when it has none) and a digest of what stays the same while a shortage lasts: first day posted, company, generic name,
-dosage form, presentation.
+**Keys.** A shortage has no number of its own, and a package can be in more than one: its key is the package's NDC
+(empty when it has none) and a digest of what stays the same while a shortage lasts: first day posted, company, generic
+name, dosage form, presentation.
 
 **Version.** Three numbers in one integer, the first counting most: the record's own version number (labels, reports of
 adverse events), its own day (a label's effective_time, a report's receiptdate, a recall's report_date, a shortage's
@@ -23,6 +23,7 @@ from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError
 from medmirror.model import Block, Column, Flaw, Item
 from medmirror.readers import json as jsonreader
+from medmirror.readers import jsonoutline
 from medmirror.readers.jsonfacts import (
     Fact,
     as_code,
@@ -269,20 +270,20 @@ _SIGNS = re.compile(
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether *head* begins a file of openFDA: its ``meta`` or ``results``, or a key of one of its records."""
-    return jsonreader.looks_like_json(head) and bool(_SIGNS.search(head.removeprefix(jsonreader.BOM)))
+    return jsonoutline.looks_like_json(head) and bool(_SIGNS.search(head.removeprefix(jsonoutline.BOM)))
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO]) -> Context:
     """The file's layout and the day of its export. Raises LayoutChanged when it holds no bulk records, saying what."""
-    jsonreader.check_text(head)
-    with jsonreader.begin(head, reopen) as stream:
-        outline = jsonreader.outline(stream, _KEYS, frozenset(), wanted="meta")
+    jsonoutline.check_text(head)
+    with jsonoutline.begin(head, reopen) as stream:
+        outline = jsonoutline.outline(stream, _KEYS, frozenset(), wanted="meta")
     if outline.kind == "bare" and _kind_of(outline.values) is None:
         raise LayoutChanged(f"No openFDA records: {_describe(outline)}.", file=name)
-    with jsonreader.begin(head, reopen) as stream:
+    with jsonoutline.begin(head, reopen) as stream:
         found = jsonreader.first_keys(stream, outline, _LOOKED_AT)
     if found and not any(_kind_of(keys) for keys in found):
-        keys = jsonreader.name_some(found[0])
+        keys = jsonoutline.name_some(found[0])
         raise LayoutChanged(f"No openFDA records of a feed known here: they have the keys {keys}.", file=name)
     meta = outline.values.get("meta") if outline.kind == "key" else None
     exported = meta.get("last_updated") if isinstance(meta, dict) else None
@@ -290,12 +291,12 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO]) -> Context:
     return {"layout": outline.kind, "array": outline.key, "exported": day_number(day)}
 
 
-def _describe(outline: jsonreader.Outline) -> str:
+def _describe(outline: jsonoutline.Outline) -> str:
     if isinstance(outline.values.get("results"), dict):
         return "results is an object, not an array (so is openFDA's list of downloads: load the files that it names)"
     if "$schema" in outline.values:
         return "the file is a JSON schema, not data"
-    return jsonreader.describe(outline)
+    return jsonoutline.describe(outline)
 
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
@@ -341,7 +342,7 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
 def _unknown(value: Any) -> str:
     if not isinstance(value, dict):
         return NOT_AN_OBJECT
-    return f"The record is of no feed known here; it has the keys {jsonreader.name_some(value)}."
+    return f"The record is of no feed known here; it has the keys {jsonoutline.name_some(value)}."
 
 
 def _version(kind: _Kind, record: Mapping[str, Any], exported: int) -> int:
