@@ -1,0 +1,71 @@
+"""Small files of every feed, in generations: content A, then B, then A again under a newer version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from medmirror import samples, sources
+from medmirror.samples.text import FIRST_PMID
+
+Feed = tuple[str, str]
+
+RECORDS = 12
+CHANGE = (0.0, 1.0, 0.0)  # the share of records that are B in each generation
+
+
+def feeds() -> list[Feed]:
+    """Every feed of every source."""
+    return [(name, feed.name) for name in sources.names() for feed in sources.get(name).feeds]
+
+
+def write(folder: Path, feed: Feed, generation: int, *, records: int = RECORDS, first: int = 0) -> Path:
+    """Write generation 0, 1 or 2 of *feed* to a file of its own in *folder*: the same keys each time."""
+    return _WRITERS[feed](folder, generation, records, first)
+
+
+def generations(folder: Path, feed: Feed, **size: int) -> list[Path]:
+    """All generations of *feed*, oldest first."""
+    return [write(folder, feed, generation, **size) for generation in range(len(CHANGE))]
+
+
+def _citations(folder: Path, generation: int, records: int, first: int) -> Path:
+    path = folder / f"pubmed26n{generation + 1:04d}.xml.gz"
+    # The second file deletes two citations of the first; the third brings one of them back. Late copies of the first
+    # must not bring back the other.
+    deletes = {1: (FIRST_PMID + first, FIRST_PMID + first + 1), 2: (FIRST_PMID + first + 1,)}.get(generation, ())
+    change = CHANGE[generation]
+    samples.write_pubmed(
+        path, records, first_pmid=FIRST_PMID + first, number=generation + 1, change=change, deletes=deletes
+    )
+    return path
+
+
+def _studies(folder: Path, generation: int, records: int, first: int) -> Path:
+    path = folder / f"ctg-studies-{generation}.json"
+    samples.write_studies(path, records, first=first, big=False)
+    studies = orjson.loads(path.read_bytes())
+    for study in studies:
+        study["protocolSection"]["identificationModule"]["briefTitle"] = f"Title {'AB'[int(CHANGE[generation])]}"
+        study.setdefault("derivedSection", {})["miscInfoModule"] = {"versionHolder": f"2026-02-{generation + 1:02d}"}
+    path.write_bytes(orjson.dumps(studies, option=orjson.OPT_INDENT_2))
+    return path
+
+
+def _drugs(endpoint: str) -> Callable[[Path, int, int, int], Path]:
+    def write(folder: Path, generation: int, records: int, first: int) -> Path:
+        path = folder / f"drug-{endpoint}-{generation}.json.zip"
+        updated = f"2026-02-{generation + 1:02d}"
+        samples.write_openfda(path, endpoint, records, first=first, change=CHANGE[generation], updated=updated)  # type: ignore[arg-type]
+        return path
+
+    return write
+
+
+_WRITERS: dict[Feed, Callable[[Path, int, int, int], Path]] = {
+    ("pubmed", "citation"): _citations,
+    ("clinicaltrials", "study"): _studies,
+    **{("openfda", name): _drugs(name) for name in ("label", "ndc", "drugsfda", "event", "enforcement", "shortage")},
+}
