@@ -25,8 +25,9 @@ def main(folder: Path, first: int, last: int) -> int:
         print(f"no file numbered {first} to {last} in {folder}", file=sys.stderr)
         return 2
     result = medmirror.load("pubmed", paths, force=True)
-    print(f"{len(paths)} files: {result.unchanged:,} unchanged, {result.inserted:,} were missing, {result.updated:,}
-    stale") return result.exit_code
+    found = f"{result.unchanged:,} unchanged, {result.inserted:,} were missing, {result.updated:,} stale"
+    print(f"{len(paths)} files: {found}")
+    return result.exit_code
 
 
 if __name__ == "__main__":
