@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medmirror.cli import output
+from medmirror.cli import output, picture
 from medmirror.cli.load import told
 from medmirror.cli.options import Command, shared
 from medmirror.errors import UsageError
@@ -42,8 +42,6 @@ def bench(words: tuple[str, ...], workers: str, chunk_bytes: str | None, svg: Pa
     logging.getLogger("medmirror.inputs").setLevel(logging.ERROR)
     result = benchmark.bench(settings, source, paths, counts, on_step=lambda what: _log.info("measuring: %s", what))
     if svg is not None:
-        from medmirror.cli import picture
-
         svg.write_text(picture.draw(result), encoding="utf-8")
     return output.Answer(result.as_dict(), lambda: _tables(result))
 
@@ -59,8 +57,7 @@ def _numbers(words: str) -> list[int]:
 
 
 def _tables(result: Benchmark) -> Iterable[Any]:
-    size = result.bytes / 1e6
-    yield f"{result.files:,} files, {size:,.1f} MB; {result.cpus} processors; Postgres {result.server_version}"
+    yield picture.summary(result)
     yield output.table(
         ["workers", "records", "read", "s", "records/s", "MB/s", "scaling", "cores", "peak MB"],
         [(one.workers, one.load, one.read, one.seconds, one.records_per_second, one.mb_per_second, f"{one.scaling:.2f}",
@@ -78,5 +75,3 @@ def _tables(result: Benchmark) -> Iterable[Any]:
         [(one.workers, one.load, one.wal_bytes_per_record, one.dead_tuples, one.deadlocks, one.lock_waits, one.retries,
           one.rejected) for one in result.loads],
     )  # fmt: skip
-    if not result.server_is_here:
-        yield "The server runs elsewhere: its CPU is not among these."

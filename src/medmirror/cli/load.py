@@ -115,10 +115,11 @@ def summary(result: LoadResult) -> Iterable[Any]:
     always = ("read", "inserted", "unchanged", "rejected")
     facts = [(name, getattr(result, name)) for name in COUNTS if name in always or getattr(result, name)]
     yield output.table([name for name, _ in facts], [[value for _, value in facts]])
-    named = [f"{states.count(state):,} {word}" for state, word in _ENDS if state in states]
+    counted = [(states.count(state), word) for state, word in _ENDS]
+    named = [f"{count:,} {'file' if count == 1 else 'files'} {word}" for count, word in counted if count]
     speed = result.bytes / 1e6 / result.seconds if result.seconds else 0.0
     yield (
-        f"run {result.run_id}: {', '.join(named) or 'no'} files; {result.seconds:,.1f} s,"
+        f"run {result.run_id}: {', '.join(named) or 'no file'}; {result.seconds:,.1f} s,"
         f" {result.records_per_second:,.0f} records/s, {speed:,.1f} MB/s, peak memory {result.peak_rss_mb:,.0f} MB"
     )
     if "skipped" in states and not result.read and "refused" not in states:
@@ -140,7 +141,7 @@ def _why(file: FileResult) -> str:
 
 _ENDS = (
     ("done", "loaded"),
-    ("skipped", "skipped as loaded before"),
+    ("skipped", "skipped, loaded before"),
     ("ignored", "ignored as documents"),
     ("refused", "refused"),
     ("open", "unfinished"),

@@ -33,21 +33,22 @@ def draw(result: Benchmark) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
         ' role="img">',
-        f"<title>{escape(_summary(result))}</title>",
+        f"<title>{escape(summary(result))}</title>",
         f"<style>{_STYLE}</style>",
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}"/>',
         *_bars(result.loads),
         *_scaling(result.loads, result.cpus),
-        _text(_BARS[0], _HEIGHT - 14, _summary(result), "soft"),
+        _text(_BARS[0], _HEIGHT - 14, summary(result), "soft"),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _summary(result: Benchmark) -> str:
+def summary(result: Benchmark) -> str:
     size = result.bytes / 1e6
     here = "" if result.server_is_here else " elsewhere (its CPU is not shown)"
-    return f"{result.files:,} files, {size:,.1f} MB; {result.cpus} processors; Postgres {result.server_version}{here}"
+    files = f"{result.files:,} {'file' if result.files == 1 else 'files'}"
+    return f"{files}, {size:,.1f} MB; {result.cpus} processors; Postgres {result.server_version}{here}"
 
 
 def _text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
