@@ -65,7 +65,8 @@ def make_samples(folder: Path, citations: int) -> Path:
         deletes=[first + 1, first + 4],
     )
     write_studies(folder / "trials" / "ctg-studies.json", 400)
-    write_openfda(folder / "drugs")
+    for endpoint, records in (("label", 200), ("ndc", 500), ("drugsfda", 200), ("event", 300), ("enforcement", 100)):
+        write_openfda(folder / "drugs", endpoint, records)  # type: ignore[arg-type]
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(f"  {path.relative_to(folder.parent)}  {path.stat().st_size / 1e6:.1f} MB")
     return folder
