@@ -122,6 +122,8 @@ def escape(text: str) -> str:
 def paragraph(rng: random.Random, part: str, sentences: int) -> str:
     """Some sentences of a section of an abstract (*part*: background, methods, results or conclusions)."""
     drawn = rng.choices(pools().sentences[part], k=sentences)
+    if rng.random() < 0.4:
+        drawn[-1] = rarity(rng)
     if part == "results":
         drawn.append(statistic(rng))
     return " ".join(drawn)
@@ -132,8 +134,18 @@ def prose(rng: random.Random, sentences: int) -> str:
     every = pools().sentences
     half = sentences // 2
     drawn = rng.choices(every["results"], k=half) + rng.choices(every["background"], k=sentences - half)
-    drawn.insert(half, statistic(rng))
+    drawn.insert(half, statistic(rng) if rng.random() < 0.5 else rarity(rng))
     return " ".join(drawn)
+
+
+def rarity(rng: random.Random) -> str:
+    """A sentence with words that hardly any other record has: the long tail of a real vocabulary."""
+    return rng.choice(words.RARITIES) % (compound(rng), compound(rng), rng.choice(pools().diseases))
+
+
+def compound(rng: random.Random) -> str:
+    """One of a quarter of a million words."""
+    return f"{rng.choice(words.ROOTS)}o{rng.choice(words.ROOTS)}{rng.choice(words.TERM_ENDS)}"
 
 
 def statistic(rng: random.Random) -> str:

@@ -375,6 +375,12 @@ SENTENCES = {
         "Further research on {T} and {G} in {P} is warranted.",
     ),
 }
+RARITIES = (
+    "Levels of %s were related to %s in %s.",
+    "Both %s and %s were found in a subset with %s.",
+    "The role of %s, and less so of %s, in %s is unknown.",
+    "No evidence of %s or %s was seen after treatment of %s.",
+)
 STATISTICS = (
     "Of %d patients, %s was recorded in %.1f%% (hazard ratio %.2f; 95%% CI, %.2f to 14.1; P = %.3f).",
     "Among the %d participants included, the change in %s was %.1f ± %.2f (standardized difference %.2f, p = %.4f).",
