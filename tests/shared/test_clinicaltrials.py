@@ -32,7 +32,8 @@ def newest() -> dict[str, Study]:
 
 def test_each_study_equals_the_input_value_for_value(clinicaltrials: Loaded, newest: dict[str, Study]) -> None:
     with psycopg.connect(clinicaltrials[0]) as connection:
-        rows = dict(connection.execute("SELECT nct_id, study::text FROM clinicaltrials.study").fetchall())
+        found = connection.execute("SELECT nct_id, study::text FROM clinicaltrials.study").fetchall()
+    rows: dict[str, str] = dict(found)
     assert rows.keys() == newest.keys()
     wrong = [key for key, study in newest.items() if not json_reading.same(json_reading.parse(rows[key]), study)]
     assert wrong == []

@@ -35,7 +35,8 @@ def test_each_record_equals_the_input_value_for_value(
     name: str, openfda: Loaded, newest: dict[str, dict[str, Record]]
 ) -> None:
     with psycopg.connect(openfda[0]) as connection:
-        rows = dict(connection.execute(f"SELECT {FEEDS[name].key}, record::text FROM openfda.{name}").fetchall())  # noqa: S608
+        statement = f"SELECT {FEEDS[name].key}, record::text FROM openfda.{name}"  # noqa: S608
+        rows: dict[str, str] = dict(connection.execute(statement).fetchall())
     assert rows.keys() == newest[name].keys()
     wrong = [key for key, one in newest[name].items() if not json_reading.same(json_reading.parse(rows[key]), one)]
     assert wrong == []
