@@ -121,22 +121,24 @@ def _citation(citation: Element, row: Json) -> None:
         elif tag == "Article":
             _journal_article(part, row)
         elif tag in _DAYS:
-            row[_DAYS[tag]] = exact_date(*(x.text for x in part))
+            row[_DAYS[tag]] = exact_date(*(_text(x) for x in part))
         elif tag == "MedlineJournalInfo":
             for x in part:
-                row[_INFO[x.tag]] = x.text
+                row[_INFO[x.tag]] = _text(x)
         elif tag == "MeshHeadingList":
             row["mesh"] = [_heading(x) for x in part]
         elif tag == "KeywordList":
             _keywords(part, row)
         elif tag == "ChemicalList":
-            row["chemicals"] = [{"registry_number": x[0].text, "name": x[1].text, "ui": x[1].get("UI")} for x in part]
+            row["chemicals"] = [
+                {"registry_number": _text(x[0]), "name": _text(x[1]), "ui": x[1].get("UI")} for x in part
+            ]
         elif tag == "CommentsCorrectionsList":
             row["comments_corrections"] = [_correction(x) for x in part]
         elif tag in _TEXTS:
             row[_TEXTS[tag]] = _text(part)
         elif tag in _LISTS:
-            _append(row, _LISTS[tag], part.text)
+            _append(row, _LISTS[tag], _text(part))
         else:
             _seldom(part, row)
 
@@ -150,15 +152,15 @@ def _append(row: Json, name: str, value: Any) -> None:
 def _seldom(part: Element, row: Json) -> None:
     tag = part.tag
     if tag == "SupplMeshList":
-        row["supplemental_mesh"] = [{"type": x.get("Type"), "ui": x.get("UI"), "name": x.text} for x in part]
+        row["supplemental_mesh"] = [{"type": x.get("Type"), "ui": x.get("UI"), "name": _text(x)} for x in part]
     elif tag == "GeneSymbolList":
-        row["gene_symbols"] = [x.text for x in part]
+        row["gene_symbols"] = [_text(x) for x in part]
     elif tag == "PersonalNameSubjectList":
-        row["personal_name_subjects"] = [{_NAMES[y.tag]: y.text for y in x} for x in part]
+        row["personal_name_subjects"] = [{_NAMES[y.tag]: _text(y) for y in x} for x in part]
     elif tag == "OtherID":
-        _append(row, "other_ids", {"source": part.get("Source"), "value": part.text})
+        _append(row, "other_ids", {"source": part.get("Source"), "value": _text(part)})
     elif tag == "GeneralNote":
-        _append(row, "general_notes", {"owner": part.get("Owner"), "note": part.text})
+        _append(row, "general_notes", {"owner": part.get("Owner"), "note": _text(part)})
     elif tag == "InvestigatorList":
         for x in part:
             person = _person(x)
@@ -169,7 +171,7 @@ def _seldom(part: Element, row: Json) -> None:
         found: Json = {"type": part.get("Type"), "language": part.get("Language")}
         found["sections"] = [_section(x) for x in part if x.tag == "AbstractText"]
         for x in part.iterchildren("CopyrightInformation"):
-            found["copyright"] = x.text
+            found["copyright"] = _text(x)
         _append(row, "other_abstracts", found)
 
 
@@ -208,24 +210,24 @@ def _journal_article(article: Element, row: Json) -> None:
             row["vernacular_title"] = _text(part)
         elif tag == "Pagination":
             for x in part:
-                row[_PAGES[x.tag]] = x.text
+                row[_PAGES[x.tag]] = _text(x)
             if row["pages"] is None and row["start_page"] is not None:
-                row["pages"] = "-".join(x.text for x in part)
+                row["pages"] = "-".join(_text(x) for x in part)
         elif tag == "ELocationID":
-            place = {"type": part.get("EIdType"), "value": part.text}
+            place = {"type": part.get("EIdType"), "value": _text(part)}
             _yes(part, "ValidYN", "valid", place)
             _append(row, "elocation_ids", place)
         elif tag == "Language":
-            _append(row, "languages", part.text)
+            _append(row, "languages", _text(part))
         elif tag == "PublicationTypeList":
-            row["publication_types"] = [x.text for x in part]
+            row["publication_types"] = [_text(x) for x in part]
             row["publication_type_uis"] = [x.get("UI") for x in part]
         elif tag == "ArticleDate":
-            day = {"type": part.get("DateType"), "year": part[0].text, "month": part[1].text, "day": part[2].text}
+            day = {"type": part.get("DateType"), "year": _text(part[0]), "month": _text(part[1]), "day": _text(part[2])}
             _append(row, "article_dates", day)
         elif tag == "GrantList":
             _yes(part, "CompleteYN", "grants_complete", row)
-            row["grants"] = [{_GRANT[y.tag]: y.text for y in x} for x in part]
+            row["grants"] = [{_GRANT[y.tag]: _text(y) for y in x} for x in part]
         elif tag == "DataBankList":
             _yes(part, "CompleteYN", "databanks_complete", row)
             row["databanks"] = [_databank(x) for x in part]
@@ -235,9 +237,9 @@ _GRANT = {"GrantID": "grant_id", "Acronym": "acronym", "Agency": "agency", "Coun
 
 
 def _databank(bank: Element) -> Json:
-    found: Json = {"name": bank[0].text}
+    found: Json = {"name": _text(bank[0])}
     if len(bank) > 1:
-        found["accessions"] = [x.text for x in bank[1]]
+        found["accessions"] = [_text(x) for x in bank[1]]
     return found
 
 
@@ -250,7 +252,7 @@ def _abstract(abstract: Element, row: Json) -> None:
             label = section.get("label")
             texts.append(f"{label}: {section['text']}" if label else section["text"])
         else:
-            row["abstract_copyright"] = part.text
+            row["abstract_copyright"] = _text(part)
     row["abstract_sections"] = sections
     row["abstract"] = "\n".join(texts)
 
@@ -258,23 +260,23 @@ def _abstract(abstract: Element, row: Json) -> None:
 def _journal(journal: Element, row: Json) -> None:
     for part in journal:
         if part.tag == "ISSN":
-            row["issn"], row["issn_type"] = part.text, part.get("IssnType")
+            row["issn"], row["issn_type"] = _text(part), part.get("IssnType")
         elif part.tag == "Title":
-            row["journal_title"] = part.text
+            row["journal_title"] = _text(part)
         elif part.tag == "ISOAbbreviation":
-            row["journal_iso"] = part.text
+            row["journal_iso"] = _text(part)
         else:
             row["cited_medium"] = part.get("CitedMedium")
             for x in part:
                 if x.tag == "PubDate":
-                    row["pub_date_text"] = " ".join(y.text for y in x)
+                    row["pub_date_text"] = " ".join(_text(y) for y in x)
                     row["pub_date"] = _pub_date(x)
                 else:
-                    row[x.tag.lower()] = x.text
+                    row[x.tag.lower()] = _text(x)
 
 
 def _pub_date(element: Element) -> date | None:
-    parts = {x.tag: x.text for x in element}
+    parts = {x.tag: _text(x) for x in element}
     if "MedlineDate" in parts:
         return leading_date(parts["MedlineDate"])
     return first_day(parts.get("Year", ""), parts.get("Month"), parts.get("Day"))
@@ -306,19 +308,19 @@ def _person(element: Element) -> Json:
 
 
 def _identifier(part: Element) -> Json:
-    return {"source": part.get("Source"), "value": part.text}
+    return {"source": part.get("Source"), "value": _text(part)}
 
 
 def _heading(heading: Element) -> Json:
     first = heading[0]
-    found: Json = {"descriptor": first.text, "ui": first.get("UI")}
+    found: Json = {"descriptor": _text(first), "ui": first.get("UI")}
     _flags(first, found)
     if first.get("Type") is not None:
         found["type"] = first.get("Type")
     if len(heading) > 1:
         found["qualifiers"] = qualifiers = []
         for x in heading[1:]:
-            qualifier = {"qualifier": x.text, "ui": x.get("UI")}
+            qualifier = {"qualifier": _text(x), "ui": x.get("UI")}
             _flags(x, qualifier)
             qualifiers.append(qualifier)
     return found
@@ -343,9 +345,9 @@ def _correction(link: Element) -> Json:
     found = {"type": link.get("RefType")}
     for part in link:
         if part.tag == "PMID":
-            found["pmid"], found["pmid_version"] = part.text, part.get("Version")
+            found["pmid"], found["pmid_version"] = _text(part), part.get("Version")
         else:
-            found["source" if part.tag == "RefSource" else "note"] = part.text
+            found["source" if part.tag == "RefSource" else "note"] = _text(part)
     return found
 
 
@@ -362,7 +364,7 @@ def _pubmed_data(data: Element, row: Json) -> None:
                 if found["type"] in ("doi", "pmc") and row[found["type"]] is None:
                     row[found["type"]] = found["value"]
         elif tag == "PublicationStatus":
-            row["publication_status"] = part.text
+            row["publication_status"] = _text(part)
         elif tag == "ObjectList":
             row["objects"] = [
                 {"type": x.get("Type"), "params": [{"name": y.get("Name"), "value": _text(y)} for y in x]} for x in part
@@ -370,13 +372,13 @@ def _pubmed_data(data: Element, row: Json) -> None:
 
 
 def _event(element: Element) -> Json:
-    found = {x.tag.lower(): x.text for x in element}
+    found = {x.tag.lower(): _text(x) for x in element}
     found["status"] = element.get("PubStatus")
     return found
 
 
 def _ids(part: Element) -> list[Json]:
-    return [{"type": x.get("IdType"), "value": x.text} for x in part]
+    return [{"type": x.get("IdType"), "value": _text(x)} for x in part]
 
 
 def _references(part: Element) -> Json:
@@ -388,7 +390,7 @@ def _references(part: Element) -> Json:
                 reference["article_ids"] = _ids(x[1])
             found.setdefault("references", []).append(reference)
         elif x.tag == "Title":
-            found["title"] = x.text
+            found["title"] = _text(x)
         else:
             found.setdefault("lists", []).append(_references(x))
     return found

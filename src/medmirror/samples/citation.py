@@ -151,8 +151,8 @@ def _article(
             f'CitedMedium="{medium}">',
             volume if rng.random() < 0.95 or showcase else "",
             f"<PubDate>{_pub_date(rng, created)}</PubDate></JournalIssue><Title>{escape(journal.title)}</Title>",
-            f"<ISOAbbreviation>{journal.iso}</ISOAbbreviation></Journal>"
-            f"<ArticleTitle{rarities.book_link(showcase)}>{title}</ArticleTitle>",
+            f"<ISOAbbreviation>{journal.iso}</ISOAbbreviation></Journal>",
+            f"<ArticleTitle{rarities.book_link(showcase)}>{title}</ArticleTitle>" if title else "<ArticleTitle/>",
             locations,
             _abstract(rng, edit, showcase),
             _authors(rng, showcase),
@@ -193,9 +193,9 @@ def _abstract(rng: random.Random, edit: random.Random | None, showcase: bool) ->
         return ""
     added = f" {escape(statistic(edit))}" if edit else ""
     if how < 0.58 or showcase:
+        style = 0.0 if showcase else rng.random()
         parts = [
-            f'<AbstractText Label="{label}" '
-            f'NlmCategory="{category}">'
+            _label(label, category, style)
             + rarities.marked_up(rng, escape(paragraph(rng, part, rng.randrange(1, 3))), showcase)
             for label, category, part in _SECTIONS
         ]
@@ -213,6 +213,15 @@ def _abstract(rng: random.Random, edit: random.Random | None, showcase: bool) ->
             "</CopyrightInformation>"
         )
     return f"<Abstract>{body}{added}</AbstractText>{notice}</Abstract>"
+
+
+def _label(label: str, category: str, style: float) -> str:
+    """The start tag of a section: capitals and a category, or the publisher's own words and none."""
+    if style < 0.6:
+        return f'<AbstractText Label="{label}" NlmCategory="{category}">'
+    if style < 0.95:
+        return f'<AbstractText Label="{label.capitalize()}" NlmCategory="UNASSIGNED">'
+    return f'<AbstractText Label="{label}">'
 
 
 def _authors(rng: random.Random, showcase: bool) -> str:
@@ -281,6 +290,8 @@ def _after_article(rng: random.Random, pmid: int, indexed: bool, showcase: bool)
             f"{rarities.marked_up(rng, escape(k), showcase)}</Keyword>"
             for k in drawn
         )
+        if rng.random() < 0.002 or showcase:
+            keywords += '<Keyword MajorTopicYN="Y"/>'
         keywords = f'<KeywordList Owner="NOTNLM">{keywords}</KeywordList>'
     coi = ""
     if rng.random() < 0.12 or showcase:
@@ -369,7 +380,7 @@ def _references(rng: random.Random, showcase: bool) -> str:
         return ""
     count = 3 if showcase else 1 + int(rng.gammavariate(1.6, 14.5))
     body = "".join(_reference(rng, raw) for raw in rng.choices(pools().references, k=count))
-    title = "<Title>References</Title>" if rng.random() < 0.06 or showcase else ""
+    title = rng.choice(("<Title>References</Title>", "<Title/>")) if rng.random() < 0.08 or showcase else ""
     nested = ""
     if rng.random() < 0.01 or showcase:
         nested = (

@@ -111,7 +111,6 @@ def _indented(record: str) -> str:
     """*record* with a line for each element, two spaces a level; text and what stands inside it are left alone."""
     out: list[str] = []
     depth = 1
-    mixed = 0  # how many inline elements are open
     after_text = False
     opened = False  # the last tag opened an element that has no child yet
     for piece in _TAGS.split(record):
@@ -125,8 +124,10 @@ def _indented(record: str) -> str:
         closing = piece[1] == "/"
         if name in _INLINE or name.startswith("mml:"):
             out.append(piece)
-            mixed += -1 if closing else 1
             after_text = True
+        elif piece.endswith("/>"):
+            out.append(f"\n{'  ' * depth}{piece}")
+            after_text = opened = False
         elif closing:
             depth -= 1
             out.append(piece if after_text or opened else f"\n{'  ' * depth}{piece}")

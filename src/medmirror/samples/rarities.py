@@ -156,7 +156,7 @@ def grants(rng: random.Random, showcase: bool) -> str:
         short = f"<Acronym>{acronym}</Acronym>" if acronym else ""
         out.append(
             f"<Grant>{number}{short}<Agency>{agency}</Agency>"
-            f"{f'<Country>{country}</Country>' if country else ''}</Grant>"
+            f"{f'<Country>{country}</Country>' if country else '<Country/>'}</Grant>"
         )
     return f'<GrantList CompleteYN="{"N" if rng.random() < 0.02 else "Y"}">{"".join(out)}</GrantList>'
 

@@ -382,11 +382,12 @@ RARITIES = (
     "No evidence of %s or %s was seen after treatment of %s.",
 )
 STATISTICS = (
-    "Of %d patients, %s was recorded in %.1f%% (hazard ratio %.2f; 95%% CI, %.2f to 14.1; P = %.3f).",
+    "Of %d\N{NO-BREAK SPACE}patients, %s was recorded in %.1f%% (hazard ratio %.2f; 95%% CI, %.2f to 14.1; P = %.3f).",
     "Among the %d participants included, the change in %s was %.1f ± %.2f (standardized difference %.2f, p = %.4f).",
     "A total of %d records were analysed; for %s the area under the curve was 0.%.0f at a cut-off of %.2f "
     "(kappa %.2f; P < %.3f).",
-    "In the pooled analysis (n = %d), %s fell by %.1f%% (risk ratio %.2f, I² = 4%.1f%%; p=%.3f).",
+    "In the pooled analysis (n = %d), %s fell by %.1f%% "
+    "(risk ratio\N{THIN SPACE}=\N{THIN SPACE}%.2f, I² = 4%.1f%%; p=%.3f).",
 )
 
 SURNAMES = [
