@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from io import BytesIO
+from typing import TypeVar
 
 from medmirror import executors, sources, worker
 from medmirror.db import ledger, retry
 from medmirror.errors import KillsWorker, MedmirrorError, StoreUnavailable
 from medmirror.inputs import FileState, Inputs
-from medmirror.model import Block, Chunk, Counts, Flaw, Outcome, Part
+from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+_CUTS = 20  # places that are tried to cut a part in two
 _FINISH = 200  # files whose end is written with one statement
 
 
@@ -93,17 +96,19 @@ class Pipeline:
                     self._go_through(suspects)
                     suspects.clear()
                     executor = self.make_executor()
-        except BaseException:
+        except BaseException as problem:
             for future in flying:
                 future.cancel()
             wait(flying)
             for future, chunk in flying.items():
                 if not future.cancelled() and future.exception() is None:
                     self._done(chunk, future.result())
+            if not isinstance(problem, StoreUnavailable):  # else it would only try and wait as long again
+                self.finish_files(everything=True)
             raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
-            self.finish_files(everything=True)
+        self.finish_files(everything=True)
         return self.totals
 
     def _done(self, chunk: Chunk, outcome: Outcome) -> None:
@@ -162,13 +167,13 @@ class Pipeline:
         """
         self.totals.worker_deaths += 1
         _log.warning("a worker process died; its chunks are processed one by one")
-        with _Single(self.job) as single:
+        with _Single() as single:
             for chunk in suspects:
                 self._isolate(single, chunk)
                 self._parts_done(chunk)
 
     def _isolate(self, single: _Single, chunk: Chunk) -> None:
-        outcome = single.process(chunk)
+        outcome = single.call(worker.process, chunk, self.job)
         if outcome is not None:
             self._count(chunk, outcome)
             return
@@ -180,8 +185,8 @@ class Pipeline:
         elif part.given_up or not part.data:
             raise MedmirrorError("A worker process died twice where it should not.", file=part.path)
         else:
-            made = halves(chunk.source, part, self.job.settings.max_record_bytes)
-            if len(made) < 2:
+            made = single.call(halves, chunk.source, part) or []
+            if not made:
                 reason = "The worker process died each time it met this record."
                 flaw = Flaw(None, part.ordinal, part.start, part.end, KillsWorker.__name__, reason)
                 made = [part._replace(flaws=(*part.flaws, flaw), given_up=True)]
@@ -191,17 +196,16 @@ class Pipeline:
 
 
 class _Single:
-    """One worker process at a time; after a death the next chunk gets a new one."""
+    """One worker process at a time; after a death the next call gets a new one."""
 
-    def __init__(self, job: worker.Job) -> None:
-        self._job = job
+    def __init__(self) -> None:
         self._executor: Executor | None = None
 
-    def process(self, chunk: Chunk) -> Outcome | None:
-        """The outcome of *chunk*; None when the process died."""
+    def call(self, function: Callable[..., T], *arguments: object) -> T | None:
+        """What *function* returns there; None when the process died."""
         self._executor = self._executor or executors.local(1)
         try:
-            return self._executor.submit(worker.process, chunk, self._job).result()
+            return self._executor.submit(function, *arguments).result()
         except BrokenProcessPool:
             self._stop()
             return None
@@ -218,20 +222,28 @@ class _Single:
         self._stop()
 
 
-def halves(source: str, part: Part, most: int) -> list[Part]:
-    """*part* as two parts, cut between items; one when it holds a single item."""
-    blocks: list[Block] = []
-    for wanted in (max(1, len(part.data) // 2), 1):
-        found = sources.get(source).split(BytesIO(part.data), part.context, wanted, most)
-        blocks = [block for block in found if not isinstance(block, Flaw)]
-        if len(blocks) > 1:
-            break
-    middle = len(blocks) // 2
-    made = []
-    for some in (blocks[:middle], blocks[middle:]):
-        if some:
-            start, end = some[0].start, some[-1].start + len(some[-1].data)
-            data = part.data[start:end]  # with what stands between the blocks
-            ordinal = part.ordinal + some[0].ordinal
-            made.append(part._replace(start=part.start + start, end=part.start + end, ordinal=ordinal, data=data))
-    return [one._replace(flaws=part.flaws if place == 0 else ()) for place, one in enumerate(made)]
+def halves(source: str, part: Part) -> list[Part]:
+    """*part* as two parts, cut between items near its middle; nothing when it cannot be cut (a single item)."""
+    read = sources.get(source).items
+    whole = list(read(part.data, part.ordinal, part.context))
+    starts = sorted({found.start for found in whole} - {0}, key=lambda start: abs(start - len(part.data) // 2))
+    for cut in starts[:_CUTS]:
+        left, right = part.data[:cut], part.data[cut:]
+        first = list(read(left, part.ordinal, part.context))
+        rest = [_moved(found, cut, len(first)) for found in read(right, part.ordinal + len(first), part.context)]
+        if list(map(_identity, first + rest)) == list(map(_identity, whole)):  # not within a list of deletions
+            middle = part.start + cut
+            return [
+                part._replace(end=middle, data=left),
+                part._replace(start=middle, ordinal=part.ordinal + len(first), data=right, flaws=()),
+            ]
+    return []
+
+
+def _moved(found: Item | Flaw, by: int, items: int) -> Item | Flaw:
+    return found._replace(start=found.start + by, end=found.end + by, ordinal=found.ordinal + items)
+
+
+def _identity(found: Item | Flaw) -> tuple[object, ...]:
+    key = found.key if isinstance(found, Item) else None
+    return key, found.start, found.end, found.ordinal
