@@ -10,7 +10,8 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,19 @@ def template(server: str) -> Iterator[str]:
     engine.dispose()
     yield name
     _drop(server, name)
+
+
+@pytest.fixture(scope="session")
+def database(server: str, template: str) -> Callable[[], AbstractContextManager[str]]:
+    """A function that makes a migrated database for as long as a `with` lasts."""
+
+    @contextmanager
+    def made() -> Iterator[str]:
+        name = f"medmirror_test_{os.getpid()}_{next(_numbers)}"
+        yield _create(server, name, template)
+        _drop(server, name)
+
+    return made
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import permutations
@@ -164,18 +165,15 @@ def test_size_of_chunks_and_number_of_workers_do_not_matter(
 
 
 @pytest.fixture(scope="session")
-def expected(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, mirrors.Content]:
-    """The tables after all generations of all feeds, one file after the other, one worker, chunks as they come."""
-    from conftest import _create, _drop
-
-    dsn = _create(server, "medmirror_test_expected", template)
+def expected(
+    database: Callable[[], AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, mirrors.Content]:
+    """The tables after all generations of all feeds, one worker, chunks as they come."""
     folder = tmp_path_factory.mktemp("expected")
-    settings = replace(Settings.from_environment(environ={}), dsn=dsn, workers=1)
-    for feed in FEEDS:
-        medmirror.load(feed[0], feedfiles.generations(folder, feed), settings=settings)
-    found = mirrors.contents(dsn)
-    _drop(server, "medmirror_test_expected")
-    return found
+    paths = [path for feed in FEEDS for path in feedfiles.generations(folder, feed)]
+    with database() as dsn:
+        medmirror.load(None, paths, settings=replace(Settings.from_environment(environ={}), dsn=dsn, workers=1))
+        return mirrors.contents(dsn)
 
 
 @every_feed
