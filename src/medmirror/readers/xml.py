@@ -46,7 +46,7 @@ def decoded(stream: Reader) -> tuple[Reader, int]:
     while len(head) < _HEAD and (data := stream.read(_HEAD - len(head))):
         head += data
     encoding, skip = _encoding(head)
-    rest = _Chained(head[skip:], stream)
+    rest = Chained(head[skip:], stream)
     return (rest, skip) if encoding in ("utf-8", "ascii") else (_Recoded(rest, encoding), 0)
 
 
@@ -65,7 +65,7 @@ def _encoding(head: bytes) -> tuple[str, int]:
         raise LayoutChanged("The file declares an encoding that is not known.") from None
 
 
-class _Chained:
+class Chained:
     """Bytes that were read already, and then the rest of the stream."""
 
     def __init__(self, head: bytes, stream: Reader) -> None:

@@ -96,7 +96,8 @@ def blocks(stream: xml.Reader, shape: Shape, wanted: int, most: int, feed: str |
 
     Raises TruncatedFile at the end when the root is not closed. Holds about *most* bytes and never an item over it.
     """
-    reader, buffer, start, within = _open(stream, shape)
+    reader, start, within = _open(stream, shape)
+    buffer = b""
     goal = wanted = max(1, min(wanted, most))
     ordinal, ended = 0, False
     while True:
@@ -125,19 +126,20 @@ def blocks(stream: xml.Reader, shape: Shape, wanted: int, most: int, feed: str |
         yield Block(buffer, start, ordinal)
 
 
-def _open(stream: xml.Reader, shape: Shape) -> tuple[xml.Reader, bytes, int, bool]:
-    """The decoded reader, what was read of it behind the prolog, its offset, and whether the root must be closed."""
+def _open(stream: xml.Reader, shape: Shape) -> tuple[xml.Reader, int, bool]:
+    """What is left to read of *stream* behind the prolog, its offset, and whether a root was opened that must close."""
     reader, skipped = xml.decoded(stream)
     head = xml.read(reader, 1 << 16)
     found = xml.root(head)
     while found is None and xml.is_prolog(head) and (more := xml.read(reader, 1 << 16)):
         head += more  # a long comment
         found = xml.root(head)
-    if found is None or found.name not in (shape.root, *shape.items):
-        return reader, head, skipped, False
-    if found.name == shape.root and shape.is_set:
-        return reader, head[found.end :], skipped + found.end, not found.empty
-    return reader, head[found.start :], skipped + found.start, False
+    at, within = 0, False
+    if found and found.name == shape.root and shape.is_set:
+        at, within = found.end, not found.empty
+    elif found and found.name in shape.items:
+        at = found.start
+    return xml.Chained(head[at:], reader), skipped + at, within
 
 
 def last_end(data: bytes, shape: Shape) -> tuple[int, int]:
