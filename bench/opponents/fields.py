@@ -361,7 +361,7 @@ def _pubmed_data(data: Element, row: Json) -> None:
         elif tag == "ArticleIdList":
             row["article_ids"] = ids = _ids(part)
             for found in ids:
-                if found["type"] in ("doi", "pmc") and row[found["type"]] is None:
+                if found["type"] in ("doi", "pmc") and found["value"] and row[found["type"]] is None:
                     row[found["type"]] = found["value"]
         elif tag == "PublicationStatus":
             row["publication_status"] = _text(part)
