@@ -62,19 +62,15 @@ def _worded(error: click.ClickException) -> str:
 
 
 def _database_error(error: Exception) -> StoreError | None:
-    """*error* in our words when it is the database's. Its own text is given only where it cannot quote a row: when
-    something does not exist, may not be used, or is used up."""
+    """*error* in our own words, when it is the database's."""
     if "sqlalchemy" not in sys.modules:
         return None
     import psycopg
     from sqlalchemy.exc import DBAPIError
 
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(cause, psycopg.Error):
-        return None
-    state = cause.sqlstate or ""
-    said = f" It says: {cause.diag.message_primary}." if state[:2] in {"28", "3D", "42", "53", "57"} else ""
-    return StoreError(f"The database could not do what was asked.{said}", sqlstate=state or None)
+    from medmirror import worker
+
+    return worker.refusal(error) if isinstance(error, DBAPIError | psycopg.Error) else None
 
 
 @click.group(cls=Root, name="medmirror")
