@@ -263,8 +263,8 @@ _ENCODERS = {kind.feed.name: encoder(kind.feed.all_columns) for kind in _KINDS}
 _KEYS = frozenset(("results",))
 _LOOKED_AT = 1 << 20  # bytes of a file's first records that must show one that is known
 _SIGNS = re.compile(
-    rb'"(?:results|meta)"\s*:\s*[\[{]|"(?:safetyreportid|set_id|product_id|recall_number|shortage_reason)"\s*:\s*"|'
-    rb'"submissions"\s*:\s*\[|^\s*\{\s*"error"\s*:'
+    rb'"(?:results|meta)"\s*:\s*[\[{]|"submissions"\s*:\s*\[|^\s*\{\s*"error"\s*:|'
+    rb'"(?:safetyreportid|set_id|product_id|recall_number|initial_posting_date|shortage_reason)"\s*:\s*"'
 )
 
 
