@@ -67,7 +67,7 @@ EXPECTED: dict[str, Verdict] = {
     "pubmed/pubmed-29768149.xml": Loads(1),
     "pubmed/pubmed20n0014.xml.gz": Loads(30_000),
     "pubmed/tipplerow_pubmed_sample.xml": Loads(10, 3),
-    "pubmed/**.md5": Refused("not XML"),
+    "pubmed/**.md5": Refused("XML"),
     "pubmed/dtd/*.dtd": Refused("begins like"),
     "ctgov/NCT04280705.json": Loads(1),
     "ctgov/aact/NCT*.json": Loads(1),
