@@ -70,8 +70,8 @@ typedef struct {
     Fast *fast;
     Value *values;
     Buffer out, text;
-    u8 scratch[SCRATCH];
-    size_t scratch_used;
+    u8 scratch[SCRATCH], kept[1 << 12]; /* decoded values of one tag's attributes; of those that are carried */
+    size_t scratch_used, kept_used;
     Frame frames[MAX_DEPTH];
     Object objects[MAX_DEPTH];
     int depth, open;
@@ -620,7 +620,12 @@ static int run_ops(mm *m, int32_t first, int32_t count, Span s, const Span *attr
             TRY(put_json(&m->values[o->store].buffer, s));
             break;
         case TO_CARRY:
-            if (frame->carried == MAX_CARRY || (s.flags & IS_AMP)) FLAG(TOO_DEEP);
+            if (frame->carried == MAX_CARRY) FLAG(TOO_DEEP);
+            if (s.flags & IS_AMP) { /* decoded where the next tag's attributes will be */
+                if (sizeof m->kept - m->kept_used < s.length) FLAG(TOO_DEEP);
+                s.at = memcpy(m->kept + m->kept_used, s.at, s.length);
+                m->kept_used += s.length;
+            }
             frame->carry[frame->carried++] = (Carry){s, op->key, op->yes_no};
             break;
         case TO_PART: { /* of the date that the parent makes */
@@ -803,6 +808,7 @@ static int read_item(mm *m, bytes p, bytes end, const Root **root) {
     const Root *roots = (const Root *)m->table[T_ROOT];
     Frame *f;
     m->depth = m->open = 0;
+    m->kept_used = 0;
     if (p >= end || *p != '<') FLAG(MALFORMED);
     bytes name = p + 1;
     p = skip_name(name, end);
