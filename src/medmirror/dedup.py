@@ -27,7 +27,8 @@ class Candidate(NamedTuple):
 
 
 def digest(raw: bytes | memoryview, salt: bytes = b"") -> bytes:
-    """The first 16 bytes of SHA-256 over *salt* (the digest of a user's transform, or nothing) and an item's *raw* bytes.
+    """The first 16 bytes of SHA-256 over *salt* (the digest of a user's transform, or nothing) and an item's *raw*
+    bytes.
 
     Today's processors have SHA-256 built in: twice as fast as BLAKE2 and as MD5.
     """

@@ -46,22 +46,23 @@ class Source:
     not of this source after all (HTML instead of XML, an API's error object ...)."""
 
     split: Callable[[BinaryIO, Context, int, int], Iterator[Block | Flaw]]
-    """(decoded stream, context, wanted bytes of a block, most bytes of a record) -> blocks of whole items, in order, that together hold
-    every item. Streams: holds at most one block (and one item) at a time. An item over the limit becomes a Flaw with offsets into the
-    *stream* and the ordinal in the *stream*. Raises TruncatedFile at the end when the outer structure is not closed, after
-    everything before was yielded. Splitting a block's own data again gives smaller blocks of the same items."""
+    """(decoded stream, context, wanted bytes of a block, most bytes of a record) -> blocks of whole items, in order,
+    that together hold every item. Streams: holds at most one block (and one item) at a time. An item over the limit
+    becomes a Flaw with offsets into the
+    *stream* and the ordinal in the *stream*. Raises TruncatedFile at the end when the outer structure is not closed,
+    after everything before was yielded. Splitting a block's own data again gives smaller blocks of the same items."""
 
     items: Callable[[bytes, int, Context], Iterator[Item | Flaw]]
-    """(block data, ordinal of its first item in the stream, context) -> its items and flaws, in order. Every byte that is an
-    item, or a broken piece of one, comes out exactly once as an Item or a Flaw."""
+    """(block data, ordinal of its first item in the stream, context) -> its items and flaws, in order. Every byte that
+    is an item, or a broken piece of one, comes out exactly once as an Item or a Flaw."""
 
     rows: Callable[[Feed, bytes, Sequence[Item]], list[bytes | RecordError]]
     """(feed, block data, some living items of that feed) -> for each item, in order, its binary COPY tuple
     (``copyformat``; all columns of ``feed.all_columns``), or the error that it earns. Never raises for a bad item."""
 
     record: Callable[[Feed, bytes, Item], dict[str, Any]]
-    """(feed, block data, a living item) -> its values by column name, as Python values (jsonb: what json would give; date:
-    datetime.date): what a user's own filter or transform sees. Raises RecordError."""
+    """(feed, block data, a living item) -> its values by column name, as Python values (jsonb: what json would give;
+    date: datetime.date): what a user's own filter or transform sees. Raises RecordError."""
 
     def feed(self, name: str) -> Feed:
         """The feed called *name*; KeyError when there is none."""
