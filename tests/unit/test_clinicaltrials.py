@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def test_pruned_copy_loses_to_the_whole_one(kept: tuple[str, ...]) -> None:
     assert 0 <= version(pruned) < version(study())
 
 
-BAD = {
+BAD: dict[str, tuple[Callable[[Any], Any], str]] = {
     "no nctId": (lambda one: one["protocolSection"]["identificationModule"].pop("nctId"), "no protocolSection"),
     "short nctId": (
         lambda one: one["protocolSection"]["identificationModule"].update(nctId="NCT000001"),

@@ -249,7 +249,7 @@ def test_record_that_lost_its_key_is_still_known(name: str) -> None:
     assert flaw.feed == name
 
 
-WRONG = {
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "openfda is text": ("label", {"openfda": "x"}, "openfda is text"),
     "rxcui holds numbers": ("label", {"openfda": {"rxcui": [1]}}, "rxcui holds a number"),
     "packaging holds text": ("ndc", {"packaging": ["x"]}, "packaging holds text"),
