@@ -20,17 +20,15 @@ FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
 WHERE r.reject_id = :reject_id
 
 -- open --
-SELECT r.reject_id
-FROM medmirror.reject AS r
+SELECT r.reject_id, r.file_id, r.member, r.source, coalesce(r.item, 0) AS item, r.start_byte, r.end_byte, r.raw_complete,
+       coalesce(r.context, '{}') AS context, f.path, f.digest
+FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
 WHERE r.resolved_at IS NULL AND (CAST(:source AS text) IS NULL OR r.source = :source)
   AND (CAST(:reject_ids AS int8[]) IS NULL OR r.reject_id = ANY(CAST(:reject_ids AS int8[])))
-ORDER BY r.reject_id
+ORDER BY r.file_id, r.member, r.raw_complete, r.start_byte, r.end_byte
 
--- one open --
-SELECT r.reject_id, r.file_id, r.member, r.source, r.feed, coalesce(r.item, 0) AS item, r.start_byte, r.end_byte,
-       CASE WHEN r.raw_complete THEN r.raw END AS raw, r.context, f.path, f.digest
-FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
-WHERE r.reject_id = :reject_id AND r.resolved_at IS NULL
+-- raw --
+SELECT raw FROM medmirror.reject WHERE reject_id = :reject_id
 
 -- outcome --
 -- What a run made of a span: the rejects that are open now within it, the one that was tried first.

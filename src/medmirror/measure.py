@@ -44,9 +44,17 @@ def cpu_seconds(root: int | None) -> float | None:
     if root is None:
         return None
     with suppress(OSError):
-        mine = _stat(root)
-        return mine[1] + mine[2] + sum(_stat(pid)[1] for pid in _descendants(root) if pid != root)
+        while True:
+            _, own, ended = _stat(root)
+            running = sum(sum(_cpu(pid)) for pid in _descendants(root) if pid != root)
+            if _stat(root)[2] == ended:  # else one has ended meanwhile, and would count twice or not at all
+                return own + ended + running
     return None
+
+
+def _cpu(pid: int) -> Iterator[float]:
+    with suppress(OSError):
+        yield _stat(pid)[1]
 
 
 def _stat(pid: int) -> tuple[int, float, float]:

@@ -6,15 +6,16 @@ and a record that kills its worker takes nothing with it.
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from functools import cache, lru_cache
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +25,9 @@ from medmirror import __version__, executors, sources, worker
 from medmirror.db import ledger, sql
 from medmirror.db import retry as transactions
 from medmirror.errors import KillsWorker, SourceError, UnreadableFile, UsageError
-from medmirror.model import Chunk, Counts, Flaw, Part
+from medmirror.model import Block, Chunk, Counts, Flaw, Part
 from medmirror.readers import files
 from medmirror.settings import Settings
-
-_log = logging.getLogger(__name__)
 
 
 class Retried(NamedTuple):
@@ -111,8 +110,8 @@ def retry(
     result = RetryResult(transactions.in_transaction(engine, lambda conn: _begin(conn, source, len(wanted))))
     try:
         with _Worker(worker.Job(settings, result.run_id)) as process:
-            for reject_id in wanted:
-                _one(engine, settings, process, reject_id, result)
+            for row, part in _parts(engine, settings, wanted):
+                _one(engine, process, row, part, result)
         result.status = "rejects" if result.failed or result.left else "done"
     except KeyboardInterrupt:
         result.status = "interrupted"
@@ -141,11 +140,11 @@ def _begin(conn: Connection, source: str | None, count: int) -> int:
     )
 
 
-def _open(engine: Engine, source: str | None, reject_ids: Sequence[int] | None) -> list[int]:
+def _open(engine: Engine, source: str | None, reject_ids: Sequence[int] | None) -> list[Row[Any]]:
     asked = list(reject_ids) if reject_ids else None
     with engine.connect() as conn:
-        found = list(conn.execute(_statement("open"), {"source": source, "reject_ids": asked}).scalars())
-    if missing := sorted(set(asked or ()) - set(found)):
+        found = list(conn.execute(_statement("open"), {"source": source, "reject_ids": asked}))
+    if missing := sorted(set(asked or ()) - {row.reject_id for row in found}):
         named = ", ".join(map(str, missing[:10]))
         raise UsageError(f"These are no open rejects{f' of {source}' if source else ''}: {named}.")
     return found
@@ -180,82 +179,91 @@ class _Worker:
         return self.process(source, part._replace(flaws=(flaw,), given_up=True))
 
 
-def _one(engine: Engine, settings: Settings, process: _Worker, reject_id: int, result: RetryResult) -> None:
+def _one(engine: Engine, process: _Worker, row: Row[Any], part: Part | SourceError, result: RetryResult) -> None:
     """Try one reject and count it in *result*."""
-    with engine.connect() as conn:
-        row = conn.execute(_statement("one open"), {"reject_id": reject_id}).one_or_none()
-    if row is None:
-        return  # somebody else has loaded it in the meantime
-    try:
-        part = _part(row, settings)
-    except SourceError as error:
-        _note(result, Retried(reject_id, "left", type(error).__name__, error.message))
+    if isinstance(part, SourceError):
+        result.add(Retried(row.reject_id, "left", type(part).__name__, part.message))
         return
     counts = process.process(row.source, part)
     result.counts = result.counts.plus(counts)
     if not counts.rejected:
-        _note(result, Retried(reject_id, "loaded"))
+        result.add(Retried(row.reject_id, "loaded"))
         return
     values = {"run_id": result.run_id, "file_id": row.file_id, "member": row.member}
     with engine.connect() as conn:
-        why = conn.execute(
-            _statement("outcome"), {**values, "start_byte": row.start_byte, "end_byte": row.end_byte}
-        ).one()
-    _note(result, Retried(reject_id, "failed", why.error, why.reason))
+        found = conn.execute(_statement("outcome"), {**values, "start_byte": part.start, "end_byte": part.end})
+        why = found.one()
+    result.add(Retried(row.reject_id, "failed", why.error, why.reason))
 
 
-def _note(result: RetryResult, one: Retried) -> None:
-    result.add(one)
-    _log.debug("reject %d %s%s", one.reject_id, one.outcome, f": {one.error}: {one.reason}" if one.reason else "")
+_Found = Iterator[tuple[Row[Any], Part | SourceError]]
 
 
-def _part(row: Row[Any], settings: Settings) -> Part:
-    """The reject as a part that a worker can process. Raises SourceError when its bytes cannot be had any more."""
-    if row.start_byte == row.end_byte:
-        raise UnreadableFile(f"It stands for a file or member that could not be read at all: {_AGAIN.format(row.path)}")
-    start, end, ordinal = row.start_byte, row.end_byte, row.item
-    empty = Part(row.file_id, row.path, row.member, row.context or {}, start, end, ordinal, b"")
-    if row.raw is not None:
-        return empty._replace(data=bytes(row.raw))
-    path = Path(row.path)
-    if _digest(path) != bytes(row.digest):
-        raise UnreadableFile(f"The file is not the one of that time any more: {_AGAIN.format(row.path)}")
-    for stream in files.streams(path, settings.max_zip_ratio):
-        if stream.member == row.member:
-            return _again(row.source, stream, empty, settings)
-    raise UnreadableFile(f"The archive has no such member any more: {_AGAIN.format(row.path)}")
+def _parts(engine: Engine, settings: Settings, rows: Sequence[Row[Any]]) -> _Found:
+    """Each of *rows* as a part that a worker can process, or why its bytes cannot be had. One at a time is held; a file
+    is read once for all that is needed from it."""
+    for (_, _, kept), some in groupby(rows, lambda row: (row.file_id, row.member, row.raw_complete)):
+        group = list(some)
+        if not kept:
+            yield from _from_file(group, settings)
+            continue
+        for row in group:
+            if row.start_byte == row.end_byte:
+                yield (
+                    row,
+                    UnreadableFile("It stands for a file or member that could not be read at all: " + _again(row)),
+                )
+            elif raw := _raw(engine, row.reject_id):
+                yield row, _empty(row)._replace(data=raw)
 
 
-def _digest(path: Path) -> bytes:
-    """The SHA-256 of *path*, read once though many rejects may be of it. Raises UnreadableFile."""
+def _raw(engine: Engine, reject_id: int) -> bytes:
+    with engine.connect() as conn:
+        return bytes(conn.execute(_statement("raw"), {"reject_id": reject_id}).scalar_one())
+
+
+def _empty(row: Row[Any]) -> Part:
+    return Part(row.file_id, row.path, row.member, row.context, row.start_byte, row.end_byte, row.item, b"")
+
+
+def _again(row: Row[Any]) -> str:
+    return f"load it again with `medmirror load --force {row.path}`."
+
+
+def _from_file(rows: Sequence[Row[Any]], settings: Settings) -> _Found:
+    """*rows* of one stream, in the order of their bytes, found again by splitting it: offsets are those of the
+    splitter, which may have recoded the file."""
+    waiting = deque(rows)
+    first = rows[0]
+    error: SourceError = UnreadableFile("Its bytes were not found in the file: " + _again(first))
     try:
-        stat = path.stat()
-    except OSError as error:
-        raise files.unreadable(path, error) from None
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
+        path = Path(first.path)
+        if files.digest(path).sha256 != bytes(first.digest):
+            raise UnreadableFile("The file is not the one of that time any more: " + _again(first))
+        for stream in files.streams(path, settings.max_zip_ratio):
+            if stream.member == first.member:
+                yield from _from_stream(waiting, stream, settings)
+    except SourceError as problem:
+        error = problem
+    yield from ((row, error) for row in waiting)
 
 
-@lru_cache(maxsize=64)
-def _digest_of(path: Path, size: int, changed: int) -> bytes:
-    return files.digest(path).sha256
-
-
-_AGAIN = "load it again with `medmirror load --force {}`."
-
-
-def _again(source: str, stream: files.Stream, empty: Part, settings: Settings) -> Part:
-    """*empty* with its bytes, found in *stream* by splitting it again: offsets are those of the splitter, which may
-    have recoded the file."""
+def _from_stream(waiting: deque[Row[Any]], stream: files.Stream, settings: Settings) -> _Found:
     with stream.open() as file:
-        for block in _blocks(source, file, empty, settings):
-            if isinstance(block, Flaw):
-                if block.start <= empty.start < block.end:
-                    flaw = block._replace(ordinal=empty.ordinal, start=empty.start, end=empty.end)
-                    return empty._replace(flaws=(flaw,), given_up=True)
-            elif block.start <= empty.start < block.start + len(block.data):
-                return empty._replace(data=block.data[empty.start - block.start : empty.end - block.start])
-    raise UnreadableFile(f"Its bytes were not found in the file: {_AGAIN.format(empty.path)}")
+        split = sources.get(waiting[0].source).split
+        for block in split(file, waiting[0].context, settings.chunk_bytes, settings.max_record_bytes):
+            end = block.end if isinstance(block, Flaw) else block.start + len(block.data)
+            while waiting and waiting[0].start_byte < end:
+                row = waiting.popleft()
+                yield row, _within(row, block)
+            if not waiting:
+                return
 
 
-def _blocks(source: str, file: Any, part: Part, settings: Settings) -> Iterator[Any]:
-    return sources.get(source).split(file, part.context, settings.chunk_bytes, settings.max_record_bytes)
+def _within(row: Row[Any], block: Block | Flaw) -> Part | SourceError:
+    start, end = row.start_byte, row.end_byte
+    if block.start > start:
+        return UnreadableFile("Its bytes were not found in the file: " + _again(row))
+    if isinstance(block, Flaw):
+        return _empty(row)._replace(flaws=(block._replace(ordinal=row.item, start=start, end=end),), given_up=True)
+    return _empty(row)._replace(data=block.data[start - block.start : end - block.start])

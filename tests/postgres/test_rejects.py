@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -140,6 +141,23 @@ def test_a_record_that_was_too_large_is_read_again_from_its_file(
     assert rejects.find(engine)[0][0]["attempts"] == 2
     assert rejects.retry(engine, settings).loaded == 1
     assert titles(dsn) == ["NCT00000001", "NCT00000002"]
+    assert audit(engine).findings == []
+
+
+def test_several_of_one_archive_are_found_again_in_their_members(
+    load: Any, tmp_path: Path, engine: Engine, settings: Settings, dsn: str
+) -> None:
+    path = tmp_path / "studies.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in range(3):
+            first, second = (study(f"NCT{member}000000{place}", f"{place} long " * 30_000) for place in (1, 2))
+            some = [first, study(f"NCT{member}0000005"), second]
+            archive.writestr(f"{member}.json", json.dumps(some))
+    loaded = load(path, max_record_bytes="64KiB", chunk_bytes="16KiB")
+    assert (loaded.inserted, loaded.rejected) == (3, 6)
+    result = rejects.retry(engine, settings)
+    assert (result.loaded, result.counts.inserted) == (6, 6)
+    assert len(titles(dsn)) == 9
     assert audit(engine).findings == []
 
 

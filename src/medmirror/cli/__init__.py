@@ -6,19 +6,22 @@ Each command returns an Answer; only ``main`` prints it or exits. Nothing slow i
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from typing import Any, NoReturn
 
 import click
 
 from medmirror import __version__
 from medmirror.cli import bench, db, index, load, output, rejects, show
-from medmirror.cli.options import Group, shared
+from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
 
 STOPPED = "stopped cleanly; run the same command again to go on"
 INTERRUPTED = 130
+_TOGETHER = 1.0  # seconds within which several signals mean one wish
 
 
 class Root(Group):
@@ -103,8 +106,20 @@ for _command in (
 
 def main() -> NoReturn:
     """What the program ``medmirror`` does. SIGTERM stops it as cleanly as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked: list[float] = []
+
+    def stop(number: int, frame: object) -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            sys.stderr.write("\nmedmirror: stopping; what is under way is finished first (once more: stop at once)\n")
+            raise KeyboardInterrupt
+        if asked[-1] - asked[0] > _TOGETHER:
+            # Whatever is not committed is rolled back and loaded by the next run. Workers end with their parent.
+            os._exit(INTERRUPTED)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
     cli.main()
 
 
-__all__ = ["cli", "main", "shared"]
+__all__ = ["cli", "main"]
