@@ -94,10 +94,14 @@ REWRITES: dict[str, Rewrite] = {
 }
 
 
+@pytest.mark.parametrize("native", ["1", "0"], ids=["compiled", "python"])
 @pytest.mark.parametrize("name", REWRITES)
-def test_rows_are_what_the_standard_parser_reads(tmp_path: Path, dsn: str, name: str) -> None:
+def test_rows_are_what_the_standard_parser_reads(
+    tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch, name: str, native: str
+) -> None:
+    monkeypatch.setenv("MEDMIRROR_NATIVE", native)  # the workers are new processes
     path = tmp_path / "pubmed26n0001.xml"
-    write_pubmed(path, 120, seed=7, indent=list(REWRITES).index(name) % 2 == 1)
+    write_pubmed(path, 80, seed=7, indent=list(REWRITES).index(name) % 2 == 1)
     head, first, rest = path.read_text(encoding="utf-8").partition("<PubmedArticle>")
     body, last, tail = rest.rpartition("</PubmedArticleSet>")
     text = REWRITES[name](first + body, random.Random(name))
@@ -110,7 +114,7 @@ def test_rows_are_what_the_standard_parser_reads(tmp_path: Path, dsn: str, name:
     kinds, wrong = _compare(path, dsn)
     assert wrong == []
     assert kinds["book"] >= 1
-    assert kinds["article"] >= 100
+    assert kinds["article"] >= 75
 
 
 def _compare(path: Path, dsn: str) -> tuple[Counter[str], list[tuple[object, ...]]]:
