@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medmirror.db import locks, sql
-from medmirror.errors import UsageError
+from medmirror.db import locks
 
 
 def test_no_two_locks_have_one_number() -> None:
@@ -23,14 +22,11 @@ def test_the_three_numbers_that_foreign_programs_know() -> None:
     assert (locks.CLINICALTRIALS, locks.SEARCH, locks.DEDUPLICATION) == (12345, 12346, 12347)
 
 
-def test_every_source_has_a_lock_of_its_own() -> None:
-    numbers = [locks.for_source(name) for name in ("pubmed", "clinicaltrials", "openfda", *sql.source_names())]
-    assert len(set(numbers)) == 3
+def test_the_sources_that_people_know_have_numbers_of_their_own() -> None:
+    numbers = [locks.for_source(name) for name in ("pubmed", "clinicaltrials", "openfda")]
+    assert len({*numbers, locks.OTHER_SOURCES}) == 4
 
 
 @pytest.mark.parametrize("name", ["unheard", "search", "migration"])
-def test_what_is_no_source_is_told_to_take_the_next_free_number(name: str) -> None:
-    with pytest.raises(UsageError, match=r"next free number, \d+, in db/locks\.py") as caught:
-        locks.for_source(name)
-    free = int("".join(filter(str.isdigit, caught.value.message)))
-    assert free not in {*locks.REGISTER.values(), *locks.RETIRED}
+def test_any_other_source_shares_one_number_and_never_takes_one_with_another_meaning(name: str) -> None:
+    assert locks.for_source(name) == locks.OTHER_SOURCES
