@@ -200,6 +200,11 @@ class Inputs:
                         continue
                     end = block.start + len(block.data)
                     yield part(block.data, block.start, end, block.ordinal)
+            except SourceError as error:
+                if not (flaws and stream.member):
+                    raise
+                # The item that is cut off is a flaw already: all there is to say of this member.
+                _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
             finally:
                 state.bytes += end
             if flaws:
@@ -215,7 +220,8 @@ class Inputs:
 def find(paths: Sequence[Path]) -> Iterator[Path]:
     """The files that *paths* name, folders searched through, each folder in the order of its names.
 
-    Hidden files and checksums in a folder are passed over. Raises UsageError for a folder that holds nothing else.
+    Hidden files and checksums in a folder are passed over. Raises UsageError for a folder that holds nothing else, or
+    nothing but documents.
     """
     for path in paths:
         if not path.is_dir():
@@ -226,7 +232,7 @@ def find(paths: Sequence[Path]) -> Iterator[Path]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 if not name.startswith(".") and Path(name).suffix.lower() not in _SIDECARS:
-                    empty = False
+                    empty = empty and Path(name).suffix.lower() in _DOCUMENTS
                     yield Path(folder) / name
         if empty:
             raise UsageError(f"The folder {path} holds no file to load.")

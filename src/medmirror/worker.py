@@ -179,7 +179,7 @@ class _Load:
         salt = self.functions.salt
         for number, part in enumerate(self.parts):
             self.flaws += [(number, flaw) for flaw in part.flaws]
-            if part.given_up:
+            if part.given_up or not part.data:
                 continue
             view = memoryview(part.data)
             for item in self.source.items(part.data, part.ordinal, part.context):

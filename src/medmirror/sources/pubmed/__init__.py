@@ -22,7 +22,7 @@ from functools import partial
 from itertools import count, repeat
 from typing import Any, BinaryIO
 
-from medmirror.errors import InvalidRecord, ParseError, RecordError, SourceError
+from medmirror.errors import InvalidRecord, ParseError, RecordError, SourceError, UnsafeFile
 from medmirror.model import Block, Flaw, Item
 from medmirror.native.program import Program
 from medmirror.readers import xml, xmlcut, xmlrecord
@@ -86,11 +86,13 @@ _DATES = tuple(
 
 
 def recognise(name: str, head: bytes) -> bool:
-    """Whether *name* or the root element is PubMed's."""
+    """Whether *name* or the root element is PubMed's. Raises UnsafeFile when the file declares entities."""
     if _FILE_NAME.search(name) and not name.endswith(".md5"):
         return True
     try:
         xml.root_of(io.BytesIO(head), SHAPES)
+    except UnsafeFile:
+        raise
     except SourceError:
         return False
     return True
