@@ -25,6 +25,8 @@ from medmirror.db import connect, embedded, migrate
 from medmirror.errors import EmbeddedServerError
 from medmirror.settings import Settings
 
+pytest.register_assert_rewrite("mirrors")
+
 _numbers = itertools.count(1)
 
 

@@ -67,15 +67,15 @@ def books_are_right(dsn: str) -> None:
     """Fail unless every record is accounted for once and the tables hold what the ledger says."""
     engine = connect.engine(dsn)
     try:
-        assert audit(engine).findings == []
+        wrong = [f"{finding.where}: {finding.what}" for finding in audit(engine).findings]
     finally:
         engine.dispose()
-    with psycopg.connect(dsn) as connection:
-        wrong = connection.execute(
-            "SELECT count(*) FROM medmirror.chunk"
-            " WHERE read <> inserted + updated + unchanged + duplicate + tombstoned + rejected + filtered"
-        ).fetchone()
-    assert wrong == (0,)
+    assert wrong == []
+    unaccounted = (
+        "SELECT count(*) FROM medmirror.chunk"
+        " WHERE read <> inserted + updated + unchanged + duplicate + tombstoned + rejected + filtered"
+    )
+    assert one(dsn, unaccounted) == (0,)
 
 
 def empty(engine: Engine) -> None:
