@@ -77,21 +77,11 @@ SET error = excluded.error, reason = excluded.reason, run_id = excluded.run_id, 
     attempts = r.attempts + CASE WHEN r.run_id = excluded.run_id THEN 0 ELSE 1 END, resolved_at = NULL
 
 -- resolve rejects --
--- What was refused before and is not refused now has been loaded.
+-- What was refused before and is not refused now has been loaded. An empty span at the start is a whole stream that could
+-- not be read.
 UPDATE medmirror.reject AS r
 SET resolved_at = clock_timestamp()
 FROM unnest(CAST(:file_id AS int8[]), CAST(:member AS text[]), CAST(:start_byte AS int8[]), CAST(:end_byte AS int8[]))
      AS n(file_id, member, start_byte, end_byte)
 WHERE r.file_id = n.file_id AND r.member = n.member AND r.resolved_at IS NULL
-  AND r.start_byte >= n.start_byte AND r.end_byte <= n.end_byte AND r.run_id <> :run_id
-
--- open rejects --
-SELECT r.reject_id, r.file_id, r.member, r.source, r.feed, r.item, r.start_byte, r.end_byte, r.error, r.reason, r.raw,
-       r.raw_complete, r.context, r.attempts, f.path
-FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
-WHERE r.resolved_at IS NULL AND (CAST(:source AS text) IS NULL OR r.source = :source)
-  AND (CAST(:reject_ids AS int8[]) IS NULL OR r.reject_id = ANY(CAST(:reject_ids AS int8[])))
-ORDER BY r.reject_id
-
--- mark resolved --
-UPDATE medmirror.reject SET resolved_at = clock_timestamp() WHERE reject_id = :reject_id
+  AND (r.start_byte >= n.start_byte AND r.end_byte <= n.end_byte OR r.end_byte = 0) AND r.run_id <> :run_id

@@ -22,6 +22,8 @@ from medmirror.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+_REFUSED_KEPT = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
@@ -122,6 +124,7 @@ def load(
     began = time.perf_counter()
     cpu = time.process_time()
     todo = list(find([Path(path) for path in given]))
+    executors.check(executor)
     engine, settings = open_database(settings)
     try:
         run_id = _begin(engine, "load", source, settings, [str(path) for path in given])
@@ -139,10 +142,7 @@ def load(
         try:
             pipeline.run(inputs.chunks(todo))
             if index:
-                stage = time.perf_counter()
-                changed = sorted({state.source for state in inputs.files if state.source})
-                search.refresh(engine, changed, run_id=run_id)
-                pipeline.totals.stages["search wall"] = time.perf_counter() - stage
+                search.refresh(engine, sorted({state.source for state in inputs.files if state.source}), run_id=run_id)
             refused = any(state.status == "refused" for state in inputs.files)
             status = "rejects" if pipeline.totals.counts.rejected or refused else "done"
         except KeyboardInterrupt:
@@ -203,6 +203,8 @@ def _end(engine: Engine, result: LoadResult, status: str, error: str | None) -> 
     """Close the run. When even that cannot be written, the row stays `running` and the next run marks it
     interrupted."""
     counts = {name: value for name, value in result.as_dict().items() if name != "files"}
+    # A file that is refused before anything else is known of it has no row of its own.
+    counts["refused"] = [asdict(file) for file in result.files if file.status == "refused"][:_REFUSED_KEPT]
 
     def end(conn: Any) -> None:
         ledger.end_run(conn, result.run_id, status=status, counts=counts, seconds=result.seconds, error=error)

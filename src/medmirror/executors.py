@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
 from typing import Any
 
 from medmirror import processes, worker
@@ -17,24 +18,30 @@ def local(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=processes.context("medmirror.worker"), initializer=worker.start)
 
 
+def check(name: str) -> None:
+    """Raise UsageError unless ``named`` could make the executor called *name* here."""
+    if name.startswith("dask://"):
+        if find_spec("distributed") is None:
+            raise UsageError("A Dask cluster needs the extra: pip install 'medmirror[dask]'.")
+    elif name != "local":
+        raise UsageError(f"There is no executor {name!r}; use local or dask://host:port.")
+
+
 def named(name: str, workers: int) -> Executor:
     """The executor called *name*: ``local``, or ``dask://host:port`` for the cluster whose scheduler listens there.
 
     Every machine of the cluster must reach the database by the same DSN. Raises UsageError.
     """
+    check(name)
     if name == "local":
         return local(workers)
-    if name.startswith("dask://"):
-        try:
-            from distributed import Client
-        except ImportError:
-            raise UsageError("A Dask cluster needs the extra: pip install 'medmirror[dask]'.") from None
-        try:
-            client = Client(name.replace("dask://", "tcp://", 1), timeout=10, set_as_default=False)
-        except (OSError, ValueError):
-            raise UsageError(f"No Dask scheduler answers at {name}.") from None
-        return _Cluster(client)
-    raise UsageError(f"There is no executor {name!r}; use local or dask://host:port.")
+    from distributed import Client
+
+    try:
+        client = Client(name.replace("dask://", "tcp://", 1), timeout=10, set_as_default=False)
+    except (OSError, ValueError):
+        raise UsageError(f"No Dask scheduler answers at {name}.") from None
+    return _Cluster(client)
 
 
 class _Cluster(Executor):
