@@ -1,0 +1,208 @@
+"""Where the claims are measured: one Postgres server, a fresh database a measurement, and generated input files.
+
+Both sides of a comparison run as commands of their own, so that each pays for its start, and nothing of this process
+counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from bench.measure import Measured, measure
+from medmirror import samples
+from medmirror.db import embedded
+from medmirror.settings import Settings
+
+_numbers = itertools.count(1)
+
+
+class Load(NamedTuple):
+    """A load by medmirror's command: what it cost, and what it printed."""
+
+    cost: Measured
+    result: dict[str, Any]
+
+
+class Sample(NamedTuple):
+    """A generated input: where it is, how many records and decoded bytes, and how many of them are later versions."""
+
+    path: Path
+    records: int
+    size: int
+    changed: int
+
+
+class _Written(Protocol):
+    @property
+    def path(self) -> Path: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def changed(self) -> Sequence[Any]: ...
+
+
+@dataclass(slots=True)
+class Lab:
+    """*server*: a DSN whose user may create databases. *runs*: of how many runs medians are taken."""
+
+    server: str
+    scratch: Path
+    runs: int
+    quick: bool
+    on_step: Callable[[str], None] = lambda what: None
+    _log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self._log = self.scratch / "commands.log"
+
+    # Databases
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The DSN of a database without any table, which is dropped at the end."""
+        name = f"medmirror_bench_{os.getpid()}_{next(_numbers)}"
+        self._execute("CREATE DATABASE {} TEMPLATE template0", name)
+        try:
+            yield make_conninfo(self.server, dbname=name)
+        finally:
+            self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def _execute(self, statement: str, name: str) -> None:
+        with psycopg.connect(self.server, autocommit=True) as conn:
+            conn.execute(SQL(statement).format(Identifier(name)))  # type: ignore[arg-type]
+
+    def rest(self, dsn: str) -> None:
+        """Do what the server would do by itself before the next day's load, so that it falls into nobody's account."""
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute("VACUUM (ANALYZE)")
+            conn.execute("CHECKPOINT")
+
+    # Work
+
+    def command(
+        self, name: str, command: Sequence[str], dsn: str, *, records: int | None = None, every: float = 0.5
+    ) -> Load:
+        """Run a medmirror or Python command, what it prints as JSON (if it does), and what it cost.
+
+        Its messages go to ``commands.log`` in the scratch folder.
+        """
+        self.on_step(name)
+        answer = self.scratch / f"answer-{os.getpid()}.json"
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MEDMIRROR_", "PG"))}
+        env = inherited | {"MEDMIRROR_DSN": dsn, "ANSWER": str(answer), "LOG": str(self._log)}
+        shell = ["/bin/sh", "-c", 'exec "$@" > "$ANSWER" 2>> "$LOG"', "sh", sys.executable, *command]
+        cost = measure(name, shell, dsn=dsn, records=records, every=every, env=env)
+        text = answer.read_text()
+        answer.unlink()
+        if cost.exit_code not in (0, 3):
+            raise RuntimeError(f"{' '.join(command)} ended with {cost.exit_code}; see {self._log}")
+        result = json.loads(text) if text.startswith("{") else {}
+        return Load(replace(cost, records=result.get("read", cost.records)), result)
+
+    def load(
+        self,
+        dsn: str,
+        source: str,
+        paths: Sequence[Path],
+        *options: str,
+        name: str = "medmirror",
+        workers: int = 2,
+        every: float = 0.5,
+    ) -> Load:
+        """``medmirror load`` of *paths*."""
+        words = ["-m", "medmirror", "load", source, *map(str, paths), "--workers", str(workers), "--json", *options]
+        return self.command(name, words, dsn, every=every)
+
+    def opponent(self, name: str, dsn: str, path: Path, records: int, what: str = "load") -> Measured:
+        """An opponent's load of *path*: ``load`` for citations, ``load_studies`` for studies."""
+        code = f"import sys; from pathlib import Path; from bench.opponents.{name} import {what} as load"
+        code += "; load(Path(sys.argv[1]), sys.argv[2])"
+        return self.command(name, ["-c", code, str(path), dsn], dsn, records=records).cost
+
+    # Input
+
+    def pubmed(self, citations: int, *, number: int = 1, **options: Any) -> Sample:
+        """A gzipped PubMed file of so many citations."""
+        name = f"pubmed26n{number:04d}.xml.gz"
+        return self._made(
+            ("pubmed", citations, number, options),
+            name,
+            lambda path: samples.write_pubmed(path, citations, number=number, **options),
+        )
+
+    def studies(self, studies: int, **options: Any) -> Sample:
+        """ClinicalTrials.gov studies: an array, or a folder with ``shape="folder"``."""
+        return self._made(
+            ("studies", studies, options),
+            "studies" if options.get("shape") == "folder" else "studies.json",
+            lambda path: samples.write_studies(path, studies, **options),
+        )
+
+    def labels(self, records: int) -> Sample:
+        """One openFDA object of drug labels."""
+        name = "drug-label-0001-of-0001.json"
+        return self._made(("labels", records), name, lambda path: samples.write_openfda(path, "label", records))
+
+    def _made(self, what: object, name: str, write: Callable[[Path], _Written]) -> Sample:
+        """The sample called *name*, made unless an earlier run has left the same one."""
+        key = hashlib.sha256(f"{what!r} {_generator()}".encode()).hexdigest()[:16]
+        folder = self.scratch / "inputs" / key
+        facts = folder / "facts.json"
+        if not facts.exists():
+            self.on_step(f"making {name} {what}")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            made = write(folder / name)
+            facts.write_text(json.dumps([made.records, made.size, len(made.changed)]))
+        return Sample(folder / name, *json.loads(facts.read_text()))
+
+
+def _generator() -> str:
+    """A digest of the code that makes samples."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(samples.__path__[0]).glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def opened(dsn: str | None, scratch: Path, runs: int, quick: bool, on_step: Callable[[str], None]) -> Iterator[Lab]:
+    """A lab on the server of *dsn*, else on an embedded one of its own in a temporary home."""
+    if dsn:
+        yield Lab(dsn, scratch, runs, quick, on_step)
+        return
+    home = Path(tempfile.mkdtemp(prefix="medmirror-bench-"))
+    home.chmod(0o711)  # as root, Postgres runs as somebody else, who must be able to pass
+    settings = replace(Settings.from_environment({}), home=home)
+    try:
+        yield Lab(embedded.start(settings), scratch, runs, quick, on_step)
+    finally:
+        embedded.stop(settings)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def touched(dsn: str, schema: str) -> dict[str, tuple[int, int, int]]:
+    """Rows that were ever inserted, updated and deleted, by table of *schema*."""
+    with psycopg.connect(dsn) as conn:
+        rows = conn.execute(
+            "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE schemaname = %s", [schema]
+        )
+        return {name: tuple(counts) for name, *counts in rows}  # type: ignore[misc]
