@@ -1,6 +1,6 @@
 """Compile ``src/medmirror/native/*.c`` to a plain shared library, which any Python loads with ctypes.
 
-With this machine's C compiler, else with the one of the wheel ``ziglang``, else not at all: then rows are made by lxml.
+With this machine's C compiler, else with the one of the wheel ``ziglang``, else not at all: then rows are made in Python.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BuildLibrary(build_ext):
         target.parent.mkdir(parents=True, exist_ok=True)
         commands = [command for command in (compiler(), _zig()) if command]
         if not wanted():
-            self.warn("MEDMIRROR_NATIVE=0: the fast XML reader is not compiled.")
+            self.warn("MEDMIRROR_NATIVE=0: the fast readers are not compiled.")
             return
         for command in commands:
             with tempfile.TemporaryDirectory() as cache:
@@ -43,11 +43,11 @@ class BuildLibrary(build_ext):
                 try:
                     subprocess.run([*command, *FLAGS, *ext.sources, "-o", str(target)], check=True, env=environment)
                 except (OSError, subprocess.CalledProcessError) as error:
-                    self.warn(f"{command[0]} cannot compile the fast XML reader: {error}")
+                    self.warn(f"{command[0]} cannot compile the fast readers: {error}")
                 else:
                     return
         target.unlink(missing_ok=True)
-        self.warn("Installed without the fast XML reader: PubMed will load many times slower. Install a C compiler.")
+        self.warn("Installed without the fast readers: everything will load many times slower. Install a C compiler.")
 
 
 def _zig() -> list[str] | None:
@@ -65,7 +65,7 @@ setup(
     ext_modules=[
         Extension(
             "medmirror.native.xmlrows",
-            sources=["src/medmirror/native/xmlrows.c", "src/medmirror/native/xmlscan.c"],
+            sources=sorted(str(path) for path in Path("src/medmirror/native").glob("*.c")),
             optional=True,
         )
     ],

@@ -10,7 +10,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-ABI = 1
+ABI = 2
 """Number of the interface between this package and the library: a library of another one is left alone."""
 
 _POINTER = ctypes.c_void_p
@@ -21,6 +21,11 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "mm_rows": (_INT, [_POINTER, ctypes.c_char_p, _INT, _INT, _POINTER, _POINTER, _POINTER, _POINTER]),
     "mm_out": (_POINTER, [_POINTER]),
     "mm_scan": (_INT, [_POINTER, ctypes.c_char_p, ctypes.c_char_p, _INT, _INT, _INT, *[_POINTER] * 6]),
+    "mm_json_cut": (_INT, [ctypes.c_char_p, *[_INT] * 4, ctypes.c_char_p, _INT, _POINTER, _POINTER]),
+    "mm_json_new": (_POINTER, [_POINTER, _INT, ctypes.c_char_p, _INT]),
+    "mm_json_free": (None, [_POINTER]),
+    "mm_json_items": (_INT, [_POINTER, ctypes.c_char_p, *[_INT] * 4, ctypes.c_int32, *[_POINTER] * 4]),
+    "mm_json_out": (_POINTER, [_POINTER]),
 }
 
 

@@ -18,7 +18,7 @@ from medmirror.model import Block, Flaw
 from medmirror.readers.jsonarray import split_array, too_large
 from medmirror.readers.jsonoutline import BOM, Outline, enter, leave
 from medmirror.readers.jsonpieces import Piece, parse, pieces
-from medmirror.readers.jsonscan import residue
+from medmirror.readers.jsonscan import is_balanced, residue
 from medmirror.readers.jsonwindow import Window
 
 
@@ -75,9 +75,9 @@ def _split_bare(window: Window, most: int) -> Iterator[Block | Flaw]:
         yield Flaw(None, 0, start, window.base, RecordTooLarge.__name__, too_large(most))
         return
     data = window.data
-    if open_ends := residue(data):
+    if not is_balanced(data):
         yield Flaw(None, 0, window.base, window.base + len(data), ParseError.__name__, _why(data))
-        if not set(open_ends) & set(b"}]"):
+        if not set(residue(data)) & set(b"}]"):
             raise TruncatedFile("The file ends inside its record; fetch it again.")
     elif data.strip():
         yield Block(data, window.base, 0)

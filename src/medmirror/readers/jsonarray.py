@@ -1,8 +1,8 @@
 """Blocks of whole elements, cut out of the stream of a JSON array.
 
-Most blocks are cut at a separator learnt from the array's own begin, and one pass of ``jsonscan.residue`` proves the
-cut and counts the elements. What cannot be proved so (no separator that fits, the last elements, anything broken) is
-walked token by token.
+Most blocks are cut by ``native.jsoncut``. Without it, they are cut at a separator learnt from the array's own begin,
+and one pass of ``jsonscan.residue`` proves the cut and counts the elements. What cannot be proved so (no separator
+that fits, the last elements, anything broken) is walked token by token.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from medmirror.errors import InvalidRecord, ParseError, RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
+from medmirror.native import jsoncut
 from medmirror.readers.jsonpieces import (
     NOT_AN_OBJECT,
     STRAY,
@@ -91,6 +92,11 @@ class _Array:
 
     def _proven(self) -> tuple[int, int]:
         """(where the last whole element of the wanted bytes ends, the number of elements), when that can be proved."""
+        if self.loose:
+            start = self._start(0)
+            cut = jsoncut.elements(self.window.data, start, self.wanted, self.most, self.loose[1:])
+            if cut and (cut.number or cut.why == jsoncut.UNFINISHED):
+                return cut.end, cut.number
         if not self.separator or self.most < self.wanted:
             return 0, 0
         data = self.window.data

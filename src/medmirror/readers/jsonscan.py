@@ -7,13 +7,15 @@ of the marks ``"{}[]`` of a text never changes what lies outside strings: such a
 string or a matched pair outside, and such a pair of quotes either holds nothing that counts or joins two strings with
 nothing between them. So a text that is reduced to nothing is balanced, and every step is a ``bytes.replace``.
 
-``element_end`` walks the tokens. It is ten times slower and tells the place.
+``element_end`` walks the tokens, in C where it can: without that it is ten times slower. It tells the place.
 """
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
+
+from medmirror.native import jsoncut
 
 _MARKS = b'"{}[]\x01'
 _OTHERS = bytes(set(range(256)) - set(_MARKS))
@@ -61,6 +63,14 @@ def _cancel(marks: bytes) -> bytes:
     return marks
 
 
+def is_balanced(data: bytes) -> bool:
+    """Whether *data* leaves nothing open and closes nothing that was not opened."""
+    start = skip_space(data, 0)
+    cut = jsoncut.value_end(data, start)
+    one = cut is not None and cut.number == 1 and skip_space(data, cut.end) == len(data)
+    return one or not residue(data)
+
+
 class Separators(NamedTuple):
     """The bytes that probably end one element of an array and begin the next. Whoever uses one proves what it finds.
 
@@ -100,6 +110,9 @@ def element_end(data: bytes, pos: int) -> int:
     if data[pos] not in b"{[":
         scalar = _SCALAR.match(data, pos)
         return scalar.end() if scalar else MISMATCHED
+    cut = jsoncut.value_end(data, pos)
+    if cut and cut.why != jsoncut.ODD:
+        return cut.end
     wanted = bytearray()
     while True:
         token = _TOKEN.match(data, pos)

@@ -100,6 +100,37 @@ def distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | Non
     return list(dict.fromkeys(found)) or None
 
 
+def loose_text(parent: Mapping[str, Any], name: str) -> str | None:
+    """The text or number called *name*, as text."""
+    value = parent.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise InvalidRecord(f"{name} is {kind(value)}, not text.")
+
+
+def loose_texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
+    """The texts in the array called *name*, or the one text that stands in its place."""
+    value = parent.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise InvalidRecord(f"{name} is {kind(value)}, not an array of texts.")
+    for one in value:
+        if not isinstance(one, str):
+            raise InvalidRecord(f"{name} holds {kind(one)} where texts must be.")
+    return value
+
+
+def loosely_distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
+    """The texts called *name* in *objects* (texts or arrays of them), each once, in order; None when there is none."""
+    found = {value: None for one in objects if name in one for value in loose_texts(one, name) or ()}
+    return list(found) or None
+
+
 def _boxed(value: Any) -> str:
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str | int | float | bool):
         return " (a converter has put single values into arrays: fetch the original file)"

@@ -12,71 +12,94 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any, BinaryIO
 
-from medmirror.copyformat import RawJson, encoder
-from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError
+from medmirror.errors import InvalidRecord, LayoutChanged, RecordError
 from medmirror.model import Block, Column, Flaw, Item
 from medmirror.readers import json as jsonreader
 from medmirror.readers import jsonoutline
-from medmirror.readers.jsonpieces import NOT_AN_OBJECT, parse
-from medmirror.readers.jsonvalues import (
-    check,
-    child,
-    children,
-    day_number,
-    distinct,
-    first_day,
-    flag,
-    text,
-    texts,
-    whole_number,
-)
+from medmirror.readers.jsonlayout import Field, Layout
+from medmirror.readers.jsonrecord import Records
 from medmirror.sources.base import Context, Feed, Source
 
 LEFT_OUT: Mapping[str, str] = {}
 """Fields of a study that are not stored, and why: none, the column ``study`` holds them all."""
 
-STUDY = Feed(
+
+def _identify(values: Sequence[Any], context: Context) -> tuple[tuple[int | str, ...], int]:
+    """The NCT number, and the version from three facts."""
+    nct_id, updated, released, modules = values
+    if nct_id is None:
+        raise InvalidRecord("The study has no protocolSection.identificationModule.nctId.")
+    if not _NCT_ID.fullmatch(nct_id):
+        raise InvalidRecord("nctId is not NCT and eight digits.")
+    return (nct_id,), (updated << 28) | (released << 8) | min(modules, 255)
+
+
+_NCT_ID = re.compile(r"NCT\d{8}", re.ASCII)
+_PROTOCOL = "protocolSection"
+_NAMING = f"{_PROTOCOL}.identificationModule"
+_STATUS = f"{_PROTOCOL}.statusModule"
+_DESIGN = f"{_PROTOCOL}.designModule"
+_SPONSORS = f"{_PROTOCOL}.sponsorCollaboratorsModule"
+_CONDITIONS = f"{_PROTOCOL}.conditionsModule"
+_ARMS = f"{_PROTOCOL}.armsInterventionsModule"
+_OUTCOMES = f"{_PROTOCOL}.outcomesModule"
+_ELIGIBILITY = f"{_PROTOCOL}.eligibilityModule"
+
+LAYOUT = Layout(
     "study",
-    key=(Column("nct_id", "text"),),
-    columns=(
-        Column("study", "jsonb"),
-        Column("brief_title", "text"),
-        Column("official_title", "text"),
-        Column("acronym", "text"),
-        Column("org_study_id", "text"),
-        Column("nct_id_aliases", "text[]"),
-        Column("secondary_ids", "text[]"),
-        Column("overall_status", "text"),
-        Column("why_stopped", "text"),
-        Column("study_type", "text"),
-        Column("phases", "text[]"),
-        Column("enrollment", "int4"),
-        Column("enrollment_type", "text"),
-        Column("start_date", "text"),
-        Column("start_day", "date"),
-        Column("primary_completion_date", "text"),
-        Column("primary_completion_day", "date"),
-        Column("completion_date", "text"),
-        Column("completion_day", "date"),
-        Column("first_posted", "date"),
-        Column("results_first_posted", "date"),
-        Column("last_update_posted", "date"),
-        Column("has_results", "bool"),
-        Column("lead_sponsor", "text"),
-        Column("lead_sponsor_class", "text"),
-        Column("conditions", "text[]"),
-        Column("keywords", "text[]"),
-        Column("interventions", "text[]"),
-        Column("countries", "text[]"),
-        Column("pmids", "text[]"),
-        Column("sex", "text"),
-        Column("minimum_age", "text"),
-        Column("maximum_age", "text"),
+    fields=(
+        Field("brief_title", f"{_NAMING}.briefTitle", "text"),
+        Field("official_title", f"{_NAMING}.officialTitle", "text"),
+        Field("acronym", f"{_NAMING}.acronym", "text"),
+        Field("org_study_id", f"{_NAMING}.orgStudyIdInfo.id", "text"),
+        Field("nct_id_aliases", f"{_NAMING}.nctIdAliases", "texts"),
+        Field("secondary_ids", f"{_NAMING}.secondaryIdInfos[].id", "text"),
+        Field("overall_status", f"{_STATUS}.overallStatus", "text"),
+        Field("why_stopped", f"{_STATUS}.whyStopped", "text"),
+        Field("study_type", f"{_DESIGN}.studyType", "text"),
+        Field("phases", f"{_DESIGN}.phases", "texts"),
+        Field("enrollment", f"{_DESIGN}.enrollmentInfo.count", "number"),
+        Field("enrollment_type", f"{_DESIGN}.enrollmentInfo.type", "text"),
+        Field("start_date", f"{_STATUS}.startDateStruct.date", "text"),
+        Field("start_day", f"{_STATUS}.startDateStruct.date", "day"),
+        Field("primary_completion_date", f"{_STATUS}.primaryCompletionDateStruct.date", "text"),
+        Field("primary_completion_day", f"{_STATUS}.primaryCompletionDateStruct.date", "day"),
+        Field("completion_date", f"{_STATUS}.completionDateStruct.date", "text"),
+        Field("completion_day", f"{_STATUS}.completionDateStruct.date", "day"),
+        Field("first_posted", f"{_STATUS}.studyFirstPostDateStruct.date", "day"),
+        Field("results_first_posted", f"{_STATUS}.resultsFirstPostDateStruct.date", "day"),
+        Field("last_update_posted", f"{_STATUS}.lastUpdatePostDateStruct.date", "day"),
+        Field("has_results", "hasResults", "flag"),
+        Field("lead_sponsor", f"{_SPONSORS}.leadSponsor.name", "text"),
+        Field("lead_sponsor_class", f"{_SPONSORS}.leadSponsor.class", "text"),
+        Field("conditions", f"{_CONDITIONS}.conditions", "texts"),
+        Field("keywords", f"{_CONDITIONS}.keywords", "texts"),
+        Field("interventions", f"{_ARMS}.interventions[].name", "text"),
+        Field("countries", f"{_PROTOCOL}.contactsLocationsModule.locations[].country", "text"),
+        Field("pmids", f"{_PROTOCOL}.referencesModule.references[].pmid", "text"),
+        Field("sex", f"{_ELIGIBILITY}.sex", "text"),
+        Field("minimum_age", f"{_ELIGIBILITY}.minimumAge", "text"),
+        Field("maximum_age", f"{_ELIGIBILITY}.maximumAge", "text"),
+    ),
+    identity=(
+        Field("nct_id", f"{_NAMING}.nctId", "text"),
+        Field("updated", f"{_STATUS}.lastUpdatePostDateStruct.date", "day"),
+        Field("released", "derivedSection.miscInfoModule.versionHolder", "day"),
+        Field("modules", "", "members"),
+    ),
+    identify=_identify,
+    arrays=(  # the views rely on them
+        f"{_ARMS}.armGroups",
+        f"{_SPONSORS}.collaborators",
+        f"{_OUTCOMES}.primaryOutcomes",
+        f"{_OUTCOMES}.secondaryOutcomes",
+        f"{_OUTCOMES}.otherOutcomes",
     ),
 )
+
+STUDY = Feed("study", key=(Column("nct_id", "text"),), columns=(Column("study", "jsonb"), *LAYOUT.columns))
 
 _SECTIONS = frozenset(
     ("protocolSection", "resultsSection", "annotationSection", "documentSection", "derivedSection", "hasResults")
@@ -84,8 +107,7 @@ _SECTIONS = frozenset(
 _KEYS = frozenset(("studies",))
 _STUDY = re.compile(rb'"(?:protocolSection|derivedSection)"\s*:\s*\{')
 _STUDIES = re.compile(rb'"studies"\s*:\s*\[')
-_NCT_ID = re.compile(r"NCT\d{8}", re.ASCII)
-_encode = encoder(STUDY.all_columns)
+RECORDS = Records([(LAYOUT, STUDY.key, "study")], unknown=str)
 _LOOKED_AT = 1 << 20  # bytes of a file's first records that must show a study
 
 
@@ -116,117 +138,18 @@ def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterato
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
-    """Every study of a block with its key and version, parsed; what is no study is a flaw."""
-    for number, piece in enumerate(jsonreader.items(data, str(context["layout"]))):
-        if piece.reason:
-            yield Flaw(STUDY.name, number, piece.start, piece.end, ParseError.__name__, piece.reason)
-            continue
-        try:
-            key, version = _identify(piece.value)
-        except InvalidRecord as error:
-            yield Flaw(STUDY.name, number, piece.start, piece.end, InvalidRecord.__name__, error.message)
-        else:
-            yield Item(STUDY.name, (key,), version, number, piece.start, piece.end, False, piece.value)
-
-
-def _identify(study: Any) -> tuple[str, int]:
-    if not isinstance(study, dict):
-        raise InvalidRecord(NOT_AN_OBJECT)
-    protocol = child(study, "protocolSection")
-    nct_id = text(child(protocol, "identificationModule"), "nctId")
-    if nct_id is None:
-        raise InvalidRecord("The study has no protocolSection.identificationModule.nctId.")
-    if not _NCT_ID.fullmatch(nct_id):
-        raise InvalidRecord("nctId is not NCT and eight digits.")
-    updated = _posted(child(protocol, "statusModule"), "lastUpdatePostDateStruct")
-    derived = child(study, "derivedSection")
-    released = first_day(text(child(derived, "miscInfoModule"), "versionHolder"))
-    modules = sum(len(section) for section in study.values() if isinstance(section, dict))
-    return nct_id, (day_number(updated) << 28) | (day_number(released) << 8) | min(modules, 255)
-
-
-def _posted(status: Mapping[str, Any], name: str) -> date | None:
-    return first_day(text(child(status, name), "date"))
+    """Every study of a block with its key and version; what is no study is a flaw."""
+    return RECORDS.items(data, context)
 
 
 def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
     """The COPY tuple of each study, or what is wrong with it."""
-    made: list[bytes | RecordError] = []
-    for item in some:
-        try:
-            raw = data[item.start : item.end]
-            study = _parsed(raw, item)
-            made.append(_encode((*item.key, False, RawJson(raw), *_values(study))))
-        except RecordError as error:
-            made.append(error)
-    return made
+    return RECORDS.rows(feed.name, data, some)
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     """The study's values by column."""
-    study = _parsed(data[item.start : item.end], item)
-    names = [column.name for column in feed.columns]
-    return {"nct_id": item.key[0], **dict(zip(names, (study, *_values(study)), strict=True))}
-
-
-def _parsed(raw: bytes, item: Item) -> dict[str, Any]:
-    study, reason = (item.parsed, "") if item.parsed is not None else parse(raw)
-    if reason:
-        raise ParseError(reason)
-    check(raw, study)
-    checked: dict[str, Any] = study
-    return checked
-
-
-def _values(study: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The columns after ``study``, in the order of STUDY.columns."""
-    protocol = child(study, "protocolSection")
-    naming = child(protocol, "identificationModule")
-    status = child(protocol, "statusModule")
-    design = child(protocol, "designModule")
-    arms = child(protocol, "armsInterventionsModule")
-    sponsors = child(protocol, "sponsorCollaboratorsModule")
-    for parent, name in ((arms, "armGroups"), (sponsors, "collaborators"), *_outcomes(protocol)):
-        children(parent, name)  # the views rely on it
-    enrollment = child(design, "enrollmentInfo")
-    sponsor = child(sponsors, "leadSponsor")
-    conditions = child(protocol, "conditionsModule")
-    eligibility = child(protocol, "eligibilityModule")
-    dates = [text(child(status, f"{name}DateStruct"), "date") for name in ("start", "primaryCompletion", "completion")]
-    return (
-        text(naming, "briefTitle"),
-        text(naming, "officialTitle"),
-        text(naming, "acronym"),
-        text(child(naming, "orgStudyIdInfo"), "id"),
-        texts(naming, "nctIdAliases"),
-        distinct(children(naming, "secondaryIdInfos"), "id"),
-        text(status, "overallStatus"),
-        text(status, "whyStopped"),
-        text(design, "studyType"),
-        texts(design, "phases"),
-        whole_number(enrollment.get("count")),
-        text(enrollment, "type"),
-        *(fact for given in dates for fact in (given, first_day(given))),
-        _posted(status, "studyFirstPostDateStruct"),
-        _posted(status, "resultsFirstPostDateStruct"),
-        _posted(status, "lastUpdatePostDateStruct"),
-        flag(study, "hasResults"),
-        text(sponsor, "name"),
-        text(sponsor, "class"),
-        texts(conditions, "conditions"),
-        texts(conditions, "keywords"),
-        distinct(children(arms, "interventions"), "name"),
-        distinct(children(child(protocol, "contactsLocationsModule"), "locations"), "country"),
-        distinct(children(child(protocol, "referencesModule"), "references"), "pmid"),
-        text(eligibility, "sex"),
-        text(eligibility, "minimumAge"),
-        text(eligibility, "maximumAge"),
-    )
-
-
-def _outcomes(protocol: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    outcomes = child(protocol, "outcomesModule")
-    return ((outcomes, f"{rank}Outcomes") for rank in ("primary", "secondary", "other"))
+    return RECORDS.record(feed.name, data, item)
 
 
 SOURCE = Source("clinicaltrials", (STUDY,), recognise, context, split, items, rows, record)

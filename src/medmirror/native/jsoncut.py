@@ -1,0 +1,42 @@
+"""Find where JSON values end with ``jsoncut.c``."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import NamedTuple
+
+from medmirror.native import library
+
+FULL, UNFINISHED, ODD = range(3)
+
+
+class Cut(NamedTuple):
+    """Where the last of *number* whole elements ends (0: there is none), and *why* no more were taken."""
+
+    end: int
+    number: int
+    why: int
+
+
+def elements(data: bytes, start: int, wanted: int, most: int, following: bytes) -> Cut | None:
+    """The whole elements of *data* from *start* on, as many as end within *wanted*, at least one; None: no library.
+
+    None of them has more than *most* bytes. After each of them comes *following*; or it is well formed, and something
+    like that comes.
+    """
+    return _cut(data, start, wanted, most, following)
+
+
+def value_end(data: bytes, start: int) -> Cut | None:
+    """Where the one object or array at *start* ends, whatever follows it; None: no library."""
+    return _cut(data, start, -1, 0, b"")
+
+
+def _cut(data: bytes, start: int, wanted: int, most: int, following: bytes) -> Cut | None:
+    loaded = library()
+    if loaded is None:
+        return None
+    count, why = ctypes.c_int64(), ctypes.c_int32()
+    found = ctypes.byref(count), ctypes.byref(why)
+    end = loaded.mm_json_cut(data, len(data), start, wanted, most, following, len(following), *found)
+    return Cut(end, count.value, why.value)
