@@ -38,7 +38,7 @@ def named(name: str, workers: int) -> Executor:
     from distributed import Client
 
     try:
-        client = Client(name.replace("dask://", "tcp://", 1), timeout=10, set_as_default=False)
+        client = Client(name.replace("dask://", "tcp://", 1), timeout=5, set_as_default=False)
     except (OSError, ValueError):
         raise UsageError(f"No Dask scheduler answers at {name}.") from None
     return _Cluster(client)

@@ -351,11 +351,16 @@ class _Load:
         return found
 
 
+_OF_ITSELF = {"28", "3D", "42", "53", "57", "58"}  # something is not there, not allowed, used up, or stopped
+
+
 def refusal(error: DBAPIError | psycopg.Error) -> StoreError:
     """*error* in our words: the database's own would quote a row, but for what it says of its own state."""
     state = retry.sqlstate_of(error) or ""
+    if state == "53100":
+        return StoreError("The database's disk is full; make room, then run the same command again.", sqlstate=state)
     cause = error.orig if isinstance(error, DBAPIError) else error
-    said = cause.diag.message_primary if isinstance(cause, psycopg.Error) and state[:2] in ("42", "53", "58") else None
+    said = cause.diag.message_primary if isinstance(cause, psycopg.Error) and state[:2] in _OF_ITSELF else None
     return StoreError(f"{StoreError.__doc__} It says: {said}." if said else "", sqlstate=state or None)
 
 
