@@ -127,3 +127,9 @@ def until(happened: Callable[[], bool], what: str, seconds: float = 30) -> None:
     while not happened():
         assert time.monotonic() < end, what
         time.sleep(0.01)
+
+
+def run(dsn: str, statement: str) -> None:
+    """Run a statement that gives no rows."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
