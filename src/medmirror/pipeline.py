@@ -226,8 +226,8 @@ def halves(source: str, part: Part) -> list[Part]:
     """*part* as two parts, cut between items near its middle; nothing when it cannot be cut (a single item)."""
     read = sources.get(source).items
     whole = list(read(part.data, part.ordinal, part.context))
-    starts = sorted({found.start for found in whole} - {0}, key=lambda start: abs(start - len(part.data) // 2))
-    for cut in starts[:_CUTS]:
+    starts = sorted({found.start for found in whole})[1:]
+    for cut in sorted(starts, key=lambda start: abs(start - len(part.data) // 2))[:_CUTS]:
         left, right = part.data[:cut], part.data[cut:]
         first = list(read(left, part.ordinal, part.context))
         rest = [_moved(found, cut, len(first)) for found in read(right, part.ordinal + len(first), part.context)]
