@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, LiteralString, NamedTuple, Protocol
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -67,11 +67,11 @@ class Lab:
     runs: int
     quick: bool
     on_step: Callable[[str], None] = lambda what: None
-    _log: Path = field(init=False)
+    log: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.scratch.mkdir(parents=True, exist_ok=True)
-        self._log = self.scratch / "commands.log"
+        self.log = self.scratch / "commands.log"
 
     # Databases
 
@@ -85,9 +85,9 @@ class Lab:
         finally:
             self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
-    def _execute(self, statement: str, name: str) -> None:
+    def _execute(self, statement: LiteralString, name: str) -> None:
         with psycopg.connect(self.server, autocommit=True) as conn:
-            conn.execute(SQL(statement).format(Identifier(name)))  # type: ignore[arg-type]
+            conn.execute(SQL(statement).format(Identifier(name)))
 
     def rest(self, dsn: str) -> None:
         """Do what the server would do by itself before the next day's load, so that it falls into nobody's account."""
@@ -106,16 +106,20 @@ class Lab:
         """
         self.on_step(name)
         answer = self.scratch / f"answer-{os.getpid()}.json"
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("MEDMIRROR_", "PG"))}
-        env = inherited | {"MEDMIRROR_DSN": dsn, "ANSWER": str(answer), "LOG": str(self._log)}
+        env = self.environment(dsn) | {"ANSWER": str(answer), "LOG": str(self.log)}
         shell = ["/bin/sh", "-c", 'exec "$@" > "$ANSWER" 2>> "$LOG"', "sh", sys.executable, *command]
         cost = measure(name, shell, dsn=dsn, records=records, every=every, env=env)
         text = answer.read_text()
         answer.unlink()
         if cost.exit_code not in (0, 3):
-            raise RuntimeError(f"{' '.join(command)} ended with {cost.exit_code}; see {self._log}")
+            raise RuntimeError(f"{' '.join(command)} ended with {cost.exit_code}; see {self.log}")
         result = json.loads(text) if text.startswith("{") else {}
         return Load(replace(cost, records=result.get("read", cost.records)), result)
+
+    def environment(self, dsn: str) -> dict[str, str]:
+        """For a command that is to work on *dsn*, whatever this process's own environment says."""
+        own = {key: value for key, value in os.environ.items() if not key.startswith(("MEDMIRROR_", "PG"))}
+        return own | {"MEDMIRROR_DSN": dsn}
 
     def load(
         self,
@@ -142,7 +146,7 @@ class Lab:
     def pubmed(self, citations: int, *, number: int = 1, **options: Any) -> Sample:
         """A gzipped PubMed file of so many citations."""
         name = f"pubmed26n{number:04d}.xml.gz"
-        return self._made(
+        return self.made(
             ("pubmed", citations, number, options),
             name,
             lambda path: samples.write_pubmed(path, citations, number=number, **options),
@@ -150,7 +154,7 @@ class Lab:
 
     def studies(self, studies: int, **options: Any) -> Sample:
         """ClinicalTrials.gov studies: an array, or a folder with ``shape="folder"``."""
-        return self._made(
+        return self.made(
             ("studies", studies, options),
             "studies" if options.get("shape") == "folder" else "studies.json",
             lambda path: samples.write_studies(path, studies, **options),
@@ -159,9 +163,9 @@ class Lab:
     def labels(self, records: int) -> Sample:
         """One openFDA object of drug labels."""
         name = "drug-label-0001-of-0001.json"
-        return self._made(("labels", records), name, lambda path: samples.write_openfda(path, "label", records))
+        return self.made(("labels", records), name, lambda path: samples.write_openfda(path, "label", records))
 
-    def _made(self, what: object, name: str, write: Callable[[Path], _Written]) -> Sample:
+    def made(self, what: object, name: str, write: Callable[[Path], _Written]) -> Sample:
         """The sample called *name*, made unless an earlier run has left the same one."""
         key = hashlib.sha256(f"{what!r} {_generator()}".encode()).hexdigest()[:16]
         folder = self.scratch / "inputs" / key
@@ -205,4 +209,4 @@ def touched(dsn: str, schema: str) -> dict[str, tuple[int, int, int]]:
         rows = conn.execute(
             "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE schemaname = %s", [schema]
         )
-        return {name: tuple(counts) for name, *counts in rows}  # type: ignore[misc]
+        return {name: tuple(counts) for name, *counts in rows}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,11 +41,15 @@ def first_and_again(lab: Lab) -> Report:
     sides = [OURS, *opponents()]
     new: Runs = {name: [] for name in sides}
     again: Runs = {name: [] for name in sides}
+    starts: Runs = {name: [] for name in sides}
     loads: list[Load] = []
     written = 0
+    single = lab.pubmed(1)
     for number in range(lab.runs):
         turn = number % len(sides)
         for side in sides[turn:] + sides[:turn]:
+            with lab.database() as dsn:
+                starts[side].append(_one(lab, side, dsn, single))
             with lab.database() as dsn:
                 if side != OURS:
                     new[side].append(lab.opponent(side, dsn, sample.path, sample.records))
@@ -61,11 +66,12 @@ def first_and_again(lab: Lab) -> Report:
     first, second_cost = middle(new[OURS]), middle(again[OURS])
     report.tables += [
         f"First load, the run with the median CPU of {lab.runs}\n\n{table(map(middle, new.values()))}",
-        f"Times what medmirror needs, median of {lab.runs}\n\n{_ratios(new)}",
+        f"Times what medmirror needs, median of {lab.runs}; and without the start, which is a load of one record\n\n"
+        f"{_ratios(new, starts)}",
         f"Where medmirror's CPU goes\n\n{_stages(sample, next(one for one in loads if one.cost is first))}",
         f"The same again (medmirror with --force; the others know no difference)\n\n"
         f"{table(map(middle, again.values()))}",
-        f"Times what medmirror needs, median of {lab.runs}\n\n{_ratios(again)}",
+        f"Times what medmirror needs\n\n{_ratios(again, starts)}",
     ]
     report.at_most("first load, CPU a citation", first.cpu_us_a_record, 250, " us")
     for name, factor in _FACTORS.items():
@@ -79,6 +85,7 @@ def first_and_again(lab: Lab) -> Report:
     share = 100 * (second_cost.wal_bytes or 0) / (first.wal_bytes or 1)
     report.at_most("the same again, WAL of the first load's", share, 1, " %")
     report.keep(first=[run for runs in new.values() for run in runs])
+    report.keep(starts=[run for runs in starts.values() for run in runs])
     report.keep(again=[run for runs in again.values() for run in runs])
     return report
 
@@ -120,12 +127,35 @@ def _count(before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int
     return sum(map(sum, after.values())) - sum(map(sum, before.values()))
 
 
-def _ratios(runs: Runs) -> str:
-    rows = [
-        [name, ratio(some, runs[OURS], "cpu_us_a_record"), ratio(some, runs[OURS], "seconds")]
-        for name, some in runs.items()
-    ]
-    return columns(["", "CPU", "time"], rows)
+def _one(lab: Lab, side: str, dsn: str, sample: Sample) -> Measured:
+    if side == OURS:
+        return lab.load(dsn, "pubmed", [sample.path], name=f"{side}, one record").cost
+    return replace(lab.opponent(side, dsn, sample.path, sample.records), name=f"{side}, one record")
+
+
+def _ratios(runs: Runs, starts: Runs) -> str:
+    rows = []
+    ours = _net(runs[OURS], starts[OURS])
+    for name, some in runs.items():
+        net = _net(some, starts[name])
+        start = middle(starts[name]).cpu
+        rows.append(
+            [
+                name,
+                ratio(some, runs[OURS], "cpu_us_a_record"),
+                ratio(some, runs[OURS], "seconds"),
+                start,
+                net,
+                net / ours,
+            ]
+        )
+    return columns(["", "CPU", "time", "start, CPU s", "us/citation without it", "CPU without it"], rows)
+
+
+def _net(runs: list[Measured], starts: list[Measured]) -> float:
+    """Microseconds of CPU a record beyond the start."""
+    load = middle(runs)
+    return 1e6 * (load.cpu - middle(starts).cpu) / load.records
 
 
 def _stages(sample: Sample, load: Load) -> str:

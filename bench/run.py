@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import lab, pubmed
+from bench import contention, jsonfeeds, lab, memory, pubmed, scaling, searching, startup
 from bench.lab import Lab
 from bench.measure import machine
 from bench.report import Report, write_markdown
@@ -22,6 +22,13 @@ from medmirror import __version__, native
 CLAIMS: dict[str, Callable[[Lab], Report]] = {
     "pubmed": pubmed.first_and_again,
     "changed": pubmed.changed,
+    "json": jsonfeeds.against_copy,
+    "scaling": scaling.workers,
+    "memory": memory.flat,
+    "contention": contention.writers,
+    "search": searching.vectors,
+    "startup": startup.costs,
+    "studies": jsonfeeds.others,
 }
 
 
