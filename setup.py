@@ -1,6 +1,7 @@
 """Compile ``src/medmirror/native/*.c`` to a plain shared library, which any Python loads with ctypes.
 
-With this machine's C compiler, else with the one of the wheel ``ziglang``, else not at all: then rows are made in Python.
+With this machine's C compiler, else with the one of the wheel ``ziglang``, else not at all: then rows are made in
+Python.
 """
 
 from __future__ import annotations
