@@ -16,14 +16,14 @@ def main() -> None:
     """Read *FILE* from end to end as the parent of a load does, keeping nothing."""
     name, path = sys.argv[1], Path(sys.argv[2])
     source, settings = sources.get(name), Settings.from_environment({})
-    (stream,) = files.streams(path, settings.max_zip_ratio)
-    context = source.context(stream.name, files.head(stream), stream.open)
     before = _forget_peak()
     start, blocks, size = time.process_time(), 0, 0
-    with stream.open() as file:
-        for block in source.split(file, context, settings.chunk_bytes, settings.max_record_bytes):
-            blocks += 1
-            size += len(getattr(block, "data", b""))
+    for stream in files.streams(path, settings.max_zip_ratio):
+        context = source.context(stream.name, files.head(stream), stream.open)
+        with stream.open() as file:
+            for block in source.split(file, context, settings.chunk_bytes, settings.max_record_bytes):
+                blocks += 1
+                size += len(getattr(block, "data", b""))
     cpu = time.process_time() - start
     grown = _memory("VmHWM") - before
     print(json.dumps({"read": blocks, "bytes": size, "cpu": cpu, "grown_mib": grown / 1024}))

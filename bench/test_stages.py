@@ -49,17 +49,19 @@ def _write(name: str, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session", params=["pubmed", "clinicaltrials", "openfda"])
-def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> _Input:
+def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Input]:
     """A file of each source in turn."""
     name = request.param
     path = _write(name, tmp_path_factory.mktemp(name))
-    (stream,) = files.streams(path, 200)
+    streams = files.streams(path, 200)
+    stream = next(streams)  # an archive stays open as long as its streams are
     source = sources.get(name)
     context = source.context(stream.name, files.head(stream), stream.open)
     with stream.open() as file:
         block = next(one for one in source.split(file, context, 2 * MIB, 64 * MIB) if isinstance(one, Block))
     items = [item for item in source.items(block.data, 0, context) if isinstance(item, Item)]
-    return _Input(source, source.feed(items[0].feed), stream, context, block.data, items)
+    yield _Input(source, source.feed(items[0].feed), stream, context, block.data, items)
+    del streams
 
 
 @pytest.fixture(scope="session")
