@@ -149,7 +149,9 @@ class _Load:
         with self.stages.stage("scan"):
             feeds = self._find()
         for _ in range(_RACES):
-            plans = [self._plan(engine, self.source.feed(name), candidates) for name, candidates in sorted(feeds.items())]
+            plans = [
+                self._plan(engine, self.source.feed(name), candidates) for name, candidates in sorted(feeds.items())
+            ]
             store = partial(self._store, plans, began)
             with self.stages.stage("store"):
                 try:
