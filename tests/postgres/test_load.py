@@ -307,7 +307,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 COLUMNS = [Column(f"c{number}", kind) for number, kind in enumerate(VALUES)]
 
 
-@profile(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@profile(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(*(st.none() | values for values in VALUES.values())), min_size=1, max_size=20))
 def test_postgres_reads_back_what_was_written(rows: Sequence[Sequence[Any]], conn: Connection) -> None:
     conn.rollback()
@@ -326,7 +326,7 @@ def comparable(value: Any) -> Any:
     """NaN is not equal to itself; jsonb writes a float's digits, of which Python makes an integer when it can."""
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300:
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, list):
         return [comparable(one) for one in value]
