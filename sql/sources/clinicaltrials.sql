@@ -50,7 +50,7 @@ COMMENT ON COLUMN clinicaltrials.study.start_date IS 'as given: 2023-05-17 or, b
 COMMENT ON COLUMN clinicaltrials.study.start_day IS 'the first day that start_date can mean; NULL for a date that cannot exist';
 COMMENT ON COLUMN clinicaltrials.study.primary_completion_day IS 'the first day that primary_completion_date can mean';
 COMMENT ON COLUMN clinicaltrials.study.completion_day IS 'the first day that completion_date can mean';
-COMMENT ON COLUMN clinicaltrials.study.interventions IS 'the names of the interventions, each once; see also view intervention';
+COMMENT ON COLUMN clinicaltrials.study.interventions IS 'the names of the interventions, in order; see also view intervention';
 COMMENT ON COLUMN clinicaltrials.study.countries IS 'the countries of the locations, each once';
 COMMENT ON COLUMN clinicaltrials.study.pmids IS 'the PubMed numbers of the references, each once';
 CREATE INDEX study_overall_status ON clinicaltrials.study (overall_status);

@@ -76,7 +76,7 @@ def columns(study: Study) -> dict[str, Any]:
         "lead_sponsor_class": at(sponsor, "class"),
         "conditions": at(protocol, "conditionsModule", "conditions"),
         "keywords": at(protocol, "conditionsModule", "keywords"),
-        "interventions": once(each(at(protocol, "armsInterventionsModule", "interventions"), "name")),
+        "interventions": each(at(protocol, "armsInterventionsModule", "interventions"), "name") or None,
         "countries": once(each(at(protocol, "contactsLocationsModule", "locations"), "country")),
         "pmids": once(each(at(protocol, "referencesModule", "references"), "pmid")),
         "sex": eligible.get("sex"),

@@ -123,7 +123,7 @@ def test_columns_keep_what_was_given() -> None:
     assert row["last_update_posted"] == datetime.date(2023, 6, 28)
     assert row["phases"] == ["PHASE2", "PHASE3"]
     assert (row["enrollment"], row["has_results"]) == (60, False)
-    assert row["interventions"] == ["Drug A", "Drug B"]
+    assert row["interventions"] == ["Drug A", "Drug B", "Drug A"]
     assert (row["countries"], row["pmids"]) == (["Japan"], ["1"])
     assert row["nct_id_aliases"] == ["NCT09999999"]
     assert set(row) == {column.name for column in STUDY.all_columns} - {"deleted"}

@@ -30,6 +30,7 @@ REASONS = (
 _SHAPES = {"skip": 0, "object": 1, "objects": 2, "leaf": 3}
 _HOWS = {
     "text": 0,
+    "every text": 0,
     "loose text": 1,
     "texts": 2,
     "loose texts": 3,
@@ -142,12 +143,12 @@ class _Tables:
     def _field(self, root: _Node, one: Field) -> int:
         way, name = one.steps
         store = len(self.stores)
-        self.stores.append([_KINDS[one.column.kind], int(one.many)])
+        self.stores.append([_KINDS[one.column.kind], int(one.many and one.how != "every text")])
         node = self._way(root, way)
         if one.how == "earliest day":
             self._group(node, one, name, store)
         else:
-            if one.many and one.how not in ("text", "loose texts"):
+            if one.many and one.how not in ("text", "every text", "loose texts"):
                 raise ValueError(f"A layout cannot collect {one.path} as {one.how}.")
             node.child(name, "leaf").ops.append([_HOWS[one.how], store, -1])
         return store

@@ -14,6 +14,7 @@ from medmirror.model import Column
 
 How = Literal[
     "text",  # a text
+    "every text",  # through arrays only: as text, but one for each object that has it, repeats too
     "loose text",  # a text, or a number as text
     "texts",  # an array of texts
     "loose texts",  # an array of texts, or one text

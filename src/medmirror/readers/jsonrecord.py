@@ -23,6 +23,7 @@ from medmirror.readers.jsonvalues import (
     children,
     day_number,
     distinct,
+    every,
     first_day,
     flag,
     loose_text,
@@ -68,7 +69,7 @@ _ONE: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "loose flag": _loose_flag,
     "code": _code,
 }
-_MANY = {"text": distinct, "loose texts": loosely_distinct}
+_MANY = {"text": distinct, "every text": every, "loose texts": loosely_distinct}
 
 
 def reader(field: Field) -> Read:

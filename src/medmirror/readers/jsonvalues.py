@@ -92,12 +92,17 @@ def texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
     return value
 
 
-def distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
-    """The texts called *name* in *objects*, each once, in order; None when there is none."""
+def every(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
+    """The texts called *name* in *objects*, in order; None when there is none."""
     found = [one[name] for one in objects if one.get(name) is not None]
     if found and (wrong := set(map(type, found)) - {str}):
         raise InvalidRecord(f"{name} is {_NAMES.get(wrong.pop(), 'null')}, not text.")
-    return list(dict.fromkeys(found)) or None
+    return found or None
+
+
+def distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
+    """The texts called *name* in *objects*, each once, in order; None when there is none."""
+    return list(dict.fromkeys(every(objects, name) or ())) or None
 
 
 def loose_text(parent: Mapping[str, Any], name: str) -> str | None:

@@ -76,7 +76,7 @@ LAYOUT = Layout(
         Field("lead_sponsor_class", f"{_SPONSORS}.leadSponsor.class", "text"),
         Field("conditions", f"{_CONDITIONS}.conditions", "texts"),
         Field("keywords", f"{_CONDITIONS}.keywords", "texts"),
-        Field("interventions", f"{_ARMS}.interventions[].name", "text"),
+        Field("interventions", f"{_ARMS}.interventions[].name", "every text"),
         Field("countries", f"{_PROTOCOL}.contactsLocationsModule.locations[].country", "text"),
         Field("pmids", f"{_PROTOCOL}.referencesModule.references[].pmid", "text"),
         Field("sex", f"{_ELIGIBILITY}.sex", "text"),
