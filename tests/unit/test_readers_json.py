@@ -291,11 +291,13 @@ def test_outline_knows_each_layout() -> None:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
-def test_outline_finds_values_on_either_side_of_the_array(first: bool) -> None:
-    meta, results = {"meta": {"last_updated": "2025-02-08"}}, {"results": records(50)}
+def test_a_value_is_found_on_either_side_of_the_array(first: bool) -> None:
+    meta, results = {"meta": {"last_updated": "2025-02-08", "part": 1.5}}, {"results": [{"meta": 1}, *records(50)]}
     data = json.dumps({**meta, **results} if first else {**results, **meta}).encode()
-    outline = jsonoutline.outline(io.BytesIO(data), KEYS, frozenset(), wanted="meta")
-    assert outline.values["meta"] == meta["meta"]
+    outline = jsonoutline.outline(io.BytesIO(data), KEYS, frozenset())
+    assert outline.values.get("meta") == (meta["meta"] if first else None)
+    assert jsonoutline.value_at(io.BytesIO(data), "meta") == meta["meta"]
+    assert jsonoutline.value_at(io.BytesIO(data[:-40]), "nowhere") is None
 
 
 @pytest.mark.parametrize(

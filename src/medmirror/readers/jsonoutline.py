@@ -6,8 +6,9 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
+import ijson
+
 from medmirror.errors import LayoutChanged, TruncatedFile
-from medmirror.readers.jsonarray import split_array
 from medmirror.readers.jsonpieces import parse
 from medmirror.readers.jsonscan import OPEN, element_end, skip_space
 from medmirror.readers.jsonwindow import Window
@@ -52,11 +53,11 @@ def begin(head: bytes, reopen: Callable[[], BinaryIO]) -> BinaryIO:
     return io.BytesIO(head) if len(head) < _HEAD else reopen()
 
 
-def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str], *, wanted: str = "") -> Outline:
+def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str]) -> Outline:
     """What *stream* is, when records can stand in an array under one of *keys*.
 
-    An object whose first key is among *bare* is itself a record. Reads no further than the array, unless a value of
-    the top level called *wanted* has not been met by then: then the whole stream is read once, in bounded memory.
+    An object whose first key is among *bare* is itself a record. Reads no further than the array: what stands behind
+    it is not among the values (``value_at``).
 
     Raises LayoutChanged when the stream is no JSON, ParseError when it cannot be told.
     """
@@ -76,12 +77,16 @@ def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str], *, wan
     pos, key = enter(window, start, keys, values)
     if pos < 0:
         return Outline("bare", "", values, first)
-    if wanted and wanted not in values:
-        window.drop(pos)
-        for _ in split_array(window, "key", 1 << 20, 1 << 30):
-            pass
-        leave(window, keys, values)
     return Outline("key", key, values, first)
+
+
+def value_at(stream: BinaryIO, path: str) -> Any:
+    """The value at *path* (keys joined by dots) of the object in *stream*, wherever it stands; None when there is none
+    or the stream breaks before it. Reads the whole stream if it must, in bounded memory."""
+    try:
+        return next(ijson.items(stream, path, use_float=True), None)
+    except ijson.JSONError:
+        return None
 
 
 def _are_lines(data: bytes, *, whole: bool) -> bool:

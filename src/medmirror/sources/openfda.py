@@ -268,7 +268,7 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO]) -> Context:
     """The file's layout and the day of its export. Raises LayoutChanged when it holds no bulk records, saying what."""
     jsonoutline.check_text(head)
     with jsonoutline.begin(head, reopen) as stream:
-        outline = jsonoutline.outline(stream, _KEYS, frozenset(), wanted="meta")
+        outline = jsonoutline.outline(stream, _KEYS, frozenset())
     if outline.kind == "bare" and RECORDS.layout_of(outline.values) is None:
         raise LayoutChanged(f"No openFDA records: {_describe(outline)}.", file=name)
     with jsonoutline.begin(head, reopen) as stream:
@@ -276,8 +276,13 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO]) -> Context:
     if found and not any(RECORDS.layout_of(keys) for keys in found):
         keys = jsonoutline.name_some(found[0])
         raise LayoutChanged(f"No openFDA records of a feed known here: they have the keys {keys}.", file=name)
-    meta = outline.values.get("meta") if outline.kind == "key" else None
-    exported = meta.get("last_updated") if isinstance(meta, dict) else None
+    exported = None
+    if outline.kind == "key":
+        meta = outline.values.get("meta")
+        if meta is None:  # JSON promises no order: it may stand behind the records
+            with jsonoutline.begin(head, reopen) as stream:
+                meta = jsonoutline.value_at(stream, "meta")
+        exported = meta.get("last_updated") if isinstance(meta, dict) else None
     day = first_day(exported) if isinstance(exported, str) else None
     return {"layout": outline.kind, "array": outline.key, "exported": day_number(day)}
 
