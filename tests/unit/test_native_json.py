@@ -65,9 +65,10 @@ FIELDS = (
     Field("lf", "o.lf", "loose flag"),
     Field("c", "o.c", "code"),
     Field("each", "a[].t", "text"),
+    Field("every", "a[].d", "every text"),
     Field("each_of_all", "a[].b[].lts", "loose texts"),
     Field("through", "a[].o.lts", "loose texts"),
-    Field("first", "a[].d", "earliest day", (("k", "x"), ("k2", "y"))),
+    Field("first", "a[].e", "earliest day", (("k", "x"), ("k2", "y"))),
 )
 IDENTITY = (
     Field("t", "o.t", "text"),
@@ -117,6 +118,7 @@ OBJECTS = st.fixed_dictionaries(
     optional={
         "t": TEXTS,
         "d": TEXTS,
+        "e": TEXTS,
         "k": st.sampled_from(["x", "x", "y", ""]),
         "k2": st.sampled_from(["y", "y", "z"]),
         "b": st.lists(SCALARS, max_size=2),
@@ -188,7 +190,7 @@ TOKENS = [
 
 @pytest.mark.parametrize("text", [*DAYS, "", "123", "12345678", "////////", "2023-0a-01"])
 def test_days_and_numbers_are_read_alike(text: str) -> None:
-    data = orjson.dumps({"o": {"d": text, "n": text}, "a": [{"k": "x", "k2": "y", "d": text}]})
+    data = orjson.dumps({"o": {"d": text, "n": text}, "a": [{"k": "x", "k2": "y", "e": text}]})
     agree(BOTH, data, "array")
     if text.strip() == text:
         assert plain(BOTH, data)

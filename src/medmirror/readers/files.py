@@ -18,6 +18,7 @@ from isal import igzip
 from isal.isal_zlib import IsalError
 
 from medmirror.errors import SourceError, TruncatedFile, UnreadableFile, UnsafeFile
+from medmirror.readers import zipped
 
 HEAD = 1 << 16  # bytes that are looked at to tell what a stream is
 _READ = 1 << 20
@@ -132,7 +133,20 @@ def _check(path: Path, info: zipfile.ZipInfo, max_ratio: int) -> None:
 
 
 def _member_opener(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
-    return lambda: cast(BinaryIO, _Unpacked(archive.open(info), path))
+    def opener() -> BinaryIO:
+        try:
+            member = zipped.Member(path, info) if zipped.is_plain(info) else archive.open(info)
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise TruncatedFile("This zip archive is broken or cut short.", file=str(path)) from error
+        except NotImplementedError as error:
+            raise UnreadableFile(
+                "A member of the archive is packed in a way that is not known.", file=str(path)
+            ) from error
+        except OSError as error:
+            raise unreadable(path, error) from None
+        return cast(BinaryIO, _Unpacked(member, path))
+
+    return opener
 
 
 class _Unpacked(io.RawIOBase):
