@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from medmirror.samples import write_openfda, write_pubmed, write_studies
+from medmirror.samples.text import FIRST_PMID
 
 QUERY = """
 SELECT s.nct_id, s.brief_title AS trial, count(*) AS articles, max(a.pub_date) AS newest
@@ -54,7 +55,7 @@ def make_samples(folder: Path, citations: int) -> Path:
     heading("Sample files, made up, in the publishers' own formats")
     for name in ("baseline", "updatefiles", "trials", "drugs"):
         (folder / name).mkdir(parents=True)
-    first = 30_000_000
+    first = FIRST_PMID
     write_pubmed(folder / "baseline", citations, first_pmid=first, number=1)
     write_pubmed(
         folder / "updatefiles",
