@@ -2,6 +2,13 @@
 -- {unnest} one array parameter a key column. Every statement that locks facts does so in key order: two loaders that
 -- meet wait for one another, but never in a circle.
 
+-- give way --
+-- Until the transaction ends, wait for a lock only half as long as the server waits before it looks for a deadlock. A
+-- program that locks our rows in another order then gets on, and is not ended for having met us.
+SELECT set_config('lock_timeout', CAST(least(
+    CAST(extract(epoch FROM CAST(current_setting('deadlock_timeout') AS interval)) * 500 AS int),
+    nullif(CAST(extract(epoch FROM CAST(current_setting('lock_timeout') AS interval)) * 1000 AS int), 0)) AS text), true)
+
 -- known --
 SELECT {fact_keys}, t.version, t.digest, t.deleted, t.run_id
 FROM unnest({unnest}) AS n({keys})

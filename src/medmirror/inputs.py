@@ -125,8 +125,9 @@ class Inputs:
             return done, ledger.register_files(conn, name, self.run_id, new)
 
         done, registered = retry.in_transaction(self.engine, register)
-        for (digest, order), file_id in (done | registered).items():
-            state = told[name, digest, order]
+        numbers = done | registered
+        for _, _, digest, order in facts:
+            state, file_id = told[name, digest, order], numbers[digest, order]
             state.file_id = file_id
             if (digest, order) in done or file_id in self._met:
                 state.status = "skipped"

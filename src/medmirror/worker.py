@@ -32,6 +32,7 @@ from medmirror.stages import Stages
 from medmirror.validate import bad_key
 
 _RACES = 20  # times that another loader may overtake a chunk between asking for facts and claiming them
+_GIVES_WAY = 3  # tries that let others pass; the later ones wait as long as the settings say
 
 
 class Job(NamedTuple):
@@ -142,6 +143,7 @@ class _Load:
         self.filtered: list[int] = [0] * len(chunk.parts)
         self.rows: dict[tuple[int, int], bytes] = {}  # (part, start) -> COPY tuple, parsed only once
         self.size = chunk.size
+        self.tries = 0
 
     def run(self) -> Outcome:
         began = time.perf_counter()
@@ -300,6 +302,9 @@ class _Load:
 
     def _store(self, plans: list[_Plan], began: float, conn: Connection) -> list[Counts]:
         """The transaction: lock, claim, copy, ledger. Raises _Overtaken when another loader was quicker."""
+        self.tries += 1
+        if self.tries <= _GIVES_WAY:
+            load.give_way(conn)
         retry.shared_lock(conn, locks.for_source(self.source.name), self.tally)
         counts: list[Counter[str]] = [Counter(filtered=some) for some in self.filtered]
         for plan in plans:
