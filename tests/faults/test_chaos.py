@@ -120,3 +120,32 @@ def test_eight_writers_and_a_foreign_program_lose_nothing(
     assert len({outcome.pid for outcome in outcomes}) == WRITERS
     assert foreign.count["transactions"] > 20
     assert deadlocks < 0.01 * transactions
+
+
+def test_a_foreign_program_that_meets_a_writer_head_on_is_not_the_victim(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    """The writer lets go of its rows before the server has to end one of the two."""
+    dsn = str(settings.dsn)
+    with engine.begin() as connection:
+        run_id = ledger.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})
+    for number in (1, 2):
+        body = "".join(citation(pmid, number) for pmid in (1, 9))
+        (tmp_path / f"pubmed26n{number:04d}.xml").write_text(f"<PubmedArticleSet>{body}</PubmedArticleSet>")
+    inputs = Inputs(engine, settings, run_id, sources.get("pubmed"))
+    parts = [part for chunk in inputs.chunks(sorted(tmp_path.iterdir())) for part in chunk.parts]
+    first, second = (Chunk("pubmed", (part,)) for part in sorted(parts, key=lambda part: part.path))
+    job = worker.Job(settings, run_id)
+    worker.process(first, job)
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    lock = b"SELECT FROM pubmed.citation_fact WHERE pmid = %s FOR UPDATE"
+    with executors.local(1) as pool, psycopg.connect(dsn) as foreign:
+        foreign.execute(lock, [9])
+        future = pool.submit(worker.process, second, job)
+        mirrors.until(lambda: mirrors.one(dsn, waiting) == (1,), "the writer did not come to wait")
+        foreign.execute(lock, [1])  # which the writer holds, while it waits for 9
+        foreign.commit()
+        outcome = future.result()
+    assert outcome.counts[0].updated == 2
+    assert (outcome.deadlocks, outcome.lock_waits) == (0, 1)
+    worker._engine(settings).dispose()
