@@ -6,6 +6,7 @@ counts.
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import itertools
 import json
@@ -23,6 +24,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
+import bench
+import medmirror
 from bench.measure import Measured, measure
 from medmirror import samples
 from medmirror.db import embedded
@@ -72,6 +75,8 @@ class Lab:
     def __post_init__(self) -> None:
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.log = self.scratch / "commands.log"
+        for package in (bench, medmirror):  # else the first commands would pay for it, in a checkout
+            compileall.compile_dir(package.__path__[0], quiet=2)
 
     # Databases
 
@@ -119,6 +124,7 @@ class Lab:
     def environment(self, dsn: str) -> dict[str, str]:
         """For a command that is to work on *dsn*, whatever this process's own environment says."""
         own = {key: value for key, value in os.environ.items() if not key.startswith(("MEDMIRROR_", "PG"))}
+        own.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode, too
         return own | {"MEDMIRROR_DSN": dsn}
 
     def load(
