@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import psycopg
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from medmirror import sources
 from medmirror.audit import audit
-from medmirror.db import connect
+from medmirror.db import connect, locks
+from medmirror.db.retry import retry_with_advisory_lock
 
 # Free of order; the run that wrote a row is the only thing that may differ between two ways.
 _DIGEST = SQL(
@@ -79,12 +80,17 @@ def books_are_right(dsn: str) -> None:
 
 
 def empty(engine: Engine) -> None:
-    """Take out every record and what the ledger says of chunks; files and runs stay known."""
+    """Take out every record and what the ledger says of chunks; files and runs stay known.
+
+    PubMed's loaders are kept out by their lock: to truncate several tables beside them would be a deadlock.
+    """
     names = [Identifier(schema, table) for schema, table in tables()]
-    with engine.connect() as connection:
-        statement = SQL("TRUNCATE {}, medmirror.chunk, medmirror.reject").format(SQL(", ").join(names))
+    statement = SQL("TRUNCATE {}, medmirror.chunk, medmirror.reject").format(SQL(", ").join(names))
+
+    def truncate(connection: Connection) -> None:
         connect.raw(connection).execute(statement)
-        connect.raw(connection).commit()
+
+    retry_with_advisory_lock(engine, locks.PUBMED, truncate, attempts=50)
 
 
 def writes(dsn: str, schema: str, table: str) -> Writes:
