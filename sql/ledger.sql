@@ -27,23 +27,27 @@ ON CONFLICT (source, digest, file_order) DO UPDATE SET path = excluded.path, run
 RETURNING f.file_id, f.digest, f.file_order, f.status
 
 -- done files --
-SELECT f.file_id, f.digest, f.file_order
-FROM medmirror.file AS f
-JOIN unnest(CAST(:digest AS bytea[]), CAST(:file_order AS text[])) AS n(digest, file_order) USING (digest, file_order)
-WHERE f.source = :source AND f.status = 'done'
+-- LIMIT keeps the planner to one look in the unique index a file: the table's statistics are those of before the run.
+SELECT f.file_id, n.digest, n.file_order
+FROM unnest(CAST(:digest AS bytea[]), CAST(:file_order AS text[])) AS n(digest, file_order)
+CROSS JOIN LATERAL (
+    SELECT file_id, status FROM medmirror.file
+    WHERE source = :source AND digest = n.digest AND file_order = n.file_order LIMIT 1) AS f
+WHERE f.status = 'done'
 
 -- done spans --
-SELECT member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = :file_id
+SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = ANY(CAST(:file_ids AS int8[]))
 
 -- finish files --
 -- Workers do not wait for the disk when they commit, so a crash of the server may take commits away that they have
 -- reported. Only a file whose chunks are all there is finished; this commit does wait, and makes those before it last.
+-- `+ 0`: by its primary key a file's few chunks are found at once, by the index on run_id all those of the run.
 UPDATE medmirror.file AS f
 SET status = n.status, bytes = n.bytes, refused_error = n.error, refused_reason = n.reason
 FROM unnest(CAST(:file_id AS int8[]), CAST(:status AS text[]), CAST(:bytes AS int8[]), CAST(:error AS text[]),
             CAST(:reason AS text[]), CAST(:chunks AS int8[])) AS n(file_id, status, bytes, error, reason, chunks)
 WHERE f.file_id = n.file_id
-  AND (SELECT count(*) FROM medmirror.chunk AS c WHERE c.file_id = n.file_id AND c.run_id = :run_id) >= n.chunks
+  AND (SELECT count(*) FROM medmirror.chunk AS c WHERE c.file_id = n.file_id AND c.run_id + 0 = :run_id) >= n.chunks
 RETURNING f.file_id
 
 -- add chunks --

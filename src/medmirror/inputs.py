@@ -30,6 +30,9 @@ _DOCUMENTS = {".txt", ".md", ".dtd", ".yaml", ".yml", ".pdf", ".xlsx", ".html", 
 _TOGETHER = 500  # small files that are registered with one statement
 
 
+_Registered = tuple[dict[tuple[bytes, str], int], dict[tuple[bytes, str], int], dict[int, set[ledger.Span]]]
+
+
 @dataclass(slots=True)
 class FileState:
     """A file of the run: what the ledger calls it, how much of it is under way, how it ended."""
@@ -41,6 +44,7 @@ class FileState:
     bytes: int = 0
     open_parts: int = 0
     chunks: int = 0  # rows in the ledger that workers said they committed
+    done: set[ledger.Span] = field(default_factory=set)  # spans that earlier runs have committed
     split: bool = False  # every part of it has been handed out
     status: str = "open"  # open, done, skipped, refused, ignored
     error: SourceError | None = None
@@ -119,12 +123,13 @@ class Inputs:
         facts: Sequence[ledger.FileFacts],
         told: dict[tuple[str, bytes, str], FileState],
     ) -> Iterator[FileState]:
-        def register(conn: Connection) -> tuple[dict[tuple[bytes, str], int], dict[tuple[bytes, str], int]]:
+        def register(conn: Connection) -> _Registered:
             done = {} if self.force else ledger.done_files(conn, name, facts)
             new = [one for one in facts if (one.digest, one.order) not in done]
-            return done, ledger.register_files(conn, name, self.run_id, new)
+            numbers = ledger.register_files(conn, name, self.run_id, new) if new else {}
+            return done, numbers, {} if self.force else ledger.done_spans(conn, list(numbers.values()))
 
-        done, registered = retry.in_transaction(self.engine, register)
+        done, registered, spans = retry.in_transaction(self.engine, register)
         numbers = done | registered
         for _, _, digest, order in facts:
             state, file_id = told[name, digest, order], numbers[digest, order]
@@ -136,6 +141,7 @@ class Inputs:
             else:
                 self._met.add(file_id)
                 self.by_id[file_id] = state
+                state.done = spans.get(file_id, set())
                 yield state
 
     def _tell(self, path: Path) -> tuple[Source, str]:
@@ -154,9 +160,6 @@ class Inputs:
     def _split(self, state: FileState) -> Iterator[Part]:
         """The parts of a file that no run has committed yet."""
         source = sources.get(state.source)
-        done: set[ledger.Span] = set()
-        if not self.force:
-            done = retry.in_transaction(self.engine, lambda conn: ledger.done_spans(conn, state.file_id))
         members: set[str] = set()
         try:
             for stream in files.streams(state.path, self.settings.max_zip_ratio):
@@ -164,7 +167,7 @@ class Inputs:
                     raise UnsafeFile("The archive has two members of the same name.")
                 members.add(stream.member)
                 for part in self._stream(source, state, stream):
-                    if (part.member, part.start, part.end) not in done:
+                    if (part.member, part.start, part.end) not in state.done:
                         state.open_parts += 1
                         yield part
         except SourceError as error:

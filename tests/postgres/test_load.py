@@ -164,7 +164,7 @@ def test_a_chunk_that_is_done_twice_keeps_its_first_counts(conn: Connection) -> 
     assert ledger.add_chunk(conn, first, parts, again, 1.0) == counts
     second = run(conn)
     assert ledger.add_chunk(conn, second, parts, again, 1.0) == again
-    assert ledger.done_spans(conn, number) == {("", 0, 10), ("", 10, 20)}
+    assert ledger.done_spans(conn, [number, -1]) == {number: {("", 0, 10), ("", 10, 20)}}
 
 
 def test_a_reject_counts_its_runs_and_is_settled_by_the_one_that_loads_it(conn: Connection) -> None:

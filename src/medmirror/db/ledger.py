@@ -102,10 +102,12 @@ def register_files(
     return {(bytes(row.digest), row.file_order): row.file_id for row in rows}
 
 
-def done_spans(conn: Connection, file_id: int) -> set[Span]:
-    """The spans of a file that some run has committed."""
-    rows = conn.execute(_statement("done spans"), {"file_id": file_id})
-    return {(row.member, row.start_byte, row.end_byte) for row in rows}
+def done_spans(conn: Connection, file_ids: Sequence[int]) -> dict[int, set[Span]]:
+    """The spans that some run has committed, of those of *file_ids* that have any."""
+    found: dict[int, set[Span]] = {}
+    for row in conn.execute(_statement("done spans"), {"file_ids": list(file_ids)}):
+        found.setdefault(row.file_id, set()).add((row.member, row.start_byte, row.end_byte))
+    return found
 
 
 def finish_files(conn: Connection, run_id: int, ends: Sequence[FileEnd]) -> set[int]:
