@@ -45,6 +45,7 @@ class FileState:
     open_parts: int = 0
     chunks: int = 0  # rows in the ledger that workers said they committed
     done: set[ledger.Span] = field(default_factory=set)  # spans that earlier runs have committed
+    first: tuple[Stream, Context] | None = None  # the only stream of a file that is no archive
     split: bool = False  # every part of it has been handed out
     status: str = "open"  # open, done, skipped, refused, ignored
     error: SourceError | None = None
@@ -99,10 +100,12 @@ class Inputs:
                 _log.info("ignored, a document by its name: %s", path)
                 continue
             try:
-                source, order = self._tell(path)
+                source, stream, context = self._tell(path)
                 state.source = source.name
+                state.first = None if stream.member else (stream, context)
+                order = "" if stream.member else orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode()
                 wanted = files.sidecar_md5(path)
-                found = files.digest(path, md5=wanted is not None)
+                found = files.digest(path, stream.raw, md5=wanted is not None)
                 state.size = found.size
                 if wanted and wanted != found.md5:
                     raise TruncatedFile("The file's MD5 is not the one beside it; fetch both again.", file=str(path))
@@ -144,8 +147,9 @@ class Inputs:
                 state.done = spans.get(file_id, set())
                 yield state
 
-    def _tell(self, path: Path) -> tuple[Source, str]:
-        """The source of *path*, told from its first stream, and what orders it among that source's files, as text."""
+    def _tell(self, path: Path) -> tuple[Source, Stream, Context]:
+        """The source of *path*, told from its first stream; that stream, and its context, which orders it among its
+        source's files."""
         for stream in files.streams(path, self.settings.max_zip_ratio):
             start = files.head(stream)
             if not start:
@@ -153,34 +157,36 @@ class Inputs:
             source = self.source or _recognise(stream.name, start)
             if source is None:
                 raise LayoutChanged(f"This is no file of a known source; it begins like {_looks_like(start)}.")
-            context = _context(source, stream, start)
-            return source, orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode() if not stream.member else ""
+            return source, stream, _context(source, stream, start)
         raise TruncatedFile("The archive is empty.", file=str(path))
 
     def _split(self, state: FileState) -> Iterator[Part]:
         """The parts of a file that no run has committed yet."""
         source = sources.get(state.source)
-        members: set[str] = set()
+        first, state.first = state.first, None  # a small file's bytes are held no longer than needed
         try:
-            for stream in files.streams(state.path, self.settings.max_zip_ratio):
-                if stream.member in members:  # spans of the two could not be told apart
-                    raise UnsafeFile("The archive has two members of the same name.")
-                members.add(stream.member)
-                for part in self._stream(source, state, stream):
-                    if (part.member, part.start, part.end) not in state.done:
-                        state.open_parts += 1
-                        yield part
+            for part in self._blocks(source, state, *first) if first else self._members(source, state):
+                if (part.member, part.start, part.end) not in state.done:
+                    state.open_parts += 1
+                    yield part
         except SourceError as error:
             self.refuse(state, error)
 
+    def _members(self, source: Source, state: FileState) -> Iterator[Part]:
+        """The parts of every file in an archive."""
+        met: set[str] = set()
+        for stream in files.streams(state.path, self.settings.max_zip_ratio):
+            if stream.member in met:  # spans of the two could not be told apart
+                raise UnsafeFile("The archive has two members of the same name.")
+            met.add(stream.member)
+            yield from self._stream(source, state, stream)
+
     def _stream(self, source: Source, state: FileState, stream: Stream) -> Iterator[Part]:
-        """The parts of one stream. A bad member of an archive is a flaw of its own, and the others are read on."""
+        """The parts of one file in an archive. A bad one is a flaw of its own, and the others are read on."""
         try:
             context = _context(source, stream, files.head(stream))
             yield from self._blocks(source, state, stream, context)
         except SourceError as error:
-            if not stream.member:
-                raise
             _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
             flaw = Flaw(None, 0, 0, 0, type(error).__name__, error.message)
             yield Part(state.file_id, str(state.path), stream.member, {}, 0, 0, 0, b"", (flaw,))

@@ -28,11 +28,15 @@ _SMALL = 16 << 20  # a zip member up to this size may be packed as tightly as it
 
 
 class Stream(NamedTuple):
-    """One decoded stream of a file: its *name* (the file's, or the archive member's) and how to open it."""
+    """One decoded stream of a file: its *name* (the file's, or the archive member's) and how to open it.
+
+    *raw*: all of it, when it is a small file that is not packed; there may be many of those, so they are read once.
+    """
 
     name: str
     member: str
     open: Callable[[], BinaryIO]
+    raw: bytes | None = None
 
 
 class Digest(NamedTuple):
@@ -43,10 +47,12 @@ class Digest(NamedTuple):
     md5: str | None
 
 
-def digest(path: Path, *, md5: bool = False) -> Digest:
-    """Read *path* once and digest its bytes as they are. Raises UnreadableFile."""
-    sha256 = hashlib.sha256()
-    other = hashlib.md5(usedforsecurity=False) if md5 else None
+def digest(path: Path, raw: bytes | None = None, *, md5: bool = False) -> Digest:
+    """Read *path* once (not when its bytes are given as *raw*) and digest them as they are. Raises UnreadableFile."""
+    sha256 = hashlib.sha256(raw or b"")
+    other = hashlib.md5(raw or b"", usedforsecurity=False) if md5 else None
+    if raw is not None:
+        return Digest(len(raw), sha256.digest(), other.hexdigest() if other else None)
     size = 0
     try:
         with path.open("rb", buffering=0) as file:
@@ -80,13 +86,15 @@ def streams(path: Path, max_ratio: int) -> Iterator[Stream]:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableFile("This is not a regular file.", file=str(path))
         with path.open("rb") as file:
-            magic = file.read(4)
+            start = file.read(HEAD + 1)
     except OSError as error:
         raise unreadable(path, error) from None
-    if magic.startswith(_GZIP):
+    if start.startswith(_GZIP):
         yield Stream(path.name.removesuffix(".gz"), "", lambda: _gunzip(path))
-    elif magic.startswith(_ZIP):
+    elif start.startswith(_ZIP):
         yield from _members(path, max_ratio)
+    elif len(start) <= HEAD:
+        yield Stream(path.name, "", lambda: io.BytesIO(start), start)
     else:
         yield Stream(path.name, "", lambda: _plain(path))
 
@@ -179,6 +187,8 @@ class _Unpacked(io.RawIOBase):
 
 def head(stream: Stream) -> bytes:
     """The first decoded bytes of *stream*, at most HEAD. A stream that breaks within them gives what it had."""
+    if stream.raw is not None:
+        return stream.raw
     data = b""
     with stream.open() as file:
         try:
