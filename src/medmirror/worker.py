@@ -98,8 +98,8 @@ def start() -> None:
 
 
 def _keep_memory() -> None:
-    """Have glibc keep what is freed, up to a few chunks: it would map, clear and unmap every large block anew, a tenth of
-    a worker's time. The most that is ever held stays the same."""
+    """Have glibc keep what is freed, up to a few chunks: it would map, clear and unmap every large block anew, a tenth
+    of a worker's time. The most that is ever held stays the same."""
     with suppress(OSError, AttributeError):  # no glibc: nothing to set
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _KEPT // 2)
