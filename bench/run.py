@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -45,6 +46,7 @@ def main() -> int:
     with lab.opened(options.dsn, options.scratch, runs, options.quick, say) as place:
         head = f"medmirror {__version__}{'' if native.available() else ' without its compiled part'}"
         head += f", {time.strftime('%Y-%m-%d')}{', --quick' if options.quick else ''}, {machine(place.server)}"
+        head += f"\nruns: {runs}; load average before: {os.getloadavg()[0]:.1f} (0 on a quiet machine)"
         print(head, flush=True)
         for name in options.only:
             say(name)

@@ -65,8 +65,9 @@ def workers(lab: Lab) -> Report:
             ],
             [[f"{count} workers", *values, 100 * values[1] / cores] for count, values in both.items()],
         ),
-        f"Two workers can be at most {cores / both[1][1]:.2f} x one worker here: one with its own backend and the"
-        f" parent\nalready keeps {both[1][1]:.2f} of {cores} cores busy.",
+        f"One worker, its backend and the parent keep {both[1][1]:.2f} of {cores} cores busy; with the same CPU a"
+        f" citation, two could be\nat most {cores / both[1][1]:.2f} x as quick. A hypervisor that gives the cores to"
+        " others does not show here, but in the times.",
     ]
     report.at_least("2 workers against 1, whole command", whole, 1.7, " x")
     report.at_least("2 workers against 1, steady part", part, 1.7, " x")
