@@ -33,13 +33,13 @@ while True:
         with psycopg.connect(sys.argv[1]) as conn:
             conn.execute("SET lock_timeout = '2s'")
             for table in ("citation_fact", "citation"):
-                ids = [row[0] for row in conn.execute(f"SELECT pmid FROM pubmed.{table} ORDER BY random() LIMIT 10")]
+                ids = [row[0] for row in conn.execute(f"SELECT pmid FROM pubmed.{table} ORDER BY random() LIMIT 40")]
                 for pmid in sorted(ids, reverse=True):
                     conn.execute(f"SELECT FROM pubmed.{table} WHERE pmid = %s FOR UPDATE", [pmid])
     except psycopg.Error as error:
         if error.sqlstate == "40P01":
             print("deadlock", flush=True)
-    time.sleep(0.05)
+    time.sleep(0.02)
 """
 
 
