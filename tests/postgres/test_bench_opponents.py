@@ -41,7 +41,7 @@ def test_opponents_load_the_same_rows_and_count_again(tmp_path: Path, empty_dsn:
         cost = measure(schema, lambda: opponent.load(citations.path, empty_dsn), dsn=empty_dsn)  # noqa: B023
         assert cost.records == cost.inserted == citations.records + 2
         assert cost.wal_bytes
-        assert cost.server_cpu
+        assert cost.server_cpu is not None  # so few records may cost less than a tick of the clock
         cost = measure(schema, lambda: opponent.load(citations.path, empty_dsn), dsn=empty_dsn)  # noqa: B023
         assert (cost.inserted, cost.updated) == (0, citations.records + 2)
         assert opponent.load_studies(studies, empty_dsn) == 8
