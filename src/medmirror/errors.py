@@ -60,6 +60,16 @@ class UnreadableFile(SourceError):
     """The file cannot be opened; check that it exists and that this user may read it."""
 
 
+class QueryRefused(SourceError):
+    """The practice system's database refused a query; check that the tables and columns of the mapping exist and that
+    the user may read them."""
+
+
+class DatabaseLost(SourceError):
+    """The practice system's database cannot be reached; check the URL, that the server runs and that the user may log
+    in, then run the same command again."""
+
+
 class RecordError(MedmirrorError):
     """One record cannot be loaded; its neighbours can."""
 
