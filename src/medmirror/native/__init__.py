@@ -10,7 +10,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-ABI = 2
+ABI = 3
 """Number of the interface between this package and the library: a library of another one is left alone."""
 
 _POINTER = ctypes.c_void_p

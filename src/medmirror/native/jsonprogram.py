@@ -41,10 +41,16 @@ _HOWS = {
     "flag": 8,
     "loose flag": 9,
     "code": 10,
+    "id": 12,
+    "link id": 13,
+    "filled text": 14,
+    "moment": 15,
 }
 _SLOT = 11
-_KINDS = {"text": 0, "text[]": 1, "date": 2, "int4": 3, "bool": 4}
-_TEXT_FACT, _NUMBER_FACT, _DAY_FACT, _MEMBERS_FACT = range(4)
+_KINDS = {"text": 0, "text[]": 1, "date": 2, "int4": 3, "bool": 4, "timestamptz": 5}
+_TEXT_FACT, _NUMBER_FACT, _DAY_FACT, _MEMBERS_FACT, _MOMENT_FACT = range(5)
+_TEXT_FACTS = ("text", "loose text", "id", "link id", "filled text")
+_FACTS = {**dict.fromkeys(_TEXT_FACTS, _TEXT_FACT), "number": _NUMBER_FACT, "moment": _MOMENT_FACT}
 _BETWEEN = {"array": 0, "key": 0, "lines": 1, "bare": 2}
 _ITEM = 6  # numbers of an item before its facts
 _MOST = 256  # items a call
@@ -124,15 +130,16 @@ class _Tables:
             self._way(root, [(step.removesuffix("[]"), step.endswith("[]")) for step in way]).child(last, "objects")
         for one in layout.identity:
             if one.how == "members":
+                if layout.repeats:
+                    raise ValueError("A layout cannot count keys that may repeat.")
                 self.facts.append([-1, _MEMBERS_FACT])
                 continue
             store = self._field(root, one)
-            fact = {"text": _TEXT_FACT, "loose text": _TEXT_FACT, "number": _NUMBER_FACT}.get(one.how, _DAY_FACT)
-            self.facts.append([store, fact])
+            self.facts.append([store, _FACTS.get(one.how, _DAY_FACT)])
         for name, bit in self.bits.items():
             root.child(name, "skip").mark = bit
         stores = [first_store, len(self.stores) - first_store, len(layout.fields)]
-        self.feeds.append([self._node(root), *stores, first_fact, len(layout.identity)])
+        self.feeds.append([self._node(root), *stores, first_fact, len(layout.identity), int(layout.repeats)])
 
     @staticmethod
     def _way(node: _Node, way: Sequence[tuple[str, bool]]) -> _Node:
@@ -228,7 +235,7 @@ class Program:
             return Found(start, end, layout, None, ())
         identity: list[Any] = []
         for how, value, then in zip(self._identity[layout], facts[::2], facts[1::2], strict=False):
-            if how in ("text", "loose text"):
+            if how in _TEXT_FACTS:
                 identity.append(None if then < 0 else out[value:then].decode())
             else:
                 identity.append(value if then or how != "number" else None)

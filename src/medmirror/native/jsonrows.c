@@ -32,9 +32,9 @@ enum { OK = 0, BROKEN = -1, NO_MEMORY = -2 }; /* of a call; then what is odd abo
 enum { WRONG_TYPE = 1, NUL, REPEATED_KEY, ESCAPED_KEY, BIG_NUMBER, ODD_VALUE, TOO_MANY, NO_FEED };
 enum { SKIP, OBJECT, OBJECTS, LEAF }; /* what a node wants */
 enum { H_TEXT, H_LOOSE, H_TEXTS, H_LOOSE_TEXTS, H_DAY, H_LOOSE_DAY, H_ANY_DAY, H_NUMBER, H_FLAG, H_LOOSE_FLAG, H_CODE,
-       H_SLOT };
-enum { KIND_TEXT, KIND_TEXTS, KIND_DATE, KIND_INT4, KIND_BOOL };
-enum { FACT_TEXT, FACT_NUMBER, FACT_DAY, FACT_MEMBERS };
+       H_SLOT, H_ID, H_LINK_ID, H_FILLED, H_MOMENT };
+enum { KIND_TEXT, KIND_TEXTS, KIND_DATE, KIND_INT4, KIND_BOOL, KIND_MOMENT };
+enum { FACT_TEXT, FACT_NUMBER, FACT_DAY, FACT_MEMBERS, FACT_MOMENT };
 enum { ARRAY, LINES, BARE }; /* what stands between items */
 
 /* --- the tables, as jsonprogram.py lays them out ------------------------------------------------------------------ */
@@ -43,7 +43,7 @@ typedef struct { int32_t child, children, shape, op, ops, group; } Node;
 typedef struct { int32_t name, length, node, mark; } Child;
 typedef struct { int32_t how, store, slot; } Op;
 typedef struct { int32_t kind, many; } Store;
-typedef struct { int32_t node, store, stores, columns, fact, facts; } Feed;
+typedef struct { int32_t node, store, stores, columns, fact, facts, repeats; } Feed;
 typedef struct { int32_t store, kind; } Fact;
 typedef struct { int32_t low, high, feed; } Mark;
 typedef struct { int32_t store, slot, condition, conditions; } Group;
@@ -83,7 +83,7 @@ typedef struct {
     Buffer out, text;
     Frame frames[MAX_DEPTH];
     Span slots[MAX_SLOTS];
-    int depth, odd;
+    int depth, odd, repeats;
     int32_t guess, members;
     uint64_t marks;
 } mj;
@@ -301,7 +301,7 @@ static int put_decoded(Buffer *b, Span s) {
     return OK;
 }
 
-/* The number at p; *at behind it. *whole: 1 for an integer that 18 digits hold. */
+/* The number at p; *at behind it. *whole: 1 for an integer that 18 digits hold, 2 for a longer one. */
 static int read_number(mj *m, bytes p, bytes end, Span *s, int *whole, bytes *at) {
     bytes start = p, digits;
     *whole = 1;
@@ -310,7 +310,8 @@ static int read_number(mj *m, bytes p, bytes end, Span *s, int *whole, bytes *at
     if (p >= end || *p < '0' || *p > '9') return BROKEN;
     if (*p == '0') p++;
     else while (p < end && *p >= '0' && *p <= '9') p++;
-    if (p - digits > 18 || (digits != start && *digits == '0')) *whole = 0; /* -0 is not written like an integer */
+    if (p - digits > 18) *whole = 2;
+    if ((digits != start && *digits == '0')) *whole = 0; /* -0 is not written like an integer */
     if (p < end && *p == '.') {
         *whole = 0;
         digits = ++p;
@@ -381,6 +382,48 @@ static int64_t first_day(Span s) {
     return n == 8 ? ordinal(year, digits_at(p + 4, 2), digits_at(p + 6, 2)) : 0;
 }
 
+/* The point in time that a text without escapes names (readers.jsonvalues.moment): whether it does, *to in microseconds. */
+static int moment(Span s, int64_t *to) {
+    bytes p = s.at, end = s.at + s.length;
+    if (s.length < 19 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':') return 0;
+    int64_t day = ordinal(digits_at(p, 4), digits_at(p + 5, 2), digits_at(p + 8, 2)), micros = 0, away = 0;
+    int hour = digits_at(p + 11, 2), minute = digits_at(p + 14, 2), second = digits_at(p + 17, 2);
+    if (!day || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return 0;
+    p += 19;
+    if (p < end && *p == '.') {
+        int64_t unit = 100000;
+        bytes first = ++p;
+        for (; p < end && *p >= '0' && *p <= '9'; p++, unit /= 10) micros += (*p - '0') * unit;
+        if (p == first) return 0;
+    }
+    if (p < end && (*p == '+' || *p == '-')) {
+        int colon = end - p == 6 && p[3] == ':';
+        if (end - p != 5 + colon) return 0;
+        int hours = digits_at(p + 1, 2), minutes = digits_at(p + 3 + colon, 2);
+        if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return 0;
+        away = (hours * 60 + minutes) * (*p == '-' ? -60 : 60);
+        p = end;
+    } else if (p < end && *p == 'Z') {
+        p++;
+    }
+    if (p != end) return 0;
+    int64_t seconds = (day - 1) * 86400 + hour * 3600 + minute * 60 + second - away; /* since 0001-01-01 */
+    if (seconds < 0 || seconds >= 3652059LL * 86400) return 0;
+    *to = (seconds - 719162LL * 86400) * 1000000 + micros;
+    return 1;
+}
+
+/* The last piece of a link's path. */
+static Span last_piece(Span s) {
+    bytes p = s.at, end = s.at + s.length;
+    for (bytes q = p; q < end; q++)
+        if (*q == '?' || *q == '#') { end = q; break; }
+    while (end > p && end[-1] == '/') end--;
+    bytes start = end;
+    while (start > p && start[-1] != '/') start--;
+    return (Span){start, (size_t)(end - start), 0};
+}
+
 static void set_number(Value *v, int64_t n) {
     v->number = n;
     v->present = 1;
@@ -449,7 +492,8 @@ static int text_value(mj *m, const Node *node, Span s) {
     const Op *op = OPS(m) + node->op;
     for (int i = 0; i < node->ops; i++, op++) {
         Value *v = op->store < 0 ? NULL : &m->values[op->store];
-        if (s.escaped && op->how != H_TEXT && op->how != H_LOOSE && op->how != H_LOOSE_TEXTS) {
+        if (s.escaped && op->how != H_TEXT && op->how != H_LOOSE && op->how != H_LOOSE_TEXTS && op->how != H_ID &&
+            op->how != H_FILLED) {
             odd(m, ODD_VALUE);
             return OK;
         }
@@ -482,6 +526,17 @@ static int text_value(mj *m, const Node *node, Span s) {
         case H_SLOT:
             m->slots[op->slot] = s;
             break;
+        case H_ID:
+        case H_FILLED:
+        case H_LINK_ID:
+            v->span = op->how == H_LINK_ID ? last_piece(s) : s;
+            v->present = v->span.length > 0;
+            break;
+        case H_MOMENT: {
+            int64_t at;
+            if (moment(s, &at)) set_number(v, at);
+            break;
+        }
         case H_LOOSE_FLAG:
             break;
         default:
@@ -495,14 +550,18 @@ static int number_value(mj *m, const Node *node, Span s, int whole) {
     const Op *op = OPS(m) + node->op;
     for (int i = 0; i < node->ops; i++, op++) {
         Value *v = op->store < 0 ? NULL : &m->values[op->store];
-        if (op->how == H_LOOSE_FLAG || op->how == H_ANY_DAY) continue;
-        if (!whole) {
+        if (op->how == H_LOOSE_FLAG || op->how == H_ANY_DAY || op->how == H_MOMENT) continue;
+        if (whole != 1 && !(whole == 2 && op->how == H_ID)) {
             odd(m, ODD_VALUE);
             return OK;
         }
         switch (op->how) {
         case H_LOOSE:
             if (STORES(m)[op->store].kind == KIND_TEXTS) odd(m, ODD_VALUE);
+            v->span = s;
+            v->present = 1;
+            break;
+        case H_ID:
             v->span = s;
             v->present = 1;
             break;
@@ -532,7 +591,7 @@ static void flag_value(mj *m, const Node *node, int yes) {
     const Op *op = OPS(m) + node->op;
     for (int i = 0; i < node->ops; i++, op++) {
         if (op->how == H_FLAG || op->how == H_LOOSE_FLAG) set_number(&m->values[op->store], yes);
-        else if (op->how != H_NUMBER && op->how != H_ANY_DAY) odd(m, WRONG_TYPE);
+        else if (op->how != H_NUMBER && op->how != H_ANY_DAY && op->how != H_MOMENT) odd(m, WRONG_TYPE);
     }
 }
 
@@ -544,7 +603,7 @@ static int container_value(mj *m, const Node *node, int is_array) {
         if (is_array && (op->how == H_TEXTS || op->how == H_LOOSE_TEXTS)) {
             if (!STORES(m)[op->store].many) m->values[op->store].present = 1;
             texts++;
-        } else if (op->how != H_LOOSE_FLAG && op->how != H_NUMBER && op->how != H_ANY_DAY) {
+        } else if (op->how != H_LOOSE_FLAG && op->how != H_NUMBER && op->how != H_ANY_DAY && op->how != H_MOMENT) {
             odd(m, WRONG_TYPE);
         }
     }
@@ -584,8 +643,9 @@ static uint64_t name_head(bytes at, size_t length, bytes end) {
     return head;
 }
 
-static int add_key(mj *m, Frame *f, Span s, uint64_t head) {
+static int add_key(mj *m, Frame *f, Span s, uint64_t head, int *repeated) {
     uint64_t tail = 0;
+    *repeated = 0;
     f->members++;
     if (f->members > MAX_KEYS) {
         odd(m, TOO_MANY);
@@ -600,7 +660,8 @@ static int add_key(mj *m, Frame *f, Span s, uint64_t head) {
         for (size_t i = f->keys; i < m->key_count; i++) {
             const Key *k = &m->keys[i];
             if (k->hash == hash && k->length == s.length && !memcmp(k->at, s.at, s.length)) {
-                odd(m, REPEATED_KEY);
+                if (!m->repeats) odd(m, REPEATED_KEY);
+                *repeated = 1;
                 return OK;
             }
         }
@@ -742,12 +803,14 @@ static int read_item(mj *m, bytes p, bytes end, int32_t node, bytes *at) {
         TRY(read_string(m, p + 1, end, &s, &p));
         if (UNLIKELY(s.escaped)) odd(m, ESCAPED_KEY);
         uint64_t head = name_head(s.at, s.length, end);
-        TRY(add_key(m, f, s, head));
+        int repeated;
+        TRY(add_key(m, f, s, head, &repeated));
         node = -1;
         if (f->node >= 0) {
             const Fast *child = find_child(m, f, s, head);
             if (child) {
                 node = NODES(m)[child->node].shape == SKIP ? -1 : child->node;
+                if (repeated && node >= 0) odd(m, REPEATED_KEY); /* the values of the first one are stored already */
                 if (child->mark >= 0) m->marks |= 1ull << child->mark;
             }
         }
@@ -813,6 +876,13 @@ static int put_columns(mj *m, const Feed *feed) {
             put_int32(out, 4);
             put_int32(out, (uint32_t)(int32_t)v->number);
             break;
+        case KIND_MOMENT: {
+            uint64_t n = (uint64_t)(v->number - 946684800000000LL); /* microseconds since 2000-01-01 */
+            put_int32(out, 8);
+            put_int32(out, (uint32_t)(n >> 32));
+            put_int32(out, (uint32_t)n);
+            break;
+        }
         default:
             put_int32(out, 1);
             out->at[out->length++] = v->number != 0;
@@ -885,7 +955,7 @@ EXPORT void mm_json_free(mj *m) {
 
 /* A program from its tables: the numbers begin with a count for each table. NULL without memory or for wrong tables. */
 EXPORT mj *mm_json_new(const int32_t *numbers, int64_t length, const u8 *blob, int64_t blob_length) {
-    static const int32_t widths[TABLES] = {6, 4, 3, 2, 6, 2, 3, 4, 3};
+    static const int32_t widths[TABLES] = {6, 4, 3, 2, 7, 2, 3, 4, 3};
     mj *m = calloc(1, sizeof *m);
     if (!m) return NULL;
     m->numbers = malloc((size_t)length * sizeof *numbers + 1);
@@ -936,6 +1006,7 @@ EXPORT int64_t mm_json_items(mj *m, const u8 *data, int64_t length, int64_t at, 
         if (p >= end || *p != '{') return count;
         for (int tries = 0;; tries++) {
             clear(m, &FEEDS(m)[feed]);
+            m->repeats = FEEDS(m)[feed].repeats;
             if (read_item(m, start, end, FEEDS(m)[feed].node, &p)) return count;
             feed = feed_of(m);
             if (feed < 0) odd(m, NO_FEED);

@@ -26,6 +26,10 @@ How = Literal[
     "flag",  # true or false
     "loose flag",  # true or false; NULL for anything else
     "code",  # whether a text or number is 1
+    "id",  # a text, or a whole number of any size as text; NULL for an empty text
+    "link id",  # the last piece of the path of a link (a text); NULL for an empty text, also on the way
+    "filled text",  # a text; NULL for an empty one
+    "moment",  # the point in time that a text names (ISO 8601, UTC unless it says otherwise); NULL for anything else
     "members",  # how many keys the objects directly under the top have together
 ]
 """What a value must be, else the record is invalid. Null and absent are NULL. Through arrays, a text or texts are those
@@ -40,6 +44,10 @@ _KINDS: dict[str, str] = {
     "flag": "bool",
     "loose flag": "bool",
     "code": "bool",
+    "id": "text",
+    "link id": "text",
+    "filled text": "text",
+    "moment": "timestamptz",
 }
 
 
@@ -74,8 +82,9 @@ Identify = Callable[[Sequence[Any], Mapping[str, int | str]], tuple[tuple[int | 
 class Layout(NamedTuple):
     """How the records of one feed are known, identified and read.
 
-    *identify* makes the key and the version of a record from the values of *identity* (a day is its number, 0 for none)
-    and the context; it raises InvalidRecord. A record that has all keys of one of *marks* is of this feed.
+    *identify* makes the key and the version of a record from the values of *identity* (a day is its number, a moment
+    its microseconds since 1970, 0 for none) and the context; it raises InvalidRecord. A record that has all keys of one
+    of *marks* is of this feed.
     """
 
     name: str
@@ -84,6 +93,7 @@ class Layout(NamedTuple):
     identify: Identify
     marks: tuple[frozenset[str], ...] = (frozenset(),)
     arrays: tuple[str, ...] = ()  # paths of further arrays that must hold objects
+    repeats: bool = False  # a key may stand twice in an object: the last one holds, as in jsonb
 
     @property
     def columns(self) -> tuple[Column, ...]:

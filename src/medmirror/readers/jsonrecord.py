@@ -24,11 +24,18 @@ from medmirror.readers.jsonvalues import (
     day_number,
     distinct,
     every,
+    exactly,
+    filled_child,
+    filled_text,
     first_day,
     flag,
+    identifier,
+    link_id,
     loose_text,
     loose_texts,
     loosely_distinct,
+    moment,
+    moment_number,
     text,
     texts,
     whole_number,
@@ -68,6 +75,10 @@ _ONE: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
     "flag": flag,
     "loose flag": _loose_flag,
     "code": _code,
+    "id": identifier,
+    "link id": link_id,
+    "filled text": filled_text,
+    "moment": lambda parent, name: moment(parent.get(name)),
 }
 _MANY = {"text": distinct, "every text": every, "loose texts": loosely_distinct}
 
@@ -83,10 +94,11 @@ def reader(field: Field) -> Read:
         collect = _MANY[field.how]
         return lambda record: collect(_objects(record, way), name)
     read, names = _ONE[field.how], [step for step, _ in way]
+    below = filled_child if field.how == "link id" else child
 
     def one(record: Mapping[str, Any]) -> Any:
         for step in names:
-            record = child(record, step)
+            record = below(record, step)
         return read(record, name)
 
     return one
@@ -116,7 +128,7 @@ class _Kind:
         self.encode_key = encoder(self.columns[: len(key) + 1])
         self.names = [column.name for column in self.columns if column.name != "deleted"]
         self.reads = [reader(one) for one in layout.fields]
-        self.facts = [(reader(one), one.how.endswith("day")) for one in layout.identity]
+        self.facts = [(reader(one), _NUMBERS.get(one.how.rpartition(" ")[2], _as_it_is)) for one in layout.identity]
         self.arrays = [(_parents(path), path.rpartition(".")[2]) for path in layout.arrays]
 
     def values(self, record: Mapping[str, Any]) -> list[Any]:
@@ -128,12 +140,18 @@ class _Kind:
 
     def identify(self, record: Mapping[str, Any], context: Context) -> tuple[tuple[int | str, ...], int]:
         """The key and the version."""
-        found = [(read(record), is_day) for read, is_day in self.facts]
-        return self.layout.identify([day_number(value) if is_day else value for value, is_day in found], context)
+        return self.layout.identify([number(read(record)) for read, number in self.facts], context)
 
     def head(self, key: Sequence[int | str], size: int) -> bytes:
         """A COPY tuple as far as *size* bytes of JSON text."""
         return _count(len(self.columns)) + self.encode_key((*key, False))[2:] + _length(size + 1) + b"\x01"
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_NUMBERS: dict[str, Callable[[Any], Any]] = {"day": day_number, "moment": moment_number}
 
 
 def _parents(path: str) -> Callable[[Mapping[str, Any]], list[Mapping[str, Any]]]:
@@ -169,7 +187,7 @@ class Records:
             yield from made
             return
         for number, piece in enumerate(jsonreader.items(data, str(context["layout"]))):
-            yield self._item(number, piece, context)
+            yield self._item(number, piece, data, context)
 
     def _found(self, data: bytes, context: Context) -> list[Item | Flaw] | None:
         found = self.program.items(data, str(context["layout"]))
@@ -181,7 +199,7 @@ class Records:
                 value, reason = parse(data[start:end])
                 if reason:
                     return None
-                made.append(self._item(number, Piece(start, end, value), context))
+                made.append(self._item(number, Piece(start, end, value), data, context))
                 continue
             layout = self._kinds[place].layout
             try:
@@ -192,7 +210,7 @@ class Records:
                 made.append(Item(layout.name, key, version, number, start, end, False, columns))
         return made
 
-    def _item(self, number: int, piece: Piece, context: Context) -> Item | Flaw:
+    def _item(self, number: int, piece: Piece, data: bytes, context: Context) -> Item | Flaw:
         if piece.reason:
             name = self._kinds[0].layout.name if len(self._kinds) == 1 else None
             return Flaw(name, number, piece.start, piece.end, ParseError.__name__, piece.reason)
@@ -203,11 +221,12 @@ class Records:
             kind = self._kind_of(piece.value)
             if kind is None:
                 raise InvalidRecord(self._unknown(piece.value))
-            key, version = kind.identify(piece.value, context)
+            record = exactly(data[piece.start : piece.end], piece.value)
+            key, version = kind.identify(record, context)
         except InvalidRecord as error:
             name = kind.layout.name if kind else self._kinds[0].layout.name if len(self._kinds) == 1 else None
             return Flaw(name, number, piece.start, piece.end, InvalidRecord.__name__, error.message)
-        return Item(kind.layout.name, key, version, number, piece.start, piece.end, False, piece.value)
+        return Item(kind.layout.name, key, version, number, piece.start, piece.end, False, record)
 
     def rows(self, feed: str, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
         """The COPY tuple of each record, or what is wrong with it."""
@@ -219,7 +238,7 @@ class Records:
                 if isinstance(item.parsed, Columns):
                     made.append(b"".join((kind.head(item.key, len(raw)), raw, item.parsed)))
                 else:
-                    record = _parsed(bytes(raw), item)
+                    record = _parsed(bytes(raw), item, kind.layout)
                     made.append(kind.encode((*item.key, False, RawJson(raw), *kind.values(record))))
             except RecordError as error:
                 made.append(error)
@@ -228,14 +247,14 @@ class Records:
     def record(self, feed: str, data: bytes, item: Item) -> dict[str, Any]:
         """The record's values by column."""
         kind = self._by_name[feed]
-        parsed = _parsed(data[item.start : item.end], item)
+        parsed = _parsed(data[item.start : item.end], item, kind.layout)
         return dict(zip(kind.names, (*item.key, parsed, *kind.values(parsed)), strict=True))
 
 
-def _parsed(raw: bytes, item: Item) -> dict[str, Any]:
+def _parsed(raw: bytes, item: Item, layout: Layout) -> dict[str, Any]:
     value, reason = (item.parsed, "") if isinstance(item.parsed, dict) else parse(raw)
     if reason:
         raise ParseError(reason)
-    check(raw, value)
-    checked: dict[str, Any] = value
+    check(raw, value, repeats=layout.repeats)
+    checked: dict[str, Any] = exactly(raw, value)
     return checked

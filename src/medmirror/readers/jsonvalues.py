@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -20,14 +20,14 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*+\\u0000")
 _NAMES = {dict: "an object", list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
 
 
-def check(raw: bytes, value: Any) -> None:
+def check(raw: bytes, value: Any, *, repeats: bool = False) -> None:
     """Raise InvalidRecord when *raw*, of which *value* was parsed, holds what Postgres or we cannot keep apart.
 
-    That is a NUL character, which jsonb cannot hold, or a key twice in one object, of which jsonb would keep one. The
-    first test costs little and errs only to the safe side: written again from *value*, a record that lost a key has
-    fewer quotation marks. Only then every object is looked at.
+    That is a NUL character, which jsonb cannot hold, or, unless *repeats*, a key twice in one object, of which jsonb
+    would keep one. The first test costs little and errs only to the safe side: written again from *value*, a record
+    that lost a key has fewer quotation marks. Only then every object is looked at.
     """
-    again = orjson.dumps(value)
+    again = _dumped(value)
     if again == raw:
         if b"\\u0000" in raw and _NUL.search(raw):
             raise InvalidRecord("A text holds a NUL character (\\u0000), which Postgres cannot store.")
@@ -37,7 +37,28 @@ def check(raw: bytes, value: Any) -> None:
             raise InvalidRecord("A text holds a NUL character (\\u0000), which Postgres cannot store.")
     elif again.count(b'"') == raw.count(b'"'):
         return
-    json.loads(raw, object_pairs_hook=_unique)
+    if not repeats:
+        json.loads(raw, object_pairs_hook=_unique)
+
+
+def _dumped(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a whole number that takes more than 64 bits
+        return b""
+
+
+def exactly(raw: bytes, value: Any) -> Any:
+    """*value*, which was parsed of *raw*, but with whole numbers of more than 64 bits, which are floats there, exact."""
+    if not _LONG.search(raw):
+        return value
+    try:
+        return json.loads(raw)
+    except ValueError:  # thousands of digits
+        return value
+
+
+_LONG = re.compile(rb"[\s:,\[]-?\d{19}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
@@ -48,6 +69,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 def kind(value: Any) -> str:
     """What *value* is, in words."""
     return "null" if value is None else _NAMES.get(type(value), type(value).__name__)
+
+
+def filled_child(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object called *name* within *parent*; an empty one also for an empty text, which some say for null."""
+    return {} if parent.get(name) == "" else child(parent, name)
 
 
 def child(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -113,6 +139,27 @@ def loose_text(parent: Mapping[str, Any], name: str) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise InvalidRecord(f"{name} is {kind(value)}, not text.")
+
+
+def identifier(parent: Mapping[str, Any], name: str) -> str | None:
+    """The text or whole number called *name*, as text; None for an empty text. InvalidRecord for anything else."""
+    value = parent.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        raise InvalidRecord(f"{name} is a number that is not whole, or too long to be exact.")
+    return text(parent, name) or None
+
+
+def link_id(parent: Mapping[str, Any], name: str) -> str | None:
+    """The last piece of the path of the link called *name*: what it links to. InvalidRecord for anything but text."""
+    link = text(parent, name) or ""
+    return link.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2] or None
+
+
+def filled_text(parent: Mapping[str, Any], name: str) -> str | None:
+    """The text called *name*; None for an empty one, too. InvalidRecord for anything but text."""
+    return text(parent, name) or None
 
 
 def loose_texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
@@ -185,3 +232,33 @@ _AMERICAN = re.compile(r"(\d\d?)/(\d\d?)/(\d{4})", re.ASCII)
 def day_number(day: date | None) -> int:
     """*day* as a number of days that fits 20 bits; 0 for none."""
     return min(day.toordinal(), (1 << 20) - 1) if day else 0
+
+
+def moment(value: Any) -> datetime | None:
+    """The point in time that *value* names (2023-05-17T10:00:00Z, fractions and offsets too), in UTC; None for none.
+
+    Without an offset it is UTC. What is finer than a microsecond is cut off.
+    """
+    match = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    micros = int((match[7] or "0")[:6].ljust(6, "0"))
+    away = timedelta(hours=int(match[9] or 0), minutes=int(match[10] or 0))
+    if away >= timedelta(days=1) or int(match[10] or 0) > 59:
+        return None
+    try:
+        local = datetime(year, month, day, hour, minute, second, micros, UTC)
+        return local + away if match[8] == "-" else local - away
+    except (ValueError, OverflowError):
+        return None
+
+
+_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d))?", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def moment_number(found: datetime | None) -> int:
+    """*found* as microseconds since 1970; 0 for none."""
+    return (found - _EPOCH) // _MICROSECOND if found else 0
