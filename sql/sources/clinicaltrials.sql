@@ -154,6 +154,9 @@ CROSS JOIN jsonb_array_elements(s.study #> '{protocolSection,referencesModule,re
 WHERE NOT s.deleted;
 COMMENT ON VIEW clinicaltrials.reference IS 'One row a reference of each study; pmid is pubmed.citation.pmid';
 
+-- migrate 2 --
+SELECT medmirror.keep_digest('clinicaltrials.study_fact');
+
 -- search study --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT nct_id,

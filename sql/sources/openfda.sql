@@ -316,6 +316,14 @@ LEFT JOIN openfda.drugsfda AS a ON a.application_number = n.application_number A
 WHERE NOT n.deleted;
 COMMENT ON VIEW openfda.drug IS 'One row a product and label of it, with the application that allows it; NULLs where there is none';
 
+-- migrate 2 --
+SELECT medmirror.keep_digest('openfda.label_fact');
+SELECT medmirror.keep_digest('openfda.ndc_fact');
+SELECT medmirror.keep_digest('openfda.event_fact');
+SELECT medmirror.keep_digest('openfda.enforcement_fact');
+SELECT medmirror.keep_digest('openfda.shortage_fact');
+SELECT medmirror.keep_digest('openfda.drugsfda_fact');
+
 -- search label --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT set_id,

@@ -163,6 +163,9 @@ WHERE NOT c.deleted AND c.databanks IS NOT NULL;
 COMMENT ON VIEW pubmed.databank_accession IS
     'One row an accession number: databank ClinicalTrials.gov leads to clinicaltrials.study.nct_id';
 
+-- migrate 2 --
+SELECT medmirror.keep_digest('pubmed.citation_fact');
+
 -- search citation --
 SELECT pmid, pmid_version,
        setweight(to_tsvector('english', coalesce(title, '')), 'A')

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, text
 
-from medmirror import sources
+from medmirror import setdigest, sources
 from medmirror.db import sql
 from medmirror.sources.base import Feed
 
@@ -65,6 +65,8 @@ def audit(engine: Engine) -> AuditReport:
             _book(conn, check, report)
         for name in sources.names():
             _source(conn, name, report)
+        for relation in setdigest.relations(conn):
+            _digest(conn, relation, report)
     return report
 
 
@@ -159,6 +161,22 @@ def _source(conn: Connection, name: str, report: AuditReport) -> None:
     if total != created:
         advice = "Rows were added or removed by something else than medmirror; load the files again with --force."
         report.findings.append(Finding(what, name, f"{total} keys are there, {created} were made", advice))
+
+
+def _digest(conn: Connection, relation: setdigest.Relation, report: AuditReport) -> None:
+    """The set digests that are kept of a table, against its rows."""
+    kept = setdigest.by_relation(conn, relation.relation)
+    counted = setdigest.recount(conn, relation.relation)
+    wrong = [name for name in sorted(kept.keys() | counted.keys()) if kept.get(name) != counted.get(name)]
+    what = f"the digest kept of {relation.relation} is that of its rows"
+    report.checks.append(Check(what, setdigest.total(counted.values()).rows, len(wrong)))
+    advice = (
+        "Its triggers did not see something that was written. When the rows are as they should be:"
+        f" SELECT medmirror.rebook_digest('{relation.relation}')."
+    )
+    for name, organization in wrong[:_MOST]:
+        where = f"{name} of organisation {organization}" if organization else name
+        report.findings.append(Finding(what, where, "what was booked and what is there differ", advice))
 
 
 def _names(source: str, feed: Feed) -> dict[str, str]:

@@ -68,6 +68,9 @@ DAMAGE = [
     ("DELETE FROM clinicaltrials.study_fact WHERE nct_id = (SELECT min(nct_id) FROM clinicaltrials.study)",
      "clinicaltrials holds as many keys as its chunks made"),
     ("UPDATE clinicaltrials.study_fact SET deleted = true", "clinicaltrials.study agrees with its facts"),
+    ("SET session_replication_role = replica; UPDATE clinicaltrials.study_fact SET digest = ''",
+     "the digest kept of clinicaltrials.study_fact is that of its rows"),
+    ("DELETE FROM medmirror.set_delta", "the digest kept of clinicaltrials.study_fact is that of its rows"),
 ]  # fmt: skip
 
 

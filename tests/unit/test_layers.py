@@ -12,11 +12,11 @@ ROOT = Path(medmirror.__file__).parent
 
 LAYERS = (
     {"model", "errors", "settings", "copyformat"},
-    {"readers", "native", "db", "dedup", "samples", "measure", "processes", "stages", "validate"},
+    {"readers", "native", "db", "dedup", "samples", "measure", "processes", "setdigest", "stages", "validate"},
     {"sources", "mapping"},
     {"worker", "inputs"},
     {"executors", "pipeline", "search", "audit", "rejects", "ops"},
-    {"api", "benchmark", "cli"},
+    {"api", "benchmark", "cli", "nightly"},
 )
 """Layer 0 first. A name is a module or a package of medmirror. Those of one layer may import each other."""
 
