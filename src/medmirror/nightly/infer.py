@@ -1,0 +1,128 @@
+"""What a whole pass did not show any more. All of it happens in the server; nothing of a record comes here.
+
+A pass is what the loads of one night read of an organization's source: the certificates say whether it was whole, and
+the ledger holds 8 bytes of each record that was seen in its files, also in those that were skipped because their bytes
+were loaded before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine
+
+from medmirror.db import retry
+from medmirror.model import Certificate
+from medmirror.nightly.book import statement
+from medmirror.nightly.config import Deletions
+
+
+class Verdict(NamedTuple):
+    """What a pass came to for one feed. *newly* and *again* are unseen for the first and for the second time, *back*
+    are seen again; *most*: how many may go. Where *withheld*, none of those unseen was written."""
+
+    feed: str
+    whole: bool
+    living: int
+    seen: int
+    newly: int
+    again: int
+    back: int
+    most: int
+    withheld: bool
+    written: int
+    reasons: tuple[str, ...] = ()
+
+
+class Pass(NamedTuple):
+    """One pass: whose, over what, its files in the ledger, and which files of when they were (*evidence*)."""
+
+    organization: str
+    source: str
+    file_ids: tuple[int, ...]
+    evidence: bytes
+
+
+def inputs(conn: Connection, file_ids: Iterable[int]) -> list[dict[str, Any]]:
+    """What the ledger knows of those files, in the order of their paths: whose, where, size, digest, order, status."""
+    rows = conn.execute(statement("inputs"), {"file_ids": sorted(set(file_ids))})
+    return [dict(row) for row in rows.mappings()]
+
+
+def evidence(files: Iterable[Mapping[str, Any]], nominal: date) -> bytes:
+    """What tells this pass from another one: the files' digests, and when each was last written.
+
+    An export that nobody made anew shows nothing that it did not show the night before, and neither does the same run
+    taken up again. What is no file (a database that was read) counts as read anew each night.
+    """
+    made = hashlib.sha256()
+    for digest, order, path in sorted((one["digest"], one["file_order"], one["path"]) for one in files):
+        try:
+            written = str(Path(path).stat().st_mtime_ns)
+        except OSError:
+            written = nominal.isoformat()
+        made.update(f"{digest}\x1f{order}\x1f{written}\x1e".encode())
+    return made.digest()
+
+
+def whole(certificates: Iterable[Certificate]) -> dict[str, Certificate]:
+    """One certificate a feed. Several loads may speak of the same one: then each of them must say that it was whole."""
+    found: dict[str, Certificate] = {}
+    for one in certificates:
+        for kind in one.kinds:
+            known = found.get(kind)
+            found[kind] = one if known is None else _both(known, one)
+    return found
+
+
+def _both(one: Certificate, other: Certificate) -> Certificate:
+    known = one.expected is not None and other.expected is not None
+    return Certificate(
+        kinds=one.kinds,
+        whole=one.whole and other.whole,
+        expected=(one.expected or 0) + (other.expected or 0) if known else None,
+        seen=one.seen + other.seen,
+        reasons=tuple(dict.fromkeys((*one.reasons, *other.reasons))),
+    )
+
+
+def judge(
+    engine: Engine, one: Pass, certificates: Mapping[str, Certificate], limits: Deletions, run_id: int
+) -> list[Verdict]:
+    """Bring ``missing`` of the pass's feeds to what the pass showed; return a verdict for each. A transaction a feed.
+
+    Running it again with the same evidence changes nothing.
+    """
+    made = []
+    for feed in sorted(certificates):
+        judged = partial(_judge, one=one, feed=feed, certificate=certificates[feed], limits=limits, run_id=run_id)
+        made.append(retry.in_transaction(engine, judged))
+    return made
+
+
+def _judge(conn: Connection, one: Pass, feed: str, certificate: Certificate, limits: Deletions, run_id: int) -> Verdict:
+    about = {"organization": one.organization, "source": one.source, "feed": feed}
+    before = conn.execute(statement("last pass"), about).scalar()
+    values = {
+        **about,
+        "file_ids": list(one.file_ids),
+        "whole": certificate.whole,
+        "other": before is None or bytes(before) != one.evidence,
+        "count": limits.count,
+        "share": limits.share,
+        "run_id": run_id,
+    }
+    row = conn.execute(statement("judge"), values).one()
+    if certificate.whole and not row.withheld:
+        conn.execute(statement("note pass"), {**about, "evidence": one.evidence, "run_id": run_id})
+    return Verdict(feed, certificate.whole, **row._mapping, reasons=certificate.reasons)
+
+
+def status(verdicts: Sequence[Verdict]) -> str:
+    """`rejects` when deletions were withheld, which a person has to look at; else `done`."""
+    return "rejects" if any(one.withheld for one in verdicts) else "done"
