@@ -133,7 +133,7 @@ def _write_shuffled(path: Path, citations: int, number: int) -> samples.pubmed.P
     written = samples.write_pubmed(path, citations, seed=number, number=number)
     raw = gzip.decompress(path.read_bytes())
     source = sources.get("pubmed")
-    context = source.context(path.name, raw[:65_536], lambda: io.BytesIO(raw))
+    context = source.context(path.name, raw[:65_536], lambda: io.BytesIO(raw), {})
     (block,) = source.split(io.BytesIO(raw), context, 1 << 40, 1 << 40)
     assert isinstance(block, Block)
     items = [block.data[item.start : item.end] for item in source.items(block.data, 0, context)]

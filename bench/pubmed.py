@@ -186,7 +186,7 @@ def _parent(path: Path) -> tuple[float, float, float]:
     """CPU seconds of digest, of gunzip, and of split without gunzip."""
     source = sources.get("pubmed")
     (stream,) = files.streams(path, 200)
-    context = source.context(stream.name, files.head(stream), stream.open)
+    context = source.context(stream.name, files.head(stream), stream.open, {})
 
     def unzip() -> None:
         with stream.open() as file:

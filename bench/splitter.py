@@ -19,7 +19,7 @@ def main() -> None:
     before = _forget_peak()
     start, blocks, size = time.process_time(), 0, 0
     for stream in files.streams(path, settings.max_zip_ratio):
-        context = source.context(stream.name, files.head(stream), stream.open)
+        context = source.context(stream.name, files.head(stream), stream.open, {})
         with stream.open() as file:
             for block in source.split(file, context, settings.chunk_bytes, settings.max_record_bytes):
                 blocks += 1

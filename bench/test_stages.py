@@ -56,7 +56,7 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     streams = files.streams(path, 200)
     stream = next(streams)  # an archive stays open as long as its streams are
     source = sources.get(name)
-    context = source.context(stream.name, files.head(stream), stream.open)
+    context = source.context(stream.name, files.head(stream), stream.open, {})
     with stream.open() as file:
         block = next(one for one in source.split(file, context, 2 * MIB, 64 * MIB) if isinstance(one, Block))
     items = [item for item in source.items(block.data, 0, context) if isinstance(item, Item)]

@@ -140,29 +140,120 @@ CREATE TABLE medmirror.search (
 COMMENT ON TABLE medmirror.search IS 'How far the search vectors of each feed are up to date.';
 COMMENT ON COLUMN medmirror.search.run_id IS 'what runs below this number wrote is in the vectors';
 
+-- migrate 3 --
+-- Organisations: clinics whose records stand in the same tables and must never meet. A walled table can be read and
+-- written only for one organisation at a time, the one that the session is set to; its owner may ask for all ('*').
+CREATE TABLE medmirror.membership (
+    member name NOT NULL,
+    organization_id text NOT NULL,
+    PRIMARY KEY (member, organization_id)
+);
+COMMENT ON TABLE medmirror.membership IS 'Which roles may read which organisation''s records; the owner needs no row here.';
+
+CREATE FUNCTION medmirror.is_owner() RETURNS boolean LANGUAGE sql STABLE AS $body$
+    SELECT pg_has_role(current_user, nspowner, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'medmirror'
+$body$;
+
+CREATE FUNCTION medmirror.organization() RETURNS text LANGUAGE sql STABLE AS $body$
+    SELECT CASE WHEN current_user = 'medmirror_loader' OR medmirror.is_owner()
+                THEN current_setting('medmirror.organization', true) END
+$body$;
+COMMENT ON FUNCTION medmirror.organization() IS
+    'the organisation that a loader''s or the owner''s session is set to (medmirror.organization); NULL for anyone else';
+
+CREATE FUNCTION medmirror.sees_all() RETURNS boolean LANGUAGE sql STABLE AS $body$
+    SELECT current_setting('medmirror.organization', true) = '*' AND medmirror.is_owner()
+$body$;
+COMMENT ON FUNCTION medmirror.sees_all() IS 'whether this session is the owner''s and asked for all organisations';
+
+CREATE FUNCTION medmirror.wall_off(target regclass) RETURNS void LANGUAGE plpgsql AS $body$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    -- Each function stands in a subquery: it is asked once a statement, not once a row.
+    EXECUTE format('CREATE POLICY medmirror_wall ON %s USING (organization_id = (SELECT medmirror.organization())'
+                   ' OR (SELECT medmirror.sees_all()))', target);
+    EXECUTE format('CREATE POLICY medmirror_member ON %s FOR SELECT USING (organization_id IN'
+                   ' (SELECT m.organization_id FROM medmirror.membership AS m WHERE m.member = current_user))', target);
+END
+$body$;
+COMMENT ON FUNCTION medmirror.wall_off(regclass) IS 'put row-level security on a table that has a column organization_id';
+
+CREATE FUNCTION medmirror.show_safely(target regclass) RETURNS void LANGUAGE plpgsql AS $body$
+BEGIN
+    -- From version 15 on a view can ask with its reader's rights. Before, it asks with its owner's, who is walled off, too
+    -- (FORCE), unless he is a superuser: then grant nobody such a view.
+    IF CAST(current_setting('server_version_num') AS int) >= 150000 THEN
+        EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', target);
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION medmirror.show_safely(regclass) IS 'have a view over walled tables ask with the rights of who reads it';
+
+ALTER TABLE medmirror.chunk ADD COLUMN keys bytea;
+COMMENT ON COLUMN medmirror.chunk.keys IS
+    'of sources with organisations: 8 bytes a record seen, the first of sha256(feed, byte 31, id) as in medmirror.sync_mapping';
+ALTER TABLE medmirror.file ADD COLUMN organization_id text;
+COMMENT ON COLUMN medmirror.file.organization_id IS 'whose file it is; NULL for public sources';
+ALTER TABLE medmirror.reject ADD COLUMN organization_id text;
+COMMENT ON COLUMN medmirror.reject.organization_id IS 'whose record it is; NULL for public sources';
+ALTER TABLE medmirror.reject ENABLE ROW LEVEL SECURITY;
+ALTER TABLE medmirror.reject FORCE ROW LEVEL SECURITY;
+CREATE POLICY medmirror_wall ON medmirror.reject USING (
+    organization_id = (SELECT medmirror.organization()) OR (SELECT medmirror.sees_all())
+    OR organization_id IS NULL AND current_user <> 'medmirror_loader');
+CREATE POLICY medmirror_member ON medmirror.reject FOR SELECT USING (
+    organization_id IN (SELECT m.organization_id FROM medmirror.membership AS m WHERE m.member = current_user));
+
 -- roles --
 -- Run after every migration, in the same transaction. medmirror_reader may read every mirror and the bookkeeping, but not
--- a reject's raw bytes. A user who may not create roles (most managed databases) goes on without: nothing needs the role.
+-- a reject's raw bytes, and of walled tables only the organisations in medmirror.membership. medmirror_loader is what a
+-- load of an organisation's records becomes: it owns nothing, so it can pass no wall. A user who may not create roles
+-- (most managed databases) goes on without: the walls hold for the owner, too.
 -- Roles belong to the whole server: another database may be creating the same one at this moment.
 DO $roles$
+DECLARE
+    wanted text;
+    walled record;
 BEGIN
-    IF to_regrole('medmirror_reader') IS NULL THEN
-        IF NOT (SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-            RETURN;
+    FOREACH wanted IN ARRAY ARRAY['medmirror_reader', 'medmirror_loader'] LOOP
+        IF to_regrole(wanted) IS NULL AND (SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN
+                NULL;
+            END;
         END IF;
-        BEGIN
-            CREATE ROLE medmirror_reader NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN
-            NULL;
-        END;
-        IF to_regrole('medmirror_reader') IS NULL THEN
-            RETURN;
-        END IF;
+    END LOOP;
+    IF to_regrole('medmirror_reader') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA medmirror TO medmirror_reader;
+        GRANT SELECT ON medmirror.migration, medmirror.run, medmirror.file, medmirror.chunk, medmirror.membership
+            TO medmirror_reader;
+        GRANT SELECT (reject_id, file_id, member, source, feed, item, start_byte, end_byte, error, reason, raw_complete,
+            context, run_id, first_failed_at, last_failed_at, attempts, resolved_at, organization_id) ON medmirror.reject
+            TO medmirror_reader;
     END IF;
-    GRANT USAGE ON SCHEMA medmirror TO medmirror_reader;
-    GRANT SELECT ON medmirror.migration, medmirror.run, medmirror.file, medmirror.chunk TO medmirror_reader;
-    GRANT SELECT (reject_id, file_id, member, source, feed, item, start_byte, end_byte, error, reason, raw_complete, context,
-        run_id, first_failed_at, last_failed_at, attempts, resolved_at) ON medmirror.reject TO medmirror_reader;
+    IF to_regrole('medmirror_loader') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA medmirror TO medmirror_loader;
+        GRANT SELECT ON medmirror.membership, medmirror.migration TO medmirror_loader;
+        GRANT SELECT, INSERT, UPDATE ON medmirror.run, medmirror.file, medmirror.chunk, medmirror.reject TO medmirror_loader;
+        FOR walled IN
+            SELECT DISTINCT p.schemaname, c.oid, c.relkind
+            FROM pg_policies AS p
+            JOIN pg_class AS c ON c.oid = to_regclass(format('%I.%I', p.schemaname, p.tablename))
+            WHERE p.policyname = 'medmirror_wall'
+        LOOP
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO medmirror_loader', walled.schemaname);
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO medmirror_loader', CAST(walled.oid AS regclass));
+        END LOOP;
+        BEGIN
+            IF NOT pg_has_role(current_user, 'medmirror_loader', 'MEMBER') THEN
+                EXECUTE format('GRANT medmirror_loader TO %I', current_user);
+            END IF;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;  -- the role is somebody else's: the owner loads, and FORCE walls him off
+        END;
+    END IF;
 END
 $roles$;
 

@@ -18,8 +18,8 @@ UPDATE medmirror.run SET status = 'interrupted', finished_at = clock_timestamp()
 WHERE run_id = ANY(:run_ids) AND status = 'running'
 
 -- register files --
-INSERT INTO medmirror.file AS f (source, path, size, digest, file_order, run_id)
-SELECT :source, n.path, n.size, n.digest, n.file_order, :run_id
+INSERT INTO medmirror.file AS f (source, path, size, digest, file_order, run_id, organization_id)
+SELECT :source, n.path, n.size, n.digest, n.file_order, :run_id, :organization
 FROM unnest(CAST(:path AS text[]), CAST(:size AS int8[]), CAST(:digest AS bytea[]), CAST(:file_order AS text[]))
      AS n(path, size, digest, file_order)
 ORDER BY n.digest, n.file_order
@@ -38,6 +38,19 @@ WHERE f.status = 'done'
 -- done spans --
 SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = ANY(CAST(:file_ids AS int8[]))
 
+-- census --
+-- A span that several runs have read counts once.
+SELECT c.file_id, c.member, sum(c.read) AS read, coalesce(max(r.rejected), 0) AS rejected
+FROM (
+    SELECT DISTINCT ON (file_id, member, start_byte, end_byte) file_id, member, read
+    FROM medmirror.chunk WHERE file_id = ANY(CAST(:file_ids AS int8[]))
+    ORDER BY file_id, member, start_byte, end_byte, run_id DESC) AS c
+LEFT JOIN (
+    SELECT file_id, member, count(*) AS rejected
+    FROM medmirror.reject WHERE file_id = ANY(CAST(:file_ids AS int8[])) AND resolved_at IS NULL
+    GROUP BY 1, 2) AS r USING (file_id, member)
+GROUP BY 1, 2
+
 -- finish files --
 -- Workers do not wait for the disk when they commit, so a crash of the server may take commits away that they have
 -- reported. Only a file whose chunks are all there is finished; this commit does wait, and makes those before it last.
@@ -53,15 +66,15 @@ RETURNING f.file_id
 -- add chunks --
 INSERT INTO medmirror.chunk AS c
   (file_id, member, start_byte, end_byte, run_id, read, inserted, updated, unchanged, duplicate, tombstoned, rejected,
-   filtered, created, seconds)
+   filtered, created, seconds, keys)
 SELECT n.file_id, n.member, n.start_byte, n.end_byte, :run_id, n.read, n.inserted, n.updated, n.unchanged, n.duplicate,
-       n.tombstoned, n.rejected, n.filtered, n.created, :seconds
+       n.tombstoned, n.rejected, n.filtered, n.created, :seconds, n.keys
 FROM unnest(CAST(:file_id AS int8[]), CAST(:member AS text[]), CAST(:start_byte AS int8[]), CAST(:end_byte AS int8[]),
             CAST(:read AS int4[]), CAST(:inserted AS int4[]), CAST(:updated AS int4[]), CAST(:unchanged AS int4[]),
             CAST(:duplicate AS int4[]), CAST(:tombstoned AS int4[]), CAST(:rejected AS int4[]),
-            CAST(:filtered AS int4[]), CAST(:created AS int4[]))
+            CAST(:filtered AS int4[]), CAST(:created AS int4[]), CAST(:keys AS bytea[]))
      AS n(file_id, member, start_byte, end_byte, read, inserted, updated, unchanged, duplicate, tombstoned, rejected,
-          filtered, created)
+          filtered, created, keys)
 -- A worker that died after its commit leaves the row behind; its repeat finds everything unchanged and must not hide that.
 ON CONFLICT (file_id, member, start_byte, end_byte, run_id) DO NOTHING
 RETURNING file_id, member, start_byte
@@ -73,9 +86,10 @@ WHERE run_id = :run_id AND file_id = :file_id AND member = :member AND start_byt
 
 -- add rejects --
 INSERT INTO medmirror.reject AS r
-  (file_id, member, source, feed, item, start_byte, end_byte, error, reason, raw, raw_complete, context, run_id)
+  (file_id, member, source, feed, item, start_byte, end_byte, error, reason, raw, raw_complete, context, run_id,
+   organization_id)
 VALUES (:file_id, :member, :source, :feed, :item, :start_byte, :end_byte, :error, :reason, :raw, :raw_complete,
-        CAST(:context AS jsonb), :run_id)
+        CAST(:context AS jsonb), :run_id, :organization)
 ON CONFLICT (file_id, member, start_byte, end_byte) DO UPDATE
 SET error = excluded.error, reason = excluded.reason, run_id = excluded.run_id, last_failed_at = clock_timestamp(),
     attempts = r.attempts + CASE WHEN r.run_id = excluded.run_id THEN 0 ELSE 1 END, resolved_at = NULL

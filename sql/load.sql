@@ -51,3 +51,16 @@ DELETE FROM {table} AS t USING unnest({unnest}) AS n({keys}) WHERE {match}
 
 -- copy --
 COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)
+
+-- stage --
+-- Postgres does not COPY into a table under row-level security; INSERT is checked row by row.
+CREATE TEMP TABLE IF NOT EXISTS {stage} (LIKE {table} INCLUDING COMPRESSION) ON COMMIT DELETE ROWS
+
+-- copy stage --
+COPY {stage} ({columns}) FROM STDIN (FORMAT BINARY)
+
+-- unstage --
+INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage}
+
+-- clear stage --
+TRUNCATE {stage}

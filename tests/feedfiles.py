@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -16,9 +17,35 @@ RECORDS = 12
 CHANGE = (0.0, 1.0, 0.0)  # the share of records that are B in each generation
 
 
+ORGANIZATION = "org_1"  # whose the records of practice systems are
+MAPPINGS: dict[Feed, str] = {}  # the mapping file that a feed's files need
+
+
 def feeds() -> list[Feed]:
-    """Every feed of every source."""
-    return [(name, feed.name) for name in sources.names() for feed in sources.get(name).feeds]
+    """Every feed of every source that is read from files; what is read from elsewhere has tests of its own."""
+    found = map(sources.get, sources.names())
+    return [(source.name, feed.name) for source in found if not source.origins for feed in source.feeds]
+
+
+def given(feed: Feed) -> dict[str, str]:
+    """What a user says of the files of *feed*, as sources and Inputs see it."""
+    if not sources.get(feed[0]).tenant:
+        return {}
+    return {
+        "organization": ORGANIZATION,
+        "mapping": orjson.dumps([MAPPINGS[feed]] if feed in MAPPINGS else []).decode(),
+    }
+
+
+def options(folder: Path, some: Iterable[Feed]) -> dict[str, Any]:
+    """The same for ``medmirror.load``, of the files of *some* feeds; mapping files are written to *folder*."""
+    if not any(sources.get(source).tenant for source, _ in some):
+        return {}
+    (folder / "mappings").mkdir(exist_ok=True)
+    paths = [folder / "mappings" / f"{'.'.join(feed)}.toml" for feed in some if feed in MAPPINGS]
+    for path, text in zip(paths, [MAPPINGS[feed] for feed in some if feed in MAPPINGS], strict=True):
+        path.write_text(text)
+    return {"organization": ORGANIZATION, "mapping": paths}
 
 
 def write(folder: Path, feed: Feed, generation: int, *, records: int = RECORDS, first: int = 0) -> Path:

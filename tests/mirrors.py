@@ -15,11 +15,15 @@ from medmirror.audit import audit
 from medmirror.db import connect, locks
 from medmirror.db.retry import retry_with_advisory_lock
 
-# Free of order; the run that wrote a row is the only thing that may differ between two ways.
+# Free of order; who wrote a row and when is the only thing that may differ between two ways.
 _DIGEST = SQL(
-    "SELECT count(*), coalesce(md5(string_agg(row, '' ORDER BY row)), '')"
-    " FROM (SELECT md5(CAST(to_jsonb(t) - 'run_id' AS text)) AS row FROM {} AS t) AS rows"
+    "SELECT count(*), coalesce(md5(string_agg(row, '' ORDER BY row)), '') FROM ("
+    "SELECT md5(CAST(to_jsonb(t) - CAST('{{run_id,created_at,mapped_at}}' AS text[]) AS text)) AS row"
+    " FROM {} AS t) AS rows"
 )
+
+
+MEANINGS = (("medmirror", "sync_mapping"), ("canonical", "record"))  # what practice systems' records mean
 
 
 class Content(NamedTuple):
@@ -48,8 +52,8 @@ def contents(dsn: str, only: str | None = None) -> dict[str, Content]:
     """The content of every table of every source, or of *only* that one."""
     found = {}
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for schema, table in tables():
-            if only not in (None, schema):
+        for schema, table in [*tables(), *MEANINGS]:
+            if only not in (None, schema) and (schema, table) not in MEANINGS:
                 continue
             row = connection.execute(_DIGEST.format(Identifier(schema, table))).fetchone()
             assert row is not None
@@ -84,7 +88,7 @@ def empty(engine: Engine) -> None:
 
     PubMed's loaders are kept out by their lock: to truncate several tables beside them would be a deadlock.
     """
-    names = [Identifier(schema, table) for schema, table in tables()]
+    names = [Identifier(schema, table) for schema, table in [*tables(), *MEANINGS]]
     statement = SQL("TRUNCATE {}, medmirror.chunk, medmirror.reject").format(SQL(", ").join(names))
 
     def truncate(connection: Connection) -> None:

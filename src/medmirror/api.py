@@ -6,19 +6,22 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Engine
 
 from medmirror import __version__, executors, search, sources, worker
 from medmirror.db import connect, embedded, ledger, migrate, retry
-from medmirror.errors import MedmirrorError
+from medmirror.errors import MedmirrorError, UsageError
 from medmirror.inputs import FileState, Inputs, find
+from medmirror.model import Certificate
 from medmirror.pipeline import Pipeline, Totals
 from medmirror.settings import Settings
+from medmirror.sources.base import Source
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class FileResult:
     source: str
     error: str | None = None
     reason: str | None = None
+    file_id: int = 0  # its number in the ledger; 0: it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class LoadResult:
     retries: int
     worker_deaths: int
     files: list[FileResult] = field(default_factory=list)
+    certificates: dict[str, list[Certificate]] = field(default_factory=dict)  # by source: was all of it there?
 
     @property
     def exit_code(self) -> int:
@@ -74,7 +79,8 @@ class LoadResult:
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
-        return asdict(self)
+        certificates = {name: [one._asdict() for one in some] for name, some in self.certificates.items()}
+        return {**asdict(self), "certificates": certificates}
 
 
 def open_database(settings: Settings, *, for_loading: bool = False) -> tuple[Engine, Settings]:
@@ -82,7 +88,7 @@ def open_database(settings: Settings, *, for_loading: bool = False) -> tuple[Eng
     settings with that DSN in them. Raises StoreError."""
     if settings.dsn is None:
         settings = replace(settings, dsn=embedded.start(settings))
-    engine = connect.engine(settings.dsn_text, lock_timeout=settings.lock_timeout)
+    engine = connect.engine_of(settings)
     try:
         connect.check(engine)
         migrate.migrate(engine)
@@ -94,8 +100,12 @@ def open_database(settings: Settings, *, for_loading: bool = False) -> tuple[Eng
 
 def load(
     source: str | None,
-    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     *,
+    organization: str | None = None,
+    mapping: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    map_with: Mapping[tuple[str, str], Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] | None = None,
+    url: str | None = None,
     dsn: str | None = None,
     workers: int | None = None,
     force: bool = False,
@@ -105,14 +115,19 @@ def load(
     index: bool = False,
     on_progress: Callable[[Totals, list[FileState]], None] = lambda totals, files: None,
     on_bytes: Callable[[int], None] = lambda count: None,
+    pace: Callable[[], None] = lambda: None,
     settings: Settings | None = None,
 ) -> LoadResult:
     """Load files or folders of *source* (None: told from each file's content) into Postgres; return what was done.
 
     Without *dsn* (or MEDMIRROR_DSN) it goes to the embedded Postgres. Files whose bytes are loaded already are skipped,
-    unless *force*. *filter* (feed, record) -> keep? and *transform* (feed, record) -> record may be lambdas or
-    closures; they see a record as a dict of its columns and run in the workers. *index* brings the search vectors of
-    what changed up to date afterwards. Running it again changes nothing.
+    unless *force*. A practice system's records belong to an *organization*; *mapping* names files that say how a CSV
+    or a database is read and what its columns mean, or override what a source's fields mean; *map_with* has functions
+    for the same: (source, feed) -> (document, canonical record -> canonical record). *url* is the database that source
+    `sql` reads. *pace* is called before each chunk is handed out and may sleep. *filter* (feed, record) -> keep? and
+    *transform* (feed, record) -> record may be lambdas or closures; they see a record as a dict of its columns and run
+    in the workers. *index* brings the search vectors of what changed up to date afterwards. Running it again changes
+    nothing.
 
     Works from a script, a notebook or standard input; its worker processes never run the caller's main program.
     Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays; run it again),
@@ -120,6 +135,8 @@ def load(
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     named = sources.get(source) if source else None
+    texts = _texts([mapping] if isinstance(mapping, str | os.PathLike) else mapping)
+    said = _said(named, organization, texts, url)
     settings = settings or Settings.from_environment(dsn=dsn, workers=workers)
     began = time.perf_counter()
     cpu = time.process_time()
@@ -128,19 +145,23 @@ def load(
     engine, settings = open_database(settings)
     try:
         run_id = _begin(engine, "load", source, settings, [str(path) for path in given])
-        functions = worker.pack((filter, transform)) if filter or transform else b""
+        own_functions = (filter, transform, dict(map_with or {}))
+        functions = worker.pack(own_functions) if any(own_functions) else b""
         own = frozenset(Path(path) for path in given)
-        inputs = Inputs(engine, settings, run_id, named, force=force, named=own, on_bytes=on_bytes)
+        inputs = Inputs(engine, settings, run_id, named, force=force, given=said, named=own, on_bytes=on_bytes)
         pipeline = Pipeline(
             inputs,
-            worker.Job(settings, run_id, functions),
+            worker.Job(settings, run_id, functions, texts),
             lambda: executors.named(executor, settings.workers),
             settings.workers,
             on_progress=lambda totals: on_progress(totals, inputs.files),
+            pace=pace,
         )
+        certificates: dict[str, list[Certificate]] = {}
         status, error = "failed", None
         try:
             pipeline.run(inputs.chunks(todo))
+            certificates = _certificates(engine, inputs)
             if index:
                 search.refresh(engine, sorted({state.source for state in inputs.files if state.source}), run_id=run_id)
             refused = any(state.status == "refused" for state in inputs.files)
@@ -157,10 +178,47 @@ def load(
         finally:
             pipeline.totals.stages["parent"] = time.process_time() - cpu
             result = _result(run_id, status, pipeline.totals, inputs.files, settings, time.perf_counter() - began)
+            result.certificates.update(certificates)
             _end(engine, result, status, error)
         return result
     finally:
         engine.dispose()
+
+
+def _texts(files: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """What stands in the user's mapping *files*."""
+    texts = []
+    for path in map(Path, files):
+        try:
+            texts.append(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The mapping file {path} cannot be read: {type(error).__name__}.") from None
+    return tuple(texts)
+
+
+def _said(source: Source | None, organization: str | None, texts: tuple[str, ...], url: str | None) -> dict[str, str]:
+    """What the user said of the files, for their source."""
+    if source and source.tenant and not organization:
+        raise UsageError(f"Say whose records these are: medmirror load {source.name} --org ORGANIZATION ...")
+    if organization is not None and not (source is None or source.tenant):
+        raise UsageError(f"{source.name} is public: its records belong to no organisation; leave --org out.")
+    if organization is not None and (not organization.strip() or organization == "*" or "\0" in organization):
+        raise UsageError("An organisation's name must be a plain text, for example org_123.")
+    said = {"organization": organization, "mapping": orjson.dumps(texts).decode() if texts else None, "url": url}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _certificates(engine: Engine, inputs: Inputs) -> dict[str, list[Certificate]]:
+    """Whether all was there, for each source of the run that can tell."""
+    numbers = [state.file_id for state in inputs.files if state.file_id]
+    if not any(sources.get(name).certify for name in {state.source for state in inputs.files if state.source}):
+        return {}
+    census = retry.in_transaction(engine, lambda conn: ledger.census(conn, numbers))
+    made = {}
+    for name, some in inputs.witnesses(census).items():
+        if name and (certify := sources.get(name).certify):
+            made[name] = certify(some)
+    return made
 
 
 def _reason(error: MedmirrorError) -> str:
@@ -242,6 +300,7 @@ def _result(
                 state.source,
                 type(state.error).__name__ if state.error else None,
                 _reason(state.error) if state.error else None,
+                state.file_id,
             )
             for state in states
         ],

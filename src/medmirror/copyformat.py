@@ -6,9 +6,10 @@ of each type. A jsonb value is one version byte (1) and the JSON text.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -21,6 +22,8 @@ TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
 
 _EPOCH = date(2000, 1, 1).toordinal()
+_START = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _length = struct.Struct(">i").pack
 _int2 = struct.Struct(">ih").pack
 _int4 = struct.Struct(">ii").pack
@@ -42,8 +45,15 @@ def _text(value: str) -> bytes:
 
 
 def _jsonb(value: Any) -> bytes:
-    data = value if isinstance(value, RawJson) else orjson.dumps(value)
+    data = value if isinstance(value, RawJson) else _json(value)
     return _length(len(data) + 1) + b"\x01" + data
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a whole number of more than 64 bits, or nothing that JSON can say
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _text_array(values: Sequence[str | None]) -> bytes:
@@ -62,9 +72,11 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "float8": lambda value: _float8(8, value),
     "bool": lambda value: b"\x00\x00\x00\x01\x01" if value else b"\x00\x00\x00\x01\x00",
     "date": lambda value: _int4(4, value.toordinal() - _EPOCH),
+    "timestamptz": lambda value: _int8(8, (value - _START) // _MICROSECOND),
     "jsonb": _jsonb,
     "text[]": _text_array,
     "bytea": lambda value: _length(len(value)) + value,
+    "uuid": lambda value: _length(16) + value.bytes,
 }
 
 

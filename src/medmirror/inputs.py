@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from sqlalchemy import Connection, Engine
 from medmirror import sources
 from medmirror.db import ledger, retry
 from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UnsafeFile, UsageError
-from medmirror.model import Chunk, Flaw, Part
+from medmirror.model import Chunk, Flaw, Part, Witness
 from medmirror.readers import files
 from medmirror.readers.files import Stream
 from medmirror.settings import Settings
-from medmirror.sources.base import Context, Source
+from medmirror.sources.base import Context, Given, Source
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +36,10 @@ _Registered = tuple[dict[tuple[bytes, str], int], dict[tuple[bytes, str], int], 
 
 @dataclass(slots=True)
 class FileState:
-    """A file of the run: what the ledger calls it, how much of it is under way, how it ended."""
+    """A file of the run (or another origin of records): what the ledger calls it, how much of it is under way, how it
+    ended."""
 
-    path: Path
+    path: Path | str
     size: int
     source: str
     file_id: int = 0
@@ -46,6 +48,7 @@ class FileState:
     chunks: int = 0  # rows in the ledger that workers said they committed
     done: set[ledger.Span] = field(default_factory=set)  # spans that earlier runs have committed
     first: tuple[Stream, Context] | None = None  # the only stream of a file that is no archive
+    contexts: dict[str, Context] = field(default_factory=dict)  # of its streams, by member
     split: bool = False  # every part of it has been handed out
     status: str = "open"  # open, done, skipped, refused, ignored
     error: SourceError | None = None
@@ -60,6 +63,7 @@ class Inputs:
     run_id: int
     source: Source | None  # None: told from the content of each file
     force: bool = False
+    given: Given = field(default_factory=dict)  # what the user said of the files
     named: frozenset[Path] = frozenset()  # files that the user named, not the folder that they are in
     files: list[FileState] = field(default_factory=list)
     by_id: dict[int, FileState] = field(default_factory=dict)
@@ -71,7 +75,8 @@ class Inputs:
         waiting: list[Part] = []
         size = 0
         name = ""
-        for source, part in self._parts(find(paths)):
+        parts = self._from_origins() if self.source and self.source.origins else self._parts(find(paths))
+        for source, part in parts:
             if waiting and (source != name or size + len(part.data) > self.settings.chunk_bytes):
                 yield Chunk(name, tuple(waiting))
                 waiting, size = [], 0
@@ -88,6 +93,22 @@ class Inputs:
                 state.split = True
                 self.on_bytes(state.size)
 
+    def _from_origins(self) -> Iterator[tuple[str, Part]]:
+        assert self.source is not None
+        assert self.source.origins is not None
+        for origin in self.source.origins(self.given):
+            context = self._with_organization(self.source, origin.context)
+            state = FileState(origin.name, 0, self.source.name, first=(Stream(origin.name, "", origin.open), context))
+            state.contexts[""] = context
+            self.files.append(state)
+            facts = ledger.FileFacts(origin.name, 0, origin.identity, _order(context))
+            for entered in self._enter(self.source.name, [facts], {(self.source.name, *facts[2:]): state}):
+                yield from ((entered.source, part) for part in self._split(entered))
+                entered.split = True
+
+    def _with_organization(self, source: Source, context: Context) -> Context:
+        return {**context, "organization": self.given["organization"]} if source.tenant else context
+
     def _register(self, paths: Sequence[Path]) -> list[FileState]:
         """Tell and digest *paths*, make them known to the ledger; return those that have to be loaded."""
         told: dict[tuple[str, bytes, str], FileState] = {}
@@ -103,7 +124,10 @@ class Inputs:
                 source, stream, context = self._tell(path)
                 state.source = source.name
                 state.first = None if stream.member else (stream, context)
-                order = "" if stream.member else orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode()
+                if not stream.member:
+                    state.contexts[""] = context
+                # An archive's members have contexts of their own; whose it is must tell it from another's all the same.
+                order = _order(self._with_organization(source, {}) if stream.member else context)
                 wanted = files.sidecar_md5(path)
                 found = files.digest(path, stream.raw, md5=wanted is not None)
                 state.size = found.size
@@ -126,10 +150,12 @@ class Inputs:
         facts: Sequence[ledger.FileFacts],
         told: dict[tuple[str, bytes, str], FileState],
     ) -> Iterator[FileState]:
+        organization = self.given.get("organization") if sources.get(name).tenant else None
+
         def register(conn: Connection) -> _Registered:
             done = {} if self.force else ledger.done_files(conn, name, facts)
             new = [one for one in facts if (one.digest, one.order) not in done]
-            numbers = ledger.register_files(conn, name, self.run_id, new) if new else {}
+            numbers = ledger.register_files(conn, name, self.run_id, new, organization) if new else {}
             return done, numbers, {} if self.force else ledger.done_spans(conn, list(numbers.values()))
 
         done, registered, spans = retry.in_transaction(self.engine, register)
@@ -157,8 +183,17 @@ class Inputs:
             source = self.source or _recognise(stream.name, start)
             if source is None:
                 raise LayoutChanged(f"This is no file of a known source; it begins like {_looks_like(start)}.")
-            return source, stream, _context(source, stream, start)
+            return source, stream, self._context(source, path, stream, start)
         raise TruncatedFile("The archive is empty.", file=str(path))
+
+    def _context(self, source: Source, path: Path | str, stream: Stream, start: bytes) -> Context:
+        """The context of *stream*; LayoutChanged when it is not one of *source*."""
+        if not source.recognise(stream.name, start):
+            raise LayoutChanged(f"This is not a file of {source.name}; it begins like {_looks_like(start)}.")
+        if source.tenant and not self.given.get("organization"):
+            raise LayoutChanged(f"This is a file of {source.name}: say whose it is with --org.")
+        context = source.context(stream.name, start, stream.open, {**self.given, "path": str(path)})
+        return self._with_organization(source, context)
 
     def _split(self, state: FileState) -> Iterator[Part]:
         """The parts of a file that no run has committed yet."""
@@ -175,7 +210,7 @@ class Inputs:
     def _members(self, source: Source, state: FileState) -> Iterator[Part]:
         """The parts of every file in an archive."""
         met: set[str] = set()
-        for stream in files.streams(state.path, self.settings.max_zip_ratio):
+        for stream in files.streams(Path(state.path), self.settings.max_zip_ratio):
             if stream.member in met:  # spans of the two could not be told apart
                 raise UnsafeFile("The archive has two members of the same name.")
             met.add(stream.member)
@@ -184,7 +219,8 @@ class Inputs:
     def _stream(self, source: Source, state: FileState, stream: Stream) -> Iterator[Part]:
         """The parts of one file in an archive. A bad one is a flaw of its own, and the others are read on."""
         try:
-            context = _context(source, stream, files.head(stream))
+            context = self._context(source, state.path, stream, files.head(stream))
+            state.contexts[stream.member] = context
             yield from self._blocks(source, state, stream, context)
         except SourceError as error:
             _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
@@ -219,6 +255,27 @@ class Inputs:
                 state.bytes += end
             if flaws:
                 yield part(b"", flaws[0].start, end, ordinal)
+
+    def witnesses(self, census: Mapping[tuple[int, str], ledger.Count]) -> dict[str, list[Witness]]:
+        """What is known of every stream of the run's files, by source; *census* is that of the ledger."""
+        told: dict[str, list[Witness]] = {}
+        for state in self.files:
+            if (not state.file_id and state.status == "skipped") or state.status == "ignored":
+                continue  # the same bytes stand for themselves elsewhere in the list; a document is no input
+            if state.status == "skipped" and not state.contexts:
+                self._tell_members(state)
+            for member, context in state.contexts.items() or [("", {})]:
+                read, rejected = census.get((state.file_id, member), (0, 0))
+                one = Witness(str(state.path), context, state.status, read, rejected)
+                told.setdefault(state.source, []).append(one)
+        return told
+
+    def _tell_members(self, state: FileState) -> None:
+        """The contexts of an archive that was not read in this run."""
+        source = sources.get(state.source)
+        for stream in files.streams(Path(state.path), self.settings.max_zip_ratio):
+            with suppress(SourceError):
+                state.contexts[stream.member] = self._context(source, state.path, stream, files.head(stream))
 
     def refuse(self, state: FileState, error: SourceError) -> None:
         """Note that a file is not what it claims to be."""
@@ -270,11 +327,9 @@ def _groups(paths: Iterable[Path], count: int, weigh: Callable[[Path], int], mos
         yield group
 
 
-def _context(source: Source, stream: Stream, start: bytes) -> Context:
-    """The context of *stream*; LayoutChanged when it is not one of *source*."""
-    if not source.recognise(stream.name, start):
-        raise LayoutChanged(f"This is not a file of {source.name}; it begins like {_looks_like(start)}.")
-    return source.context(stream.name, start, stream.open)
+def _order(context: Context) -> str:
+    """What tells a file from another one of the same bytes: its context, as text; "" for none."""
+    return orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode() if context else ""
 
 
 def _recognise(name: str, start: bytes) -> Source | None:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 class Column(NamedTuple):
     """A column of a mirror table: its name and how its values travel.
 
-    *kind* is one of the kinds of ``medmirror.copyformat``: text, int2, int4, int8, float8, bool, date, jsonb, text[].
+    *kind* is one of the kinds of ``medmirror.copyformat``: text, int2, int4, int8, float8, bool, date,
+    timestamptz, jsonb, text[].
     """
 
     name: str
@@ -121,3 +122,30 @@ class Outcome(NamedTuple):
     retries: int
     deadlocks: int
     lock_waits: int
+
+
+class Witness(NamedTuple):
+    """What a run knows of one of its files when it asks whether all was there.
+
+    *status* is done, skipped (its bytes were loaded before), refused or open; *read* counts the records in it, whoever
+    loaded them, *rejected* those of them that are open rejects.
+    """
+
+    path: str
+    context: Mapping[str, int | str]
+    status: str
+    read: int
+    rejected: int
+
+
+class Certificate(NamedTuple):
+    """Whether some kinds of record were wholly there: *kinds* are feeds as ``medmirror.sync_mapping`` names them.
+
+    *expected* is what the source said of their number, None when it said nothing; *reasons* say why it is not whole.
+    """
+
+    kinds: tuple[str, ...]
+    whole: bool
+    expected: int | None
+    seen: int
+    reasons: tuple[str, ...] = ()

@@ -54,13 +54,15 @@ class Totals:
 
 @dataclass(slots=True)
 class Pipeline:
-    """One run over *inputs*. *on_progress* is called with the totals after each chunk."""
+    """One run over *inputs*. *on_progress* is called with the totals after each chunk, *pace* before each is handed
+    out: it may sleep."""
 
     inputs: Inputs
     job: worker.Job
     make_executor: Callable[[], Executor]
     workers: int
     on_progress: Callable[[Totals], None] = lambda totals: None
+    pace: Callable[[], None] = lambda: None
     totals: Totals = field(default_factory=Totals)
     _ended: list[FileState] = field(default_factory=list)
 
@@ -76,6 +78,7 @@ class Pipeline:
         try:
             while True:
                 while len(flying) < 2 * self.workers and not suspects and (chunk := next(chunks, None)) is not None:
+                    self.pace()
                     try:
                         flying[executor.submit(worker.process, chunk, self.job)] = chunk
                     except BrokenProcessPool:

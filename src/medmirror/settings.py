@@ -77,6 +77,8 @@ class Settings:
     """A file that unpacks to more than this many times its size is refused; real ones stay below 40."""
     lock_timeout: float = 10.0
     """Seconds to wait for one lock in the database before the transaction is tried again."""
+    statement_timeout: float = 0.0
+    """Seconds after which the database gives up one statement; 0: never."""
     log_level: str = "INFO"
     """Least severe level that is logged."""
     log_json: bool = False
@@ -173,6 +175,10 @@ def _seconds(value: Any) -> float:
     return number
 
 
+def _seconds_or_none(value: Any) -> float:
+    return 0.0 if float(value) == 0 else _seconds(value)
+
+
 def _level(value: Any) -> str:
     if str(value).upper() not in _LEVELS:
         raise ValueError
@@ -203,6 +209,7 @@ _RULES: dict[str, _Rule] = {
     "max_record_bytes": _Rule(_bytes, _SIZE, "64MiB"),
     "max_zip_ratio": _Rule(_whole(1, 1_000_000), "is not a whole number from 1 to 1000000", "200"),
     "lock_timeout": _Rule(_seconds, "is not a number of seconds from 0.001 to 86400", "10"),
+    "statement_timeout": _Rule(_seconds_or_none, "is neither 0 nor seconds from 0.001 to 86400", "600"),
     "log_level": _Rule(_level, f"is not one of {', '.join(_LEVELS)}", "INFO"),
     "log_json": _Rule(_flag_or_error, "is neither true nor false", "true"),
     "pg_bin": _Rule(_path, "is not a path", "/usr/lib/postgresql/17/bin"),

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -22,9 +22,10 @@ from multiprocess.reduction import ForkingPickler
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from medmirror import sources
+from medmirror import mapping, meaning, sources
 from medmirror.copyformat import encoder
 from medmirror.db import connect, ledger, load, locks, retry
+from medmirror.db import mapping as canonical
 from medmirror.dedup import TOMBSTONE_DIGEST, Candidate, digest, newest
 from medmirror.errors import InvalidRecord, LockRaceLost, RecordError, RefusedByDatabase, StoreError
 from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
@@ -45,18 +46,21 @@ class Job(NamedTuple):
     settings: Settings
     run_id: int
     functions: bytes = b""
+    mappings: tuple[str, ...] = ()  # texts of the user's own mapping files
 
 
 class Functions(NamedTuple):
-    """The user's own *filter* (feed, record -> keep it?) and *transform* (feed, record -> record), and their digest."""
+    """The user's own *filter* (feed, record -> keep it?) and *transform* (feed, record -> record), the latter's digest,
+    and functions of *mapping*: (source, feed) -> (document, canonical record -> canonical record)."""
 
     filter: Callable[[str, dict[str, Any]], bool] | None
     transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None
     salt: bytes
+    mapping: Mapping[tuple[str, str], Callable[..., Any]]
 
 
-def pack(functions: tuple[Any, Any]) -> bytes:
-    """*functions* (filter, transform) as bytes that any worker can load: lambdas and closures of a script too.
+def pack(functions: tuple[Any, Any, Any]) -> bytes:
+    """*functions* (filter, transform, mapping) as bytes that any worker can load: lambdas and closures of a script too.
 
     multiprocess pickles with dill, which takes a function by value; *recurse* takes only those globals that it uses.
     """
@@ -66,18 +70,25 @@ def pack(functions: tuple[Any, Any]) -> bytes:
 @cache
 def _functions(packed: bytes) -> Functions:
     if not packed:
-        return Functions(None, None, b"")
-    keep, change = ForkingPickler.loads(packed)  # made by `pack` in the parent of this very run
-    return Functions(keep, change, digest(packed) if change else b"")
+        return Functions(None, None, b"", {})
+    keep, change, map_with = ForkingPickler.loads(packed)  # made by `pack` in the parent of this very run
+    return Functions(keep, change, digest(packed) if change else b"", map_with or {})
 
 
 @cache
-def _engine(settings: Settings) -> Engine:
-    """This process's engine. Commits of chunks do not wait for the disk: the parent's last commit does, and with it all
-    that came before; a chunk that a crash takes away has lost its ledger row with it, and is loaded again."""
-    return connect.engine(
-        settings.dsn_text, lock_timeout=settings.lock_timeout, pool_size=1, session={"synchronous_commit": "off"}
-    )
+def mappers_of(texts: tuple[str, ...], packed: bytes) -> mapping.Mappers:
+    """The mappers of a run, with the user's own files and functions above the built-in ones."""
+    made = mapping.mappers(texts)
+    own = _functions(packed).mapping
+    return made.with_functions(own) if own else made
+
+
+@cache
+def _engine(settings: Settings, organization: str | None = None) -> Engine:
+    """This process's engine, walled in with *organization* if there is one. Commits of chunks do not wait for the
+    disk: the parent's last commit does, and with it all that came before; a chunk that a crash takes away has lost its
+    ledger row with it, and is loaded again."""
+    return connect.engine_of(settings, pool_size=1, session={"synchronous_commit": "off"}, organization=organization)
 
 
 def start() -> None:
@@ -140,6 +151,7 @@ class _Plan(NamedTuple):
     advance: list[Candidate]  # the stored content under a newer version, in key order
     unchanged: list[Candidate]
     older: list[Candidate]  # older or second copies
+    feed: Feed
 
 
 class _Load:
@@ -152,6 +164,10 @@ class _Load:
         self.functions = _functions(job.functions)
         self.tally = retry.Tally()
         self.stages = Stages()
+        # A chunk is of one source and, where that has organisations, of one of them.
+        organization = chunk.parts[0].context.get("organization") if self.source.tenant else None
+        self.organization = None if organization is None else str(organization)
+        self.seen: list[list[bytes]] = [[] for _ in chunk.parts]  # 8 bytes a record
         self.flaws: list[tuple[int, Flaw]] = []  # part, flaw with offsets in the stream
         self.filtered: list[int] = [0] * len(chunk.parts)
         self.rows: dict[tuple[int, int], bytes] = {}  # (part, start) -> COPY tuple, parsed only once
@@ -160,14 +176,15 @@ class _Load:
 
     def run(self) -> Outcome:
         began = time.perf_counter()
-        engine = _engine(self.job.settings)
+        engine = _engine(self.job.settings, self.organization)
         with self.stages.stage("scan"):
             feeds = self._find()
         for _ in range(_RACES):
             plans = [
                 self._plan(engine, self.source.feed(name), candidates) for name, candidates in sorted(feeds.items())
             ]
-            store = partial(self._store, plans, began)
+            meanings = self._meanings(plans)
+            store = partial(self._store, plans, meanings, began)
             with self.stages.stage("store"):
                 try:
                     held = retry.in_transaction(engine, store, tally=self.tally)
@@ -209,6 +226,8 @@ class _Load:
                         number, Flaw(item.feed, item.ordinal, item.start, item.end, InvalidRecord.__name__, reason)
                     )
                     continue
+                if self.organization is not None and not self.source.feed(item.feed).deletions:
+                    self.seen[number].append(meaning.seen(item))
                 if self.functions.filter and not item.deleted and not self._wanted(number, item):
                     continue
                 key = TOMBSTONE_DIGEST if item.deleted else digest(view[item.start : item.end], salt)
@@ -238,13 +257,13 @@ class _Load:
         One that cannot be parsed becomes a flaw and leaves *candidates*, so that an older copy of its key can take its
         place, as it would have in a chunk of its own.
         """
-        table = load.Table(self.source.name, feed.name, feed.key, feed.all_columns)
+        table = load.Table(self.source.name, feed.name, feed.key, feed.all_columns, self.source.tenant)
         keys = list({candidate.item.key for candidate in candidates})
         with self.stages.stage("known"):
             known = retry.in_transaction(engine, lambda conn: load.known(conn, table, keys), tally=self.tally)
         while True:
             best, others = newest(candidates)
-            plan = _Plan(table, [], [], [], others)
+            plan = _Plan(table, [], [], [], others, feed)
             for key, candidate in best.items():
                 self._sort_in(plan, candidate, known.get(key))
             with self.stages.stage("parse"):
@@ -313,17 +332,59 @@ class _Load:
         except RecordError as error:
             return error
 
-    def _store(self, plans: list[_Plan], began: float, conn: Connection) -> list[Counts]:
-        """The transaction: lock, claim, copy, ledger. Raises _Overtaken when another loader was quicker."""
+    def _meanings(self, plans: list[_Plan]) -> list[dict[load.Key, meaning.Meaning]]:
+        """What the records of each of *plans* mean that have to be written; nothing for a source of no
+        organisations."""
+        made: list[dict[load.Key, meaning.Meaning]] = [{} for _ in plans]
+        if self.organization is None:
+            return made
+        mappers = mappers_of(self.job.mappings, self.job.functions)
+        with self.stages.stage("map"):
+            for plan, meanings in zip(plans, made, strict=True):
+                for candidate in plan.write:
+                    item = candidate.item
+                    document = None
+                    if not item.deleted:
+                        data = self.parts[candidate.part].data
+                        document = self.source.record(plan.feed, data, item)[plan.feed.document]
+                    one = meanings[item.key] = meaning.Meaning.nothing()
+                    meaning.add_record(
+                        one, mappers, self.source.name, plan.feed, item.key, item.version, candidate.digest, document
+                    )
+        return made
+
+    def _store_meanings(
+        self, conn: Connection, plan: _Plan, stored: load.Stored, meanings: Mapping[load.Key, meaning.Meaning]
+    ) -> None:
+        """Write what those records mean that were written, and the versions of those that were only moved."""
+        assert self.organization is not None
+        where = (conn, self.source.name, self.organization, self.job.run_id)
+        changed = [meanings[one.item.key] for one in plan.write if one.item.key not in stored.lost]
+        canonical.store(*where, [row for one in changed for row in one.rows])
+        canonical.note_deletions(*where, [row for one in changed for row in one.deletions])
+        if not plan.feed.deletions:
+            moved = [(*meaning.name_of(plan.feed.name, one.item.key), one.item.version) for one in plan.advance]
+            canonical.advance(*where, [canonical.Advance(*one) for one in moved])
+
+    def _store(
+        self,
+        plans: list[_Plan],
+        meanings: list[dict[load.Key, meaning.Meaning]],
+        began: float,
+        conn: Connection,
+    ) -> list[Counts]:
+        """The transaction: lock, claim, copy, map, ledger. Raises _Overtaken when another loader was quicker."""
         self.tries += 1
         if self.tries <= _GIVES_WAY:
             load.give_way(conn)
         retry.shared_lock(conn, locks.for_source(self.source.name), self.tally)
         counts: list[Counter[str]] = [Counter(filtered=some) for some in self.filtered]
-        for plan in plans:
+        for plan, means in zip(plans, meanings, strict=True):
             stored = load.store(conn, plan.table, self.job.run_id, plan.write, plan.advance)
             if stored.moved:
                 raise _Overtaken
+            if self.organization is not None:
+                self._store_meanings(conn, plan, stored, means)
             for candidate in plan.write:
                 count = counts[candidate.part]
                 key = candidate.item.key
@@ -346,7 +407,8 @@ class _Load:
         rejects = [(self.parts[number], flaw) for number, flaw in self.flaws]
         ledger.add_rejects(conn, self.source.name, self.job.run_id, rejects)
         made = [Counts(**count) for count in counts]
-        return ledger.add_chunk(conn, self.job.run_id, self.parts, made, time.perf_counter() - began)
+        keys = [None if self.organization is None else b"".join(some) for some in self.seen]
+        return ledger.add_chunk(conn, self.job.run_id, self.parts, made, time.perf_counter() - began, keys)
 
     def _drop_refused(self, engine: Engine, plans: list[_Plan], feeds: dict[str, list[Candidate]]) -> bool:
         """Find what Postgres refuses and make flaws of it; return whether there was any."""

@@ -27,7 +27,7 @@ from medmirror.model import Block, Chunk, Flaw, Item
 from medmirror.readers import files
 from medmirror.samples.text import FIRST_PMID
 from medmirror.settings import Settings
-from medmirror.sources.base import Context, Source
+from medmirror.sources.base import Context, Given, Source
 
 FEEDS = feedfiles.feeds()
 SMALL = 20_000  # bytes of a chunk: some chunks a file
@@ -49,10 +49,10 @@ def settings(dsn: str) -> Iterator[Settings]:
     gc.collect()
 
 
-def items_of(source: Source, path: Path, wanted: int) -> Iterator[tuple[Item | Flaw, bytes, Context]]:
+def items_of(source: Source, path: Path, wanted: int, given: Given) -> Iterator[tuple[Item | Flaw, bytes, Context]]:
     """Every item of a file, offsets and ordinals in the stream, by blocks of about *wanted* bytes."""
     for stream in files.streams(path, 200):
-        facts = source.context(stream.name, files.head(stream), stream.open)
+        facts = _context(source, path, stream, given)
         with stream.open() as file:
             for block in source.split(file, facts, wanted, 1 << 26):
                 assert isinstance(block, Block)
@@ -62,9 +62,14 @@ def items_of(source: Source, path: Path, wanted: int) -> Iterator[tuple[Item | F
                     yield item._replace(start=start, end=end, ordinal=item.ordinal + block.ordinal), raw, facts
 
 
-def chunks_of(engine: Engine, settings: Settings, run_id: int, source: str, paths: list[Path]) -> list[Chunk]:
-    """The chunks of a load of *paths*."""
-    inputs = Inputs(engine, settings, run_id, sources.get(source), force=True)
+def _context(source: Source, path: Path, stream: files.Stream, given: Given) -> Context:
+    facts = source.context(stream.name, files.head(stream), stream.open, {**given, "path": str(path)})
+    return {**facts, "organization": given["organization"]} if source.tenant else facts
+
+
+def chunks_of(engine: Engine, settings: Settings, run_id: int, feed: feedfiles.Feed, paths: list[Path]) -> list[Chunk]:
+    """The chunks of a load of *paths*, files of *feed*."""
+    inputs = Inputs(engine, settings, run_id, sources.get(feed[0]), force=True, given=feedfiles.given(feed))
     return list(inputs.chunks(paths))
 
 
@@ -83,7 +88,7 @@ def test_rows_are_as_wide_as_the_table(feed: feedfiles.Feed, tmp_path: Path) -> 
     source = sources.get(feed[0])
     wanted = source.feed(feed[1])
     seen = 0
-    for item, raw, _ in items_of(source, feedfiles.write(tmp_path, feed, 0), SMALL):
+    for item, raw, _ in items_of(source, feedfiles.write(tmp_path, feed, 0), SMALL, feedfiles.given(feed)):
         assert isinstance(item, Item)
         alone = item._replace(start=0, end=len(raw))
         (row,) = source.rows(wanted, raw, [alone])
@@ -102,19 +107,20 @@ def test_rows_are_as_wide_as_the_table(feed: feedfiles.Feed, tmp_path: Path) -> 
 @every_feed
 def test_the_same_items_for_any_size_of_block(feed: feedfiles.Feed, tmp_path: Path) -> None:
     source = sources.get(feed[0])
-    path = feedfiles.write(tmp_path, feed, 1)
-    whole = [(item._replace(parsed=None), raw) for item, raw, _ in items_of(source, path, 1 << 26)]
+    path, given = feedfiles.write(tmp_path, feed, 1), feedfiles.given(feed)
+    whole = [(item._replace(parsed=None), raw) for item, raw, _ in items_of(source, path, 1 << 26, given)]
     assert len(whole) >= feedfiles.RECORDS
     assert [item.ordinal for item, _ in whole] == list(range(len(whole)))
     for wanted in (1, 1_000, 7_777, SMALL):
-        assert [(item._replace(parsed=None), raw) for item, raw, _ in items_of(source, path, wanted)] == whole
+        assert [(item._replace(parsed=None), raw) for item, raw, _ in items_of(source, path, wanted, given)] == whole
 
 
 @every_feed
 def test_a_blocks_own_data_can_be_split_again(feed: feedfiles.Feed, tmp_path: Path) -> None:
     source = sources.get(feed[0])
-    for stream in files.streams(feedfiles.write(tmp_path, feed, 0), 200):
-        facts = source.context(stream.name, files.head(stream), stream.open)
+    path = feedfiles.write(tmp_path, feed, 0)
+    for stream in files.streams(path, 200):
+        facts = _context(source, path, stream, feedfiles.given(feed))
         with stream.open() as file:
             for block in source.split(file, facts, SMALL, 1 << 26):
                 assert isinstance(block, Block)
@@ -135,7 +141,7 @@ def test_order_of_files_does_not_matter(
 ) -> None:
     """Content A, B and back to A, a late copy of each among them, each order in one run and in runs of their own."""
     paths = feedfiles.generations(tmp_path, feed)
-    everything = [(path, chunks_of(engine, settings, begin(engine), feed[0], [path])) for path in paths]
+    everything = [(path, chunks_of(engine, settings, begin(engine), feed, [path])) for path in paths]
     expected = None
     for order in permutations(range(len(paths))):
         for own_runs in (False, True):
@@ -159,7 +165,8 @@ def test_size_of_chunks_and_number_of_workers_do_not_matter(
 ) -> None:
     paths = [path for feed in FEEDS for path in feedfiles.generations(tmp_path, feed)]
     random.Random(chunk_bytes).shuffle(paths)
-    result = medmirror.load(None, paths, settings=replace(settings, chunk_bytes=chunk_bytes, workers=workers))
+    sized = replace(settings, chunk_bytes=chunk_bytes, workers=workers)
+    result = medmirror.load(None, paths, settings=sized, **feedfiles.options(tmp_path, FEEDS))
     assert (result.status, result.exit_code) == ("done", 0)
     mirrors.same(str(settings.dsn), expected)
 
@@ -172,15 +179,16 @@ def expected(
     folder = tmp_path_factory.mktemp("expected")
     paths = [path for feed in FEEDS for path in feedfiles.generations(folder, feed)]
     with database() as dsn:
-        medmirror.load(None, paths, settings=replace(Settings.from_environment(environ={}), dsn=dsn, workers=1))
+        alone = replace(Settings.from_environment(environ={}), dsn=dsn, workers=1)
+        medmirror.load(None, paths, settings=alone, **feedfiles.options(folder, FEEDS))
         return mirrors.contents(dsn)
 
 
 @every_feed
 def test_a_second_load_writes_nothing(feed: feedfiles.Feed, tmp_path: Path, settings: Settings, engine: Engine) -> None:
-    dsn, schema = str(settings.dsn), feed[0]
+    dsn = str(settings.dsn)
     paths = feedfiles.generations(tmp_path, feed)
-    chunks = chunks_of(engine, settings, first := begin(engine), schema, paths)
+    chunks = chunks_of(engine, settings, first := begin(engine), feed, paths)
     for chunk in chunks:
         worker.process(chunk, worker.Job(settings, first))
     before = wait_for_statistics(settings, feed)
@@ -200,7 +208,7 @@ def test_a_second_load_writes_nothing(feed: feedfiles.Feed, tmp_path: Path, sett
 def wait_for_statistics(settings: Settings, feed: feedfiles.Feed) -> tuple[mirrors.Writes, mirrors.Writes]:
     """What was done to the tables of *feed*, when the backends that did it have said so (they do when they end)."""
     dsn, (schema, table) = str(settings.dsn), feed
-    worker._engine(settings).dispose()
+    worker._engine(settings, feedfiles.given(feed).get("organization")).dispose()
     mirrors.wait_until_alone(dsn)
     return mirrors.writes(dsn, schema, table), mirrors.writes(dsn, schema, f"{table}_fact")
 
@@ -210,8 +218,8 @@ def test_an_item_that_is_broken_costs_one_reject_and_its_neighbours_nothing(
     feed: feedfiles.Feed, tmp_path: Path, settings: Settings
 ) -> None:
     dsn = str(settings.dsn)
-    path, spoilt = spoil(feedfiles.write(tmp_path, feed, 0), sources.get(feed[0]))
-    result = medmirror.load(feed[0], path, settings=settings)
+    path, spoilt = spoil(feedfiles.write(tmp_path, feed, 0), feed)
+    result = medmirror.load(feed[0], path, settings=settings, **feedfiles.options(tmp_path, [feed]))
     assert (result.status, result.exit_code, result.rejected) == ("rejects", 3, 1)
     assert result.inserted == result.read - 1 >= feedfiles.RECORDS - 1
     assert result.inserted == mirrors.one(dsn, f"SELECT count(*) FROM {feed[0]}.{feed[1]}")[0]  # noqa: S608
@@ -224,9 +232,10 @@ def test_an_item_that_is_broken_costs_one_reject_and_its_neighbours_nothing(
     mirrors.books_are_right(dsn)
 
 
-def spoil(path: Path, source: Source) -> tuple[Path, Item]:
+def spoil(path: Path, feed: feedfiles.Feed) -> tuple[Path, Item]:
     """A copy of the file at *path* whose middle item is not well formed, and that item."""
-    found = [item for item, _, _ in items_of(source, path, 1 << 26) if isinstance(item, Item)]
+    source = sources.get(feed[0])
+    found = [item for item, _, _ in items_of(source, path, 1 << 26, feedfiles.given(feed)) if isinstance(item, Item)]
     item = found[len(found) // 2]
     data = b""
     for stream in files.streams(path, 200):
@@ -243,13 +252,13 @@ def test_a_file_of_known_bytes_is_skipped_unless_forced(
     feed: feedfiles.Feed, tmp_path: Path, settings: Settings
 ) -> None:
     dsn = str(settings.dsn)
-    path = feedfiles.write(tmp_path, feed, 0, records=3)
-    first = medmirror.load(feed[0], path, settings=settings)
+    path, options = feedfiles.write(tmp_path, feed, 0, records=3), feedfiles.options(tmp_path, [feed])
+    first = medmirror.load(feed[0], path, settings=settings, **options)
     before = mirrors.contents(dsn)
     moved = path.rename(tmp_path / path.name.replace("ctg", "again-ctg").replace("drug", "again-drug"))
-    again = medmirror.load(feed[0], moved, settings=settings)
+    again = medmirror.load(feed[0], moved, settings=settings, **options)
     assert ([file.status for file in again.files], again.read) == (["skipped"], 0)
-    forced = medmirror.load(feed[0], moved, settings=settings, force=True)
+    forced = medmirror.load(feed[0], moved, settings=settings, force=True, **options)
     assert [file.status for file in forced.files] == ["done"]
     assert (forced.read, forced.unchanged) == (first.read, first.read)
     mirrors.same(dsn, before)
@@ -292,7 +301,7 @@ def test_any_order_any_chunks_any_repeats(
     """Chunks of all generations of three feeds: some first, late and again (*prefix*), then all, shuffled."""
     mirrors.empty(shared.engine)
     runs = [begin(shared.engine) for _ in range(2)]
-    chunks = [chunk for source, paths in shared.paths for chunk in shared.chunks(source, paths, wanted)]
+    chunks = [chunk for feed, paths in shared.paths for chunk in shared.chunks(feed, paths, wanted)]
     order = list(chunks)
     random.Random(seed).shuffle(order)
     for number in prefix:
@@ -311,21 +320,21 @@ class Shared:
 
     engine: Engine
     settings: Settings
-    paths: list[tuple[str, list[Path]]]
+    paths: list[tuple[feedfiles.Feed, list[Path]]]
     expected: dict[str, mirrors.Content] | None = None
-    made: dict[tuple[str, int], list[Chunk]] = field(default_factory=dict)
+    made: dict[tuple[feedfiles.Feed, int], list[Chunk]] = field(default_factory=dict)
 
-    def chunks(self, source: str, paths: list[Path], wanted: int) -> list[Chunk]:
+    def chunks(self, feed: feedfiles.Feed, paths: list[Path], wanted: int) -> list[Chunk]:
         """The chunks of *paths*, each about *wanted* bytes."""
-        if (source, wanted) not in self.made:
+        if (feed, wanted) not in self.made:
             sized = replace(self.settings, chunk_bytes=wanted)
-            self.made[source, wanted] = chunks_of(self.engine, sized, begin(self.engine), source, paths)
-        return self.made[source, wanted]
+            self.made[feed, wanted] = chunks_of(self.engine, sized, begin(self.engine), feed, paths)
+        return self.made[feed, wanted]
 
 
 @pytest.fixture
 def shared(engine: Engine, settings: Settings, tmp_path: Path) -> Shared:
     """Files of three feeds, small."""
     some = [("pubmed", "citation"), ("clinicaltrials", "study"), ("openfda", "label")]
-    paths = [(feed[0], feedfiles.generations(tmp_path, feed, records=4)) for feed in some]
+    paths = [(feed, feedfiles.generations(tmp_path, feed, records=4)) for feed in some]
     return Shared(engine, settings, paths)

@@ -21,7 +21,7 @@ from medmirror.sources import pubmed
 def test_fields_of_opponents_are_those_of_medmirror(tmp_path: Path) -> None:
     path = write_pubmed(tmp_path, 60, deletes=(1, 2)).path
     raw = gzip.decompress(path.read_bytes())
-    context = pubmed.SOURCE.context(path.name, raw[:65_536], lambda: io.BytesIO(raw))
+    context = pubmed.SOURCE.context(path.name, raw[:65_536], lambda: io.BytesIO(raw), {})
     (block,) = pubmed.SOURCE.split(io.BytesIO(raw), context, 1 << 30, 1 << 30)
     assert isinstance(block, Block)
     items = [item for item in pubmed.SOURCE.items(block.data, 0, context) if isinstance(item, Item)]

@@ -49,7 +49,7 @@ def study(nct_id: str = "NCT00000001", **changes: Any) -> dict[str, Any]:
 
 def load(data: bytes, wanted: int = 1 << 20) -> tuple[list[tuple[Item, bytes]], list[Flaw], list[RecordError]]:
     """(items with their raw bytes, flaws, errors of rows) of a file."""
-    facts = SOURCE.context("file.json", data[: 1 << 16], lambda: io.BytesIO(data))
+    facts = SOURCE.context("file.json", data[: 1 << 16], lambda: io.BytesIO(data), {})
     found, flaws, errors = [], [], []
     for block in SOURCE.split(io.BytesIO(data), facts, wanted, 1 << 26):
         if isinstance(block, Flaw):
@@ -222,7 +222,7 @@ def test_key_twice_is_one_error() -> None:
 )
 def test_file_of_something_else_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(LayoutChanged, match=words):
-        SOURCE.context("file.json", data, lambda: io.BytesIO(data))
+        SOURCE.context("file.json", data, lambda: io.BytesIO(data), {})
 
 
 NO_STUDIES = {"studies_metadata_v2.json", "ctg-oas-v2_2024.yaml", "ctg-oas-v2_2024-02.yaml"}
@@ -260,7 +260,7 @@ def _is_id(key: Any) -> bool:
 
 def test_blocks_hold_whole_studies() -> None:
     data = orjson.dumps([study(f"NCT000000{number:02}") for number in range(40)])
-    facts = SOURCE.context("x", data[: 1 << 16], lambda: io.BytesIO(data))
+    facts = SOURCE.context("x", data[: 1 << 16], lambda: io.BytesIO(data), {})
     blocks = list(SOURCE.split(io.BytesIO(data), facts, 3000, 1 << 20))
     assert len(blocks) > 5
     assert all(isinstance(block, Block) and len(block.data) <= 4500 for block in blocks)

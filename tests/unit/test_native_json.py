@@ -372,7 +372,7 @@ def _blocks(source: sources.base.Source, name: str, data: bytes) -> Iterator[tup
     if not source.recognise(name, data[: 1 << 16]):
         return
     try:
-        context = source.context(name, data[: 1 << 16], lambda: io.BytesIO(data))
+        context = source.context(name, data[: 1 << 16], lambda: io.BytesIO(data), {})
         for block in source.split(io.BytesIO(data), context, 1 << 18, 1 << 26):
             if isinstance(block, Block):
                 yield block.data, str(context["layout"])
@@ -444,7 +444,7 @@ def test_nothing_depends_on_the_library() -> None:
     source = clinicaltrials.SOURCE
 
     def told() -> list[Any]:
-        context = source.context("x.json", data[: 1 << 16], lambda: io.BytesIO(data))
+        context = source.context("x.json", data[: 1 << 16], lambda: io.BytesIO(data), {})
         found = []
         for block in source.split(io.BytesIO(data), context, 100_000, 1 << 20):
             assert isinstance(block, Block)

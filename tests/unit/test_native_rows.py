@@ -270,7 +270,7 @@ def _real_items(limit: int) -> Iterator[tuple[Path, list[bytes]]]:
         if path.suffix == ".md5":
             continue
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        facts = SOURCE.context(path.name, data[:65536], lambda data=data: io.BytesIO(data))
+        facts = SOURCE.context(path.name, data[:65536], lambda data=data: io.BytesIO(data), {})
         for block in SOURCE.split(io.BytesIO(data[: 1 << 30]), facts, 1 << 20, 1 << 26):
             assert isinstance(block, Block)
             shape = SHAPES[str(facts["root"])]

@@ -95,7 +95,7 @@ def partition(*records: Any, meta: Any = META, first: bool = True) -> bytes:
 
 
 def context(data: bytes) -> dict[str, Any]:
-    return dict(SOURCE.context("file.json", data[: 1 << 16], lambda: io.BytesIO(data)))
+    return dict(SOURCE.context("file.json", data[: 1 << 16], lambda: io.BytesIO(data), {}))
 
 
 def load(data: bytes, wanted: int = 1 << 20) -> tuple[list[tuple[Item, bytes]], list[Flaw], list[RecordError]]:

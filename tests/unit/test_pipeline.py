@@ -17,7 +17,7 @@ from medmirror.validate import bad_key
 def part_of(path: Path, source: str) -> Part:
     """The whole of a file's items as one part, beginning somewhere in a stream."""
     for stream in files.streams(path, 200):
-        facts = sources.get(source).context(stream.name, files.head(stream), stream.open)
+        facts = sources.get(source).context(stream.name, files.head(stream), stream.open, {})
         with stream.open() as file:
             (block,) = sources.get(source).split(file, facts, 1 << 26, 1 << 26)
             assert isinstance(block, Block)

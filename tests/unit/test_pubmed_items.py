@@ -41,7 +41,7 @@ def day(name: str, year: int, month: int, of_month: int) -> str:
 
 def read(data: bytes, name: str = "pubmed26n0007.xml.gz", wanted: int = 1 << 16) -> list[Item | Flaw]:
     """All items of a file, with the ordinals of the whole file."""
-    facts = SOURCE.context(name, data[:1000], lambda: io.BytesIO(data))
+    facts = SOURCE.context(name, data[:1000], lambda: io.BytesIO(data), {})
     found: list[Item | Flaw] = []
     for block in SOURCE.split(io.BytesIO(data), facts, wanted, 1 << 20):
         assert isinstance(block, Block)
@@ -174,7 +174,7 @@ def test_other_files_are_refused() -> None:
 def test_malformed_item_costs_one_error_and_no_neighbour() -> None:
     bad = article(2, "<Article><ArticleTitle>a & b</ArticleTitle></Article>")
     data = article_set(article(1), bad, article(3))
-    facts: Any = SOURCE.context("x.xml", data, lambda: io.BytesIO(data))
+    facts: Any = SOURCE.context("x.xml", data, lambda: io.BytesIO(data), {})
     (block,) = SOURCE.split(io.BytesIO(data), facts, 1 << 20, 1 << 20)
     assert isinstance(block, Block)
     items = [item for item in SOURCE.items(block.data, 0, facts) if isinstance(item, Item)]

@@ -20,6 +20,7 @@ from medmirror.settings import Settings
 
 if TYPE_CHECKING:
     from medmirror.api import FileResult, LoadResult
+    from medmirror.model import Certificate
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +31,21 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned",
 @click.argument("words", metavar="[SOURCE] FILE...", nargs=-1, required=True)
 @click.option(
     "--workers", metavar="N", help="Worker processes; by default half the processors, but two where there are."
+)
+@click.option("--org", "organization", metavar="NAME", help="Whose records a practice system's export holds.")
+@click.option(
+    "--mapping",
+    "mapping",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="How a CSV file or a database is read, and what its columns mean; more than one may be given.",
+)
+@click.option(
+    "--url",
+    envvar="MEDMIRROR_SOURCE_URL",
+    metavar="URL",
+    help="The database that source sql reads, like mysql+pymysql://reader@host/practice.",
 )
 @click.option("--force", is_flag=True, help="Load files again whose bytes are loaded already.")
 @click.option("--chunk-bytes", metavar="SIZE", help="Decoded bytes that a worker takes at a time, like 4MiB.")
@@ -42,12 +58,21 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned",
     help="Bring the search vectors up to date now, not with `medmirror index` or the next search.",
 )
 def load(
-    words: tuple[str, ...], workers: str | None, force: bool, chunk_bytes: str | None, executor: str, index: bool
+    words: tuple[str, ...],
+    organization: str | None,
+    mapping: tuple[Path, ...],
+    url: str | None,
+    workers: str | None,
+    force: bool,
+    chunk_bytes: str | None,
+    executor: str,
+    index: bool,
 ) -> output.Answer:
     """Load files or folders: plain, .gz or .zip.
 
-    SOURCE is pubmed, clinicaltrials or openfda; without it the content of each file decides. Running the same command
-    again loads nothing twice, and after a fault it goes on where it stopped.
+    SOURCE is pubmed, clinicaltrials or openfda, or, with --org, the export of a practice system: cliniko, fhir, csv
+    (with --mapping) or sql (with --mapping and --url, and no FILE). Without it the content of each file decides.
+    Running the same command again loads nothing twice, and after a fault it goes on where it stopped.
 
     Exit code: 0 all well, 3 loaded but with rejects or refused files, 1 failed, 2 wrong usage.
     """
@@ -58,6 +83,7 @@ def load(
 
     with ExitStack() as stack:
         extra = _progress(options, stack, paths)
+        extra |= {"organization": organization, "mapping": mapping, "url": url}
         result = api.load(source, paths, settings=settings, force=force, executor=executor, index=index, **extra)
     _log_files(settings, result)
     return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
@@ -72,7 +98,7 @@ def told(words: tuple[str, ...]) -> tuple[str | None, list[Path]]:
     first, rest = words[0], [Path(word) for word in words[1:]]
     path = Path(first)
     if first in sources.names() and not path.is_file() and (rest or not path.is_dir()):
-        if not rest:
+        if not rest and not sources.get(first).origins:
             raise UsageError(f"Name the files to load, for example: medmirror load {first} FILE...")
         return first, rest
     if rest and not path.exists() and path.name == first and not path.suffix:
@@ -82,7 +108,7 @@ def told(words: tuple[str, ...]) -> tuple[str | None, list[Path]]:
 
 def _progress(options: Shared, stack: ExitStack, paths: list[Path]) -> dict[str, Any]:
     """What ``api.load`` needs for a bar, when somebody can see it."""
-    if options.quiet or not sys.stderr.isatty():
+    if options.quiet or not paths or not sys.stderr.isatty():
         return {}
     from medmirror import inputs
     from medmirror.cli.progress import Bar
@@ -115,6 +141,8 @@ def summary(result: LoadResult) -> Iterable[Any]:
     always = ("read", "inserted", "unchanged", "rejected")
     facts = [(name, getattr(result, name)) for name in COUNTS if name in always or getattr(result, name)]
     yield output.table([name for name, _ in facts], [[value for _, value in facts]])
+    for source, certificates in result.certificates.items():
+        yield from (f"{source} {word}" for word in map(_certificate, certificates))
     counted = [(states.count(state), word) for state, word in _ENDS]
     named = [f"{count:,} {'file' if count == 1 else 'files'} {word}" for count, word in counted if count]
     speed = result.bytes / 1e6 / result.seconds if result.seconds else 0.0
@@ -131,6 +159,14 @@ def summary(result: LoadResult) -> Iterable[Any]:
         yield f"and {len(refused) - _SHOWN:,} more; --json and the log name all of them"
     if result.rejected:
         yield f"{result.rejected:,} records could not be loaded: medmirror rejects list --run {result.run_id}"
+
+
+def _certificate(one: Certificate) -> str:
+    kinds = ", ".join(one.kinds)
+    if one.whole:
+        return f"{kinds}: whole, {one.seen:,} records"
+    expected = "" if one.expected is None else f" of {one.expected:,}"
+    return f"{kinds}: not whole, {one.seen:,}{expected} records: {'; '.join(one.reasons[:_SHOWN])}"
 
 
 def _why(file: FileResult) -> str:

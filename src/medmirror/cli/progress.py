@@ -69,7 +69,7 @@ class Bar:
         while self._seen < len(files) and (files[self._seen].split or files[self._seen].status != "open"):
             state = files[self._seen]
             if state.status in ("skipped", "refused"):
-                self._passed += self._sizes.get(state.path, 0)
+                self._passed += self._sizes.get(Path(state.path), 0)
             self._seen += 1
         seconds = time.perf_counter() - self._began
         counts = totals.counts

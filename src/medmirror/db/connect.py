@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from medmirror.errors import StoreError, StoreUnavailable, UsageError
-from medmirror.settings import mask_password
+from medmirror.settings import Settings, mask_password
 
 OLDEST, NEWEST = 14, 18  #: major versions of Postgres that are tested
 CONNECT_TIMEOUT = 10  # seconds
@@ -22,11 +22,17 @@ CONNECT_TIMEOUT = 10  # seconds
 # Sent once a connection, in one statement. lock_timeout: see retry; no wait for a lock is without end. lz4, where
 # this build of Postgres has it, because COPY into a staging table compresses there, and the mirror table takes the
 # value over as it is.
-_SESSION = """
-SELECT set_config(name, CASE name {cases} END, false)
-FROM pg_catalog.pg_settings
-WHERE name = ANY (%s) AND (name <> 'default_toast_compression' OR 'lz4' = ANY (enumvals))
+# A role that is not there, or that this user may not take, is passed over: the walls hold for the owner, too.
+_SESSION = b"""
+SELECT set_config(n.name, n.value, false)
+FROM unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS n(name, value)
+WHERE CASE n.name
+    WHEN 'default_toast_compression' THEN EXISTS (
+        SELECT FROM pg_catalog.pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))
+    WHEN 'role' THEN coalesce(pg_has_role(to_regrole(n.value), 'MEMBER'), false)
+    ELSE true END
 """
+LOADER = "medmirror_loader"  #: the role of who loads an organisation's records
 
 
 def conninfo(dsn: str, **defaults: Any) -> str:
@@ -42,12 +48,18 @@ def conninfo(dsn: str, **defaults: Any) -> str:
 
 
 def engine(
-    dsn: str, *, lock_timeout: float = 10.0, pool_size: int = 5, session: dict[str, str] | None = None
+    dsn: str,
+    *,
+    lock_timeout: float = 10.0,
+    pool_size: int = 5,
+    session: dict[str, str] | None = None,
+    organization: str | None = None,
 ) -> Engine:
     """An Engine on *dsn*; nothing is connected yet.
 
-    *session* holds further settings for every connection. The first connection raises StoreError when the server's
-    version is not supported.
+    *session* holds further settings for every connection. With *organization* it works as the loaders' role, and can
+    neither read nor write another organisation's records; without, the tables' owner sees them all. The first
+    connection raises StoreError when the server's version is not supported.
     """
     target = conninfo(dsn, application_name="medmirror", connect_timeout=CONNECT_TIMEOUT)
     made = create_engine("postgresql+psycopg://", pool_pre_ping=True, pool_size=pool_size)
@@ -59,6 +71,8 @@ def engine(
         "client_min_messages": "warning",
         "default_toast_compression": "lz4",
         **(session or {}),
+        "medmirror.organization": "*" if organization is None else organization,
+        **({} if organization is None else {"role": LOADER}),
     }
 
     @event.listens_for(made, "do_connect")
@@ -73,10 +87,22 @@ def engine(
     return made
 
 
+def engine_of(
+    settings: Settings, *, pool_size: int = 5, session: dict[str, str] | None = None, organization: str | None = None
+) -> Engine:
+    """An Engine on the database of *settings*, with the time limits that they set; see ``engine``."""
+    limits = {"statement_timeout": f"{int(settings.statement_timeout * 1000)}ms"}
+    return engine(
+        settings.dsn_text,
+        lock_timeout=settings.lock_timeout,
+        pool_size=pool_size,
+        session={**limits, **(session or {})},
+        organization=organization,
+    )
+
+
 def _set(connection: psycopg.Connection[Any], settings: dict[str, str]) -> None:
-    cases = " ".join("WHEN %s THEN %s" for _ in settings)
-    pairs = [text for pair in settings.items() for text in pair]
-    connection.execute(_SESSION.format(cases=cases).encode(), [*pairs, list(settings)])
+    connection.execute(_SESSION, [list(settings), list(settings.values())])
     connection.commit()
 
 

@@ -37,6 +37,7 @@ class FileEnd(NamedTuple):
 
 
 Span = tuple[str, int, int]  # member, start, end
+Count = tuple[int, int]  # records read, open rejects
 
 
 @cache
@@ -86,13 +87,15 @@ def done_files(conn: Connection, source: str, files: Sequence[FileFacts]) -> dic
 
 
 def register_files(
-    conn: Connection, source: str, run_id: int, files: Sequence[FileFacts]
+    conn: Connection, source: str, run_id: int, files: Sequence[FileFacts], organization: str | None = None
 ) -> dict[tuple[bytes, str], int]:
-    """Make *files* known; return (digest, order) to file number. The same bytes in the same place are the same file."""
+    """Make *files* (of *organization*) known; return (digest, order) to file number. The same bytes in the same place
+    are the same file."""
     unique = {(f.digest, f.order): f for f in files}
     values = {
         "source": source,
         "run_id": run_id,
+        "organization": organization,
         "path": [f.path for f in unique.values()],
         "size": [f.size for f in unique.values()],
         "digest": [f.digest for f in unique.values()],
@@ -110,6 +113,12 @@ def done_spans(conn: Connection, file_ids: Sequence[int]) -> dict[int, set[Span]
     return found
 
 
+def census(conn: Connection, file_ids: Sequence[int]) -> dict[tuple[int, str], Count]:
+    """How many records were read in each stream (file number, member) and how many of them are open rejects."""
+    rows = conn.execute(_statement("census"), {"file_ids": list(file_ids)})
+    return {(row.file_id, row.member): (row.read, row.rejected) for row in rows}
+
+
 def finish_files(conn: Connection, run_id: int, ends: Sequence[FileEnd]) -> set[int]:
     """Write how files ended; return the numbers of those that did. The others lack chunks that *run_id* saw committed:
     the server has crashed since."""
@@ -118,9 +127,15 @@ def finish_files(conn: Connection, run_id: int, ends: Sequence[FileEnd]) -> set[
 
 
 def add_chunk(
-    conn: Connection, run_id: int, parts: Sequence[Part], counts: Sequence[Counts], seconds: float
+    conn: Connection,
+    run_id: int,
+    parts: Sequence[Part],
+    counts: Sequence[Counts],
+    seconds: float,
+    keys: Sequence[bytes | None] | None = None,
 ) -> list[Counts]:
-    """Write the rows of a chunk's parts; return the counts that hold for each.
+    """Write the rows of a chunk's parts, each with the *keys* that were seen in it; return the counts that hold for
+    each.
 
     They are the given ones, except for a part that this run has committed before (the worker died before it could say
     so): then they are those of that time.
@@ -132,6 +147,7 @@ def add_chunk(
         "member": [part.member for part in parts],
         "start_byte": [part.start for part in parts],
         "end_byte": [part.end for part in parts],
+        "keys": list(keys or [None] * len(parts)),
     }
     for name, column in zip(Counts._fields, zip(*counts, strict=True), strict=True):
         values[name] = list(column)
@@ -183,6 +199,7 @@ def add_rejects(conn: Connection, source: str, run_id: int, rejects: Sequence[tu
                 "raw_complete": whole,
                 "context": orjson.dumps(dict(part.context)).decode(),
                 "run_id": run_id,
+                "organization": part.context.get("organization"),
             }
         )
     if rows:

@@ -29,12 +29,16 @@ _COPY_WRITE = 1 << 20  # bytes a write: small writes cost the client a system ca
 
 
 class Table(NamedTuple):
-    """The names that the statements of a feed need: schema (the source), table (the feed), columns in COPY order."""
+    """The names that the statements of a feed need: schema (the source), table (the feed), columns in COPY order.
+
+    *walled*: under row-level security, into which Postgres does not COPY; rows go through a staging table.
+    """
 
     schema: str
     name: str
     key: tuple[Column, ...]
     columns: tuple[Column, ...]
+    walled: bool = False
 
 
 class Known(NamedTuple):
@@ -70,6 +74,7 @@ def _statements(table: Table) -> Mapping[str, str]:
         "match": " AND ".join(f"t.{name} = n.{name}" for name in names),
         "unnest": ", ".join(f"CAST(:key{i} AS {column.kind}[])" for i, column in enumerate(table.key)),
         "columns": ", ".join(f'"{column.name}"' for column in table.columns),
+        "stage": f'"stage_{table.schema}_{table.name}"',
     }
     return {name: body.format(**values) for name, body in sql.sections("load.sql").items()}
 
@@ -129,24 +134,36 @@ def store(
     if replaced:
         conn.execute(text(statements["forget"]), _key_arrays(replaced))
     won = [candidate for candidate in candidates if candidate.item.key in created or candidate.item.key in replaced]
-    _copy(conn, statements["copy"], won)
+    _copy(conn, table, won)
     lost = frozenset(candidate.item.key for candidate in candidates) - created - replaced
     return Stored(frozenset(created), frozenset(replaced), lost, moved=False)
 
 
-def _copy(conn: Connection, statement: str, candidates: Sequence[Candidate]) -> None:
-    with connect.raw(conn).cursor() as cursor, cursor.copy(statement.encode()) as copy:
-        for piece in _pieces(candidates):
-            copy.write(piece)
+def _copy(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> None:
+    statements = _statements(table)
+    rows = (candidate.row for candidate in candidates if candidate.row is not None)
+    if not table.walled:
+        copy(conn, statements["copy"], rows)
+        return
+    conn.execute(text(statements["stage"]))
+    copy(conn, statements["copy stage"], rows)
+    conn.execute(text(statements["unstage"]))
+    conn.execute(text(statements["clear stage"]))
 
 
-def _pieces(candidates: Sequence[Candidate]) -> Iterator[bytes]:
+def copy(conn: Connection, statement: str, rows: Iterable[bytes]) -> None:
+    """Send *rows*, binary COPY tuples, by *statement*, a COPY .. FROM STDIN (FORMAT BINARY)."""
+    with connect.raw(conn).cursor() as cursor, cursor.copy(statement.encode()) as sink:
+        for piece in _pieces(rows):
+            sink.write(piece)
+
+
+def _pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
     buffer = [copyformat.SIGNATURE]
     size = 0
-    for candidate in candidates:
-        assert candidate.row is not None
-        buffer.append(candidate.row)
-        size += len(candidate.row)
+    for row in rows:
+        buffer.append(row)
+        size += len(row)
         if size >= _COPY_WRITE:
             yield b"".join(buffer)
             buffer, size = [], 0
@@ -172,7 +189,7 @@ def refused(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> 
         savepoint = conn.begin_nested()
         try:
             conn.execute(text(statements["forget"]), _key_arrays([candidate.item.key for candidate in some]))
-            _copy(conn, statements["copy"], some)
+            _copy(conn, table, some)
         except Exception as error:
             savepoint.rollback()
             if not is_refusal(error):

@@ -21,11 +21,12 @@ from medmirror.db import locks, retry, sql
 from medmirror.db.connect import raw
 from medmirror.errors import SchemaOutOfDate
 
-CORE = "core"
+CORE = ("core", "digest", "mapping", "matching", "nightly")  # files of medmirror's own tables, in this order
+_SCHEMAS = ("medmirror", "canonical")  # where those are
 
 
 class Migration(NamedTuple):
-    """One section ``migrate N`` of a source's file (or of ``core``)."""
+    """One section ``migrate N`` of a source's file (or of one of ``CORE``)."""
 
     source: str
     number: int
@@ -40,7 +41,7 @@ class Migration(NamedTuple):
 @cache
 def known() -> tuple[Migration, ...]:
     """Every migration of this code, in the order in which they are applied: core first, then source by source."""
-    found = _of_file(CORE, "core.sql")
+    found = [migration for name in CORE if sql.exists(f"{name}.sql") for migration in _of_file(name, f"{name}.sql")]
     for source in sql.source_names():
         found += _of_file(source, f"sources/{source}.sql")
     return tuple(found)
@@ -85,7 +86,7 @@ def _apply(connection: Connection) -> tuple[Migration, ...]:
         values = {"source": migration.source, "number": migration.number, "digest": migration.digest}
         connection.execute(_statement("record migration"), values)
     if missing:
-        schemas = sorted({"medmirror" if migration.source == CORE else migration.source for migration in missing})
+        schemas = sorted({migration.source for migration in missing} - set(CORE) | set(_SCHEMAS))
         _compress_with_lz4(connection, schemas)
         _grant(connection, schemas)
     return missing

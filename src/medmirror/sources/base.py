@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from medmirror.errors import RecordError
-from medmirror.model import Block, Column, Flaw, Item
+from medmirror.model import Block, Certificate, Column, Flaw, Item, Witness
 
 Context = Mapping[str, int | str]
-"""Facts about one file that its items need, found once by the parent and sent with every chunk (picklable, small)."""
+"""Facts about one file that its items need, found once by the parent and sent with every chunk (picklable, small). They
+are part of what the ledger knows a file by: the same bytes with other facts are another file."""
+
+Given = Mapping[str, str]
+"""What the user said of the files: ``organization``; ``mapping``, a JSON array of mapping files' texts; ``url``; and,
+set for each file, its ``path``."""
+
+
+class Origin(NamedTuple):
+    """Something other than a file that records are read from: a table of a live database, say.
+
+    *name* stands in the ledger (never a password), *identity* (32 bytes) tells this pass over it from any other one.
+    """
+
+    name: str
+    identity: bytes
+    context: Context
+    open: Callable[[], BinaryIO]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +41,8 @@ class Feed:
     name: str
     key: tuple[Column, ...]
     columns: tuple[Column, ...]  # after the key; every table has also `deleted boolean`
+    document: str = ""  # the jsonb column that mapping reads; for feeds of sources with organisations
+    deletions: bool = False  # its records say that others were deleted: (organization_id, kind, id) names the other one
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -41,9 +60,9 @@ class Source:
     recognise: Callable[[str, bytes], bool]
     """(file name, first decoded bytes, at most 64 KiB) -> whether this looks like a file of this source."""
 
-    context: Callable[[str, bytes, Callable[[], BinaryIO]], Context]
-    """(file name, first decoded bytes, open the decoded stream again) -> Context. Raises SourceError when the file is
-    not of this source after all (HTML instead of XML, an API's error object ...)."""
+    context: Callable[[str, bytes, Callable[[], BinaryIO], Given], Context]
+    """(file name, first decoded bytes, open the decoded stream again, what the user said) -> Context. Raises
+    SourceError when the file is not of this source after all (HTML instead of XML, an API's error object ...)."""
 
     split: Callable[[BinaryIO, Context, int, int], Iterator[Block | Flaw]]
     """(decoded stream, context, wanted bytes of a block, most bytes of a record) -> blocks of whole items, in order,
@@ -63,6 +82,16 @@ class Source:
     record: Callable[[Feed, bytes, Item], dict[str, Any]]
     """(feed, block data, a living item) -> its values by column name, as Python values (jsonb: what json would give;
     date: datetime.date): what a user's own filter or transform sees. Raises RecordError."""
+
+    tenant: bool = False
+    """Whether its records belong to organisations: each key begins with ``organization_id`` and ends with the record's
+    id, the user must name one, every Context holds it as ``organization``, and its tables are walled off."""
+
+    origins: Callable[[Given], Iterator[Origin]] | None = None
+    """For a source that is not read from files: what to read, from what the user said. Raises UsageError."""
+
+    certify: Callable[[Sequence[Witness]], list[Certificate]] | None = None
+    """(what is known of every file of a pass) -> which kinds of record were wholly there. None: nothing is."""
 
     def feed(self, name: str) -> Feed:
         """The feed called *name*; KeyError when there is none."""

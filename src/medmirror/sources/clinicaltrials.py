@@ -20,7 +20,7 @@ from medmirror.readers import json as jsonreader
 from medmirror.readers import jsonoutline
 from medmirror.readers.jsonlayout import Field, Layout
 from medmirror.readers.jsonrecord import Records
-from medmirror.sources.base import Context, Feed, Source
+from medmirror.sources.base import Context, Feed, Given, Source
 
 LEFT_OUT: Mapping[str, str] = {}
 """Fields of a study that are not stored, and why: none, the column ``study`` holds them all."""
@@ -116,7 +116,7 @@ def recognise(name: str, head: bytes) -> bool:
     return jsonoutline.looks_like_json(head) and bool(_STUDY.search(head) or _STUDIES.search(head))
 
 
-def context(name: str, head: bytes, reopen: Callable[[], BinaryIO]) -> Context:
+def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
     """The file's layout. Raises LayoutChanged when its first records are no studies, saying what was found."""
     jsonoutline.check_text(head)
     with jsonoutline.begin(head, reopen) as stream:

@@ -26,7 +26,7 @@ from medmirror.readers import jsonoutline
 from medmirror.readers.jsonlayout import Field, Layout
 from medmirror.readers.jsonrecord import Records
 from medmirror.readers.jsonvalues import day_number, first_day
-from medmirror.sources.base import Context, Feed, Source
+from medmirror.sources.base import Context, Feed, Given, Source
 
 LEFT_OUT: Mapping[str, str] = {}
 """Fields of a record that are not stored, and why: none, the column ``record`` holds them all."""
@@ -264,7 +264,7 @@ def recognise(name: str, head: bytes) -> bool:
     return jsonoutline.looks_like_json(head) and bool(_SIGNS.search(head.removeprefix(jsonoutline.BOM)))
 
 
-def context(name: str, head: bytes, reopen: Callable[[], BinaryIO]) -> Context:
+def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
     """The file's layout and the day of its export. Raises LayoutChanged when it holds no bulk records, saying what."""
     jsonoutline.check_text(head)
     with jsonoutline.begin(head, reopen) as stream:

@@ -27,7 +27,7 @@ from medmirror.model import Block, Flaw, Item
 from medmirror.native.program import Program
 from medmirror.readers import xml, xmlcut, xmlrecord
 from medmirror.readers.xmlcut import Piece, Shape
-from medmirror.sources.base import Context, Feed, Source
+from medmirror.sources.base import Context, Feed, Given, Source
 from medmirror.sources.pubmed.layout import FEED, LEFT_OUT, SPEC
 
 __all__ = ["FEED", "LEFT_OUT", "SHAPES", "SOURCE", "SPEC"]
@@ -98,7 +98,7 @@ def recognise(name: str, head: bytes) -> bool:
     return True
 
 
-def context(name: str, head: bytes, open_stream: Callable[[], BinaryIO]) -> Context:
+def context(name: str, head: bytes, open_stream: Callable[[], BinaryIO], given: Given) -> Context:
     """The root element, and year and number of a numbered file. Raises SourceError when it is not PubMed's XML."""
     with open_stream() as stream:
         root = xml.root_of(stream, SHAPES).name
