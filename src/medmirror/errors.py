@@ -116,3 +116,9 @@ class SchemaOutOfDate(StoreError):
 
 class EmbeddedServerError(StoreError):
     """The embedded Postgres could not be started."""
+
+
+class NightlyRunning(MedmirrorError):
+    """Another nightly runs in this database; wait until it has ended, or stop it."""
+
+    exit_code = 4

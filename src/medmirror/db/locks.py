@@ -23,6 +23,7 @@ LEDGER = 12352  #: opening and closing of files in the ledger
 RUN = 12353  #: starting and finishing of runs
 REJECTS = 12354  #: retrying of rejects
 OTHER_SOURCES = 12355  #: bulk updates of sources that have no number of their own
+NIGHTLY = 12356  #: one nightly a database at a time (held by a session of its own, see nightly/book.py)
 
 RETIRED = frozenset({12348})
 
@@ -38,6 +39,7 @@ REGISTER: MappingProxyType[str, int] = MappingProxyType(
         "run": RUN,
         "rejects": REJECTS,
         "other sources": OTHER_SOURCES,
+        "nightly": NIGHTLY,
     }
 )
 
