@@ -232,19 +232,24 @@ BEGIN
         GRANT SELECT (reject_id, file_id, member, source, feed, item, start_byte, end_byte, error, reason, raw_complete,
             context, run_id, first_failed_at, last_failed_at, attempts, resolved_at, organization_id) ON medmirror.reject
             TO medmirror_reader;
+        FOR walled IN
+            SELECT to_regclass(format('%I.%I', schemaname, tablename)) AS name
+            FROM pg_policies
+            WHERE policyname = 'medmirror_wall' AND schemaname = 'medmirror' AND tablename <> 'reject'
+        LOOP
+            EXECUTE format('GRANT SELECT ON %s TO medmirror_reader', walled.name);
+        END LOOP;
     END IF;
     IF to_regrole('medmirror_loader') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA medmirror TO medmirror_loader;
         GRANT SELECT ON medmirror.membership, medmirror.migration TO medmirror_loader;
         GRANT SELECT, INSERT, UPDATE ON medmirror.run, medmirror.file, medmirror.chunk, medmirror.reject TO medmirror_loader;
         FOR walled IN
-            SELECT DISTINCT p.schemaname, c.oid, c.relkind
-            FROM pg_policies AS p
-            JOIN pg_class AS c ON c.oid = to_regclass(format('%I.%I', p.schemaname, p.tablename))
-            WHERE p.policyname = 'medmirror_wall'
+            SELECT schemaname, to_regclass(format('%I.%I', schemaname, tablename)) AS name
+            FROM pg_policies WHERE policyname = 'medmirror_wall'
         LOOP
             EXECUTE format('GRANT USAGE ON SCHEMA %I TO medmirror_loader', walled.schemaname);
-            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO medmirror_loader', CAST(walled.oid AS regclass));
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO medmirror_loader', walled.name);
         END LOOP;
         BEGIN
             IF NOT pg_has_role(current_user, 'medmirror_loader', 'MEMBER') THEN

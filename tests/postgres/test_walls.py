@@ -1,0 +1,128 @@
+"""Organisations are walled off from one another by the database itself, whatever our own code would try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+import mirrors
+from medmirror.db import connect, mapping, migrate
+
+WALLED = (
+    "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relrowsecurity, c.relforcerowsecurity"
+    " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_attribute AS a ON a.attrelid = c.oid"
+    " WHERE a.attname = 'organization_id' AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'"
+)
+# What says nothing of a patient: which files there are, who may read what, and how many rows a table has.
+OPEN = {"medmirror.file", "medmirror.membership", "medmirror.set_delta", "medmirror.set_digest", "medmirror.whole_pass"}
+
+
+def row(source_id: str) -> mapping.Row:
+    return mapping.Row("patient", source_id, 1, bytes(16), "patient", b"{}", bytes(16), bytes(16), 1)
+
+
+@pytest.fixture
+def loaded(dsn: str) -> str:
+    """A database with one patient of each of two organisations."""
+    for name in ("org_a", "org_b"):
+        engine = connect.engine(dsn, organization=name)
+        with engine.begin() as conn:
+            mapping.store(conn, "cliniko", name, 1, [row("1")])
+        engine.dispose()
+    return dsn
+
+
+@pytest.fixture
+def inside(loaded: str) -> Iterator[Connection]:
+    """A loader's connection for org_a."""
+    engine = connect.engine(loaded, organization="org_a")
+    with engine.connect() as conn:
+        yield conn
+    engine.dispose()
+
+
+def test_every_table_with_organisations_is_walled(dsn: str) -> None:
+    found = mirrors.every(dsn, WALLED)
+    assert len(found) > 10
+    assert {str(name) for name, on, forced in found if not (on and forced)} <= OPEN
+
+
+@pytest.mark.parametrize("table", ["medmirror.sync_mapping", "canonical.record", "canonical.patient_record"])
+def test_a_load_reads_only_its_own_organisation(inside: Connection, table: str) -> None:
+    found = inside.execute(text(f"SELECT organization_id FROM {table}")).scalars().all()  # noqa: S608
+    assert found == ["org_a"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE medmirror.sync_mapping SET version = 9 WHERE organization_id = 'org_b'",
+        "DELETE FROM medmirror.sync_mapping WHERE organization_id = 'org_b'",
+        "DELETE FROM canonical.record WHERE organization_id = 'org_b'",
+        "DELETE FROM canonical.patient_record WHERE organization_id = 'org_b'",
+    ],
+)
+def test_a_load_touches_no_row_of_another_organisation(inside: Connection, statement: str) -> None:
+    assert inside.execute(text(statement)).rowcount == 0
+
+
+def test_a_load_cannot_write_under_another_name(inside: Connection, loaded: str) -> None:
+    with pytest.raises(ProgrammingError, match="row-level security"), inside.begin():
+        mapping.store(inside, "cliniko", "org_b", 1, [row("2")])
+    assert mirrors.one(loaded, "SELECT count(*) FROM medmirror.sync_mapping") == (2,)
+
+
+@pytest.mark.parametrize("name", ["*", "", "org_b' OR true --"])
+def test_no_name_of_an_organisation_opens_the_wall(loaded: str, name: str) -> None:
+    engine = connect.engine(loaded, organization=name)
+    with engine.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM canonical.record")) == 0
+    engine.dispose()
+
+
+def test_a_load_cannot_take_the_wall_down(inside: Connection) -> None:
+    with pytest.raises(ProgrammingError, match="must be owner"):
+        inside.execute(text("ALTER TABLE canonical.record DISABLE ROW LEVEL SECURITY"))
+
+
+def test_a_reader_sees_the_organisations_that_he_is_a_member_of(loaded: str) -> None:
+    mirrors.run(loaded, "INSERT INTO medmirror.membership VALUES ('medmirror_reader', 'org_b')")
+    with psycopg.connect(loaded) as connection:
+        connection.execute("SET ROLE medmirror_reader")
+        connection.execute("SET medmirror.organization = '*'")  # asking for all is the owner's alone
+        for table in ("canonical.record", "canonical.patient", "medmirror.sync_mapping"):
+            found = connection.execute(SQL("SELECT organization_id FROM {}").format(Identifier(*table.split("."))))
+            assert found.fetchall() == [("org_b",)]
+
+
+@pytest.fixture
+def plain_owner(server: str) -> Iterator[str]:
+    """An empty database whose owner is no superuser and may make no roles, as most managed databases have it."""
+    name = "medmirror_test_plain"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(name)))
+        connection.execute(SQL("CREATE DATABASE {0} OWNER {0}").format(Identifier(name)))
+    yield make_conninfo(server, dbname=name, user=name)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+        connection.execute(SQL("DROP ROLE {}").format(Identifier(name)))
+
+
+def test_the_wall_holds_for_an_owner_who_may_make_no_roles(plain_owner: str) -> None:
+    owner: Engine = connect.engine(plain_owner)
+    migrate.migrate(owner)
+    for name in ("org_a", "org_b"):
+        engine = connect.engine(plain_owner, organization=name)
+        with engine.begin() as conn:
+            mapping.store(conn, "cliniko", name, 1, [row("1")])
+            assert conn.scalar(text("SELECT count(*) FROM canonical.record")) == 1
+        engine.dispose()
+    with owner.connect() as conn:
+        assert conn.scalar(text("SELECT count(*) FROM canonical.record")) == 2
+    owner.dispose()
