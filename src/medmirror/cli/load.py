@@ -97,8 +97,9 @@ def told(words: tuple[str, ...]) -> tuple[str | None, list[Path]]:
     """
     first, rest = words[0], [Path(word) for word in words[1:]]
     path = Path(first)
-    if first in sources.names() and not path.is_file() and (rest or not path.is_dir()):
-        if not rest and not sources.get(first).origins:
+    live = first in sources.names() and sources.get(first).origins is not None  # read from elsewhere than files
+    if first in sources.names() and not path.is_file() and (rest or live or not path.is_dir()):
+        if not rest and not live:
             raise UsageError(f"Name the files to load, for example: medmirror load {first} FILE...")
         return first, rest
     if rest and not path.exists() and path.name == first and not path.suffix:
