@@ -1,0 +1,26 @@
+"""From every system's records to one canonical schema, and back. Knows no database and no process pool.
+
+``schema`` declares the canonical entities, ``grammar`` the TOML that maps a source onto them, ``converters`` what becomes
+of one value.
+"""
+
+from __future__ import annotations
+
+from medmirror.mapping.mapper import Mapped, Mapper, Tombstone, Unmapped, canonical_hash
+from medmirror.mapping.registry import Mappers, mappers
+from medmirror.mapping.schema import SCHEMA_VERSION
+from medmirror.mapping.scope import Problem
+from medmirror.mapping.versions import upgrade
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Mapped",
+    "Mapper",
+    "Mappers",
+    "Problem",
+    "Tombstone",
+    "Unmapped",
+    "canonical_hash",
+    "mappers",
+    "upgrade",
+]

@@ -1,0 +1,65 @@
+"""References as FHIR writes them: relative, absolute, ``urn:uuid:``, contained, by a search, by an identifier, or in words.
+
+One of a bundle's ``urn:uuid:`` names a resource of that id when the bundle's maker gave both the same one (Synthea does);
+the type is then what the field refers to (option *feed*), or what the reference itself says.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_ID = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[^/]+)?")
+_SEARCH = re.compile(r"([A-Z][A-Za-z]+)\?identifier=(?:([^|]*)\|)?(.+)")
+_URN = ("urn:uuid:", "urn:oid:")
+
+
+def reference(value: Any, feed: str | None) -> dict[str, Any] | None:
+    """The canonical reference of a FHIR Reference (or of its text alone), or None. ValueError when it is neither."""
+    if isinstance(value, str):
+        value = {"reference": value}
+    if not isinstance(value, dict):
+        raise ValueError("no reference")
+    made = _target(value.get("reference"), value.get("type") or feed)
+    identifier = value.get("identifier")
+    if isinstance(identifier, dict) and "id" not in made and "identifier" not in made and identifier.get("value"):
+        made["identifier"] = {name: identifier[name] for name in ("system", "value") if identifier.get(name)}
+        made.setdefault("feed", value.get("type") or feed)
+    if value.get("display"):
+        made["text"] = value["display"]
+    return {name: one for name, one in made.items() if one is not None} or None
+
+
+def _target(text: Any, feed: str | None) -> dict[str, Any]:
+    if text is None or text == "":
+        return {}
+    if not isinstance(text, str):
+        raise ValueError("no reference")
+    if match := _ID.fullmatch(text):
+        return {"feed": match[1], "id": match[2]}
+    if match := _SEARCH.fullmatch(text):
+        system = {"system": match[2]} if match[2] else {}
+        return {"feed": match[1], "identifier": {**system, "value": match[3]}}
+    if text.startswith(_URN):
+        return {"feed": feed, "id": text.split(":", 2)[2]}
+    return {"feed": feed, "id": text}
+
+
+def written(value: dict[str, Any]) -> dict[str, Any]:
+    """A canonical reference as a FHIR Reference. ValueError when it has nothing to write."""
+    made: dict[str, Any] = {}
+    feed, known, identifier = value.get("feed"), value.get("id"), value.get("identifier")
+    if known is not None:
+        plain = feed and _ID.fullmatch(f"{feed}/{known}")
+        made["reference"] = f"{feed}/{known}" if plain else known
+        if feed and not plain:
+            made["type"] = feed
+    elif identifier:
+        made["identifier"] = dict(identifier)
+        if feed:
+            made["type"] = feed
+    if value.get("text"):
+        made["display"] = value["text"]
+    if not made:
+        raise ValueError("no reference")
+    return made

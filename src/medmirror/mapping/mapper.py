@@ -1,0 +1,221 @@
+"""A mapper: one kind of record of one source, to its canonical entity and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import orjson
+
+from medmirror.mapping import addresses, times
+from medmirror.mapping.converters import text_of
+from medmirror.mapping.down import writer
+from medmirror.mapping.paths import getter
+from medmirror.mapping.rules import Declaration, Deletion, Told
+from medmirror.mapping.schema import SCHEMA_VERSION
+from medmirror.mapping.scope import Problem, Scope
+from medmirror.mapping.up import UNREADABLE, compiled
+
+UserFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+
+
+class Tombstone(NamedTuple):
+    """A fact of deletion about a record of the same source: *grade* explicit or archived, as of *version*
+    (microseconds; 0 when the source does not say when)."""
+
+    feed: str
+    source_id: str
+    grade: str
+    version: int
+
+
+class Mapped(NamedTuple):
+    """What a document means. *record* is None when no canonical record can be made of it at all."""
+
+    entity: str
+    record: dict[str, Any] | None
+    tombstone: Tombstone | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+class Unmapped(NamedTuple):
+    """A source's document made of a canonical record, and what of the record it cannot hold (paths, sorted)."""
+
+    document: dict[str, Any]
+    lost: tuple[str, ...]
+
+
+class Mapper:
+    """What a declaration does. Not picklable; ``Mappers`` is, and makes the same ones anywhere."""
+
+    def __init__(self, declared: Declaration, function: UserFunction | None = None, salt: bytes = b"") -> None:
+        self.declared = declared
+        self.source, self.feed, self.entity = declared.source, declared.feed, declared.entity
+        self.function = function
+        self.digest = _digest(declared, salt)
+        self._up = compiled(declared.node, entity=True)
+        self._zone = _teller(declared.zone, _zone)
+        self._region = _teller(declared.region, addresses.country)
+        self._deletions = [_detector(one) for one in declared.deletions]
+        self._down = writer(declared.node)
+
+    def __repr__(self) -> str:
+        return f"<Mapper {self.source}.{self.feed} -> {self.entity}>"
+
+    def to_canonical(self, document: Mapping[str, Any]) -> Mapped:
+        """What *document* means. A pure function of it and of ``digest``; raises nothing."""
+        if not isinstance(document, dict):
+            return Mapped(self.entity, None, None, (Problem("", "shape"),))
+        record, problems = self._record(document)
+        if self.function is not None:
+            try:
+                record = self.function(document, record)
+                orjson.dumps(record)
+                if not isinstance(record, dict):
+                    raise TypeError
+            except Exception:  # noqa: BLE001 - a user's function may raise anything; the record is kept without it
+                record, problems = self._record(document)
+                problems = (*problems, Problem("", "function_failed"))
+        return Mapped(self.entity, record, self._tombstone(document), problems)
+
+    def _record(self, document: dict[str, Any]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+        scope = Scope(self._zone(document), self._region(document))
+        record = self._up(document, scope)
+        assert record is not None
+        return record, tuple(scope.problems)
+
+    def _tombstone(self, document: dict[str, Any]) -> Tombstone | None:
+        for detect in self._deletions:
+            if (found := detect(document)) is not None:
+                return found
+        return None
+
+    def from_canonical(self, record: dict[str, Any]) -> Unmapped:
+        """*record* as a document of the source. ``lost`` names what reading the document again would not give: nothing
+        is left out in silence. A user's function has no way back and is not asked."""
+        document: dict[str, Any] = {}
+        scope = Scope(self.declared.zone.default, _country_or_none(self.declared.region.default))
+        self._down(record, scope, document)
+        if self.declared.zone.paths or self.declared.region.paths:
+            # Only the written document tells the zone and the region in which its times and numbers will be read.
+            scope = Scope(self._zone(document), self._region(document))
+            document = {}
+            self._down(record, scope, document)
+        back, _ = self._record(document)
+        return Unmapped(document, tuple(sorted(set(_lost(record, back, "")))))
+
+
+def canonical_hash(record: dict[str, Any]) -> bytes:
+    """The first 16 bytes of SHA-256 over *record* as JSON with sorted keys: equal for equal content, whatever order the
+    keys are in."""
+    try:
+        text = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a number of more than 64 bits
+        text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return sha256(text).digest()[:16]
+
+
+def _digest(declared: Declaration, salt: bytes) -> bytes:
+    parts = (f"schema {SCHEMA_VERSION}", *declared.ingredients, json.dumps(declared.resolved, default=str))
+    return sha256("\x1f".join(parts).encode() + b"\x1f" + salt).digest()[:16]
+
+
+def _zone(name: str) -> str | None:
+    try:
+        times.zone(name)
+    except ValueError:
+        return None
+    return name
+
+
+def _country_or_none(name: str | None) -> str | None:
+    return None if name is None else addresses.country(name)
+
+
+def _teller(told: Told, check: Callable[[str], str | None]) -> Callable[[dict[str, Any]], str | None]:
+    """A function (document) -> the zone or region that it tells and *check* knows, else the default."""
+    default = None if told.default is None else check(told.default)
+    if not told.paths:
+        return lambda document: default
+    gets = [getter(path) for path in told.paths]
+
+    def tell(document: dict[str, Any]) -> str | None:
+        for get in gets:
+            value = get(document)
+            if isinstance(value, str) and value and (found := check(value.strip())) is not None:
+                return found
+        return default
+
+    return tell
+
+
+def _detector(deletion: Deletion) -> Callable[[dict[str, Any]], Tombstone | None]:
+    when, version = getter(deletion.when), getter(deletion.version)
+    ids = [getter(path) for path in deletion.id]
+    words = frozenset(word.casefold() for word in deletion.words)
+
+    def detect(document: dict[str, Any]) -> Tombstone | None:
+        value = when(document)
+        if value is None or value == "" or value is False:
+            return None
+        if words and text_of(value).strip().casefold() not in words:
+            return None
+        known = [get(document) for get in ids]
+        if any(one is None or one == "" for one in known):
+            return None
+        own = "|".join(text_of(one) for one in known)
+        feed: str | None = deletion.feed
+        if deletion.link:
+            way, _, own = own.partition("?")[0].rstrip("/").rpartition("/")
+            if deletion.kinds is not None:
+                feed = deletion.kinds.get(way.rpartition("/")[2])
+        return None if feed is None else Tombstone(feed, own, deletion.grade, _version(version(document)))
+
+    def safely(document: dict[str, Any]) -> Tombstone | None:
+        try:
+            return detect(document)
+        except UNREADABLE:
+            return None
+
+    return safely
+
+
+def _version(value: Any) -> int:
+    try:
+        return times.microseconds(value) if isinstance(value, str) else 0
+    except ValueError:
+        return 0
+
+
+def _lost(held: Any, back: Any, at: str) -> list[str]:
+    """The paths of *held* whose values *back* does not have."""
+    if held == back:
+        return []
+    if isinstance(held, dict) and isinstance(back, dict) and held.keys() != {"code", "raw"}:
+        return [
+            path for name, one in held.items() for path in _lost(one, back.get(name), f"{at}.{name}" if at else name)
+        ]
+    if isinstance(held, list) and isinstance(back, list):
+        left = list(back)
+        gone = []
+        for place, one in enumerate(held):
+            if one in left:
+                left.remove(one)
+            else:
+                gone.append(place)
+        found = [path for place in gone for path in _lost(held[place], _twin(held[place], left), f"{at}[]")]
+        return found or [at]  # the same ones in another order
+    return [] if held is None or held in ({}, []) else [at]
+
+
+def _twin(part: Any, others: list[Any]) -> Any:
+    """The one of *others* that has most in common with *part*."""
+    if not isinstance(part, dict):
+        return None
+    scored = [
+        (sum(one.get(name) == value for name, value in part.items()), one) for one in others if isinstance(one, dict)
+    ]
+    score, best = max(scored, key=lambda pair: pair[0], default=(0, None))
+    return best if score else None

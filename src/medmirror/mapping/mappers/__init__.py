@@ -1,0 +1,1 @@
+"""The mapper files of the sources, and the Python functions that they name."""

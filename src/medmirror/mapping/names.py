@@ -1,0 +1,45 @@
+"""Names that a source keeps in one text, taken apart and put together again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ORDERS = ("family, given", "given family", "family given")
+
+
+def apart(text: str, order: str) -> dict[str, Any]:
+    """The canonical name in *text*, which is written in *order* (one of ORDERS); ``text`` keeps it whole.
+
+    "family, given" parts at the first comma; the others at the last (or first) space: a family name of several words is
+    not told, so a source that has it in a field of its own is to be read from there.
+    """
+    text = " ".join(text.split())
+    if order == "family, given":
+        family, _, given = text.partition(",")
+    elif order == "given family":
+        given, _, family = text.rpartition(" ")
+    else:
+        family, _, given = text.partition(" ")
+    made: dict[str, Any] = {"text": text}
+    if family.strip():
+        made["family"] = family.strip()
+    if given.split():
+        made["given"] = given.split()
+    return made
+
+
+def together(name: dict[str, Any], order: str) -> str:
+    """A canonical name as one text in *order*. ValueError when there is nothing to write."""
+    family, given = name.get("family", ""), " ".join(name.get("given", ()))
+    written = {
+        "family, given": f"{family}, {given}" if given else family,
+        "given family": f"{given} {family}",
+        "family given": f"{family} {given}",
+    }[order].strip()
+    if not (family or given):
+        written = name.get("text", "")
+    elif name.get("text") and {**apart(name["text"], order), "text": None} == {**apart(written, order), "text": None}:
+        written = name["text"]  # as it was given, spaces and all
+    if not written:
+        raise ValueError("no name")
+    return str(written)

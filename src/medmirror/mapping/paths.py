@@ -1,0 +1,224 @@
+"""Paths into a document: ``a.b``, ``a[0].b``, ``a[].b`` (all elements), ``a[system=phone].b`` (the elements whose field
+says so). A name that holds a dot, a bracket or a backtick stands in backticks; ``.`` alone is the whole document.
+
+    a value          the first one that the path leads to and that is not empty
+    all values       in document order
+    put              the same backwards: makes what is missing on the way; a filter adds an element that meets it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class Key(NamedTuple):
+    """A field of an object."""
+
+    name: str
+
+
+class Index(NamedTuple):
+    """One element of an array."""
+
+    at: int
+
+
+class Where(NamedTuple):
+    """The elements of an array whose field *name* (may be dotted) is *value*; all of them when *name* is empty."""
+
+    name: tuple[str, ...] = ()
+    value: str = ""
+
+
+Step = Key | Index | Where
+
+
+class Path(NamedTuple):
+    """A path that was read; *text* as it was written."""
+
+    text: str
+    steps: tuple[Step, ...]
+
+    @property
+    def many(self) -> bool:
+        """Whether it may lead to several values."""
+        return any(isinstance(step, Where) for step in self.steps)
+
+    @property
+    def fields(self) -> str:
+        """The path as coverage names it: all indexes and filters are ``[]``."""
+        made = ""
+        for step in self.steps:
+            made += ("." if made else "") + quoted(step.name) if isinstance(step, Key) else "[]"
+        return made
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The fields, as coverage names them, that the path's filters look at."""
+        found = []
+        for place, step in enumerate(self.steps):
+            if isinstance(step, Where) and step.name:
+                inner = tuple(Key(name) for name in step.name)
+                found.append(Path("", (*self.steps[: place + 1], *inner)).fields)
+        return tuple(found)
+
+
+_STEP = re.compile(r"(?P<dot>\.)?(?:`(?P<literal>[^`]+)`|(?P<name>[^.\[\]`]+)|\[(?P<inside>[^\]]*)\])")
+
+
+def parse(text: str) -> Path:
+    """*text* as a Path. ValueError says what is wrong with it."""
+    if text == ".":
+        return Path(text, ())
+    steps: list[Step] = []
+    at = 0
+    while at < len(text):
+        match = _STEP.match(text, at)
+        if match is None or bool(match["dot"]) != (bool(steps) and match["inside"] is None):
+            raise ValueError(f"cannot read the path {text!r} from character {at + 1} on")
+        at = match.end()
+        if match["inside"] is None:
+            steps.append(Key(match["literal"] or match["name"]))
+        elif not steps:
+            raise ValueError(f"the path {text!r} begins with a bracket")
+        else:
+            steps.append(_bracket(match["inside"]))
+    if not steps:
+        raise ValueError("a path is empty")
+    return Path(text, tuple(steps))
+
+
+def _bracket(inside: str) -> Step:
+    if not inside:
+        return Where()
+    if inside.isdigit():
+        return Index(int(inside))
+    name, sign, value = inside.partition("=")
+    if not (name and sign and value):
+        raise ValueError(f"[{inside}] is neither [], nor a number, nor [field=value]")
+    return Where(tuple(name.split(".")), value)
+
+
+def quoted(name: str) -> str:
+    """*name* as it stands in a path."""
+    return f"`{name}`" if re.search(r"[.\[\]`]", name) else name
+
+
+def getter(path: Path) -> Callable[[Any], Any]:
+    """A function that gives the first value that *path* leads to and that is neither null nor "", or None."""
+    steps = path.steps
+    names = [step.name for step in steps if isinstance(step, Key)]
+    if len(names) < len(steps):
+
+        def first(document: Any) -> Any:
+            for value in _walk(document, steps, 0):
+                if value is not None and value != "":
+                    return value
+            return None
+
+        return first
+    if not names:
+        return lambda document: document
+    *way, last = names
+
+    def get(document: Any) -> Any:
+        try:
+            for name in way:
+                document = document[name]
+            return document.get(last)
+        except (KeyError, TypeError, AttributeError, IndexError):
+            return None
+
+    return get
+
+
+def lister(path: Path) -> Callable[[Any], list[Any]]:
+    """A function that gives all values that *path* leads to and that are neither null nor "". An array at its end is
+    taken apart."""
+    steps = path.steps
+
+    def get(document: Any) -> list[Any]:
+        found: list[Any] = []
+        for value in _walk(document, steps, 0):
+            if isinstance(value, list):
+                found += [one for one in value if one is not None and one != ""]
+            elif value is not None and value != "":
+                found.append(value)
+        return found
+
+    return get
+
+
+def _walk(value: Any, steps: tuple[Step, ...], at: int) -> Iterator[Any]:
+    while at < len(steps):
+        step = steps[at]
+        at += 1
+        if isinstance(step, Key):
+            if not isinstance(value, Mapping):
+                return
+            value = value.get(step.name)
+        elif isinstance(step, Index):
+            if not isinstance(value, list) or step.at >= len(value):
+                return
+            value = value[step.at]
+        else:
+            # A lone object where an array was expected is an array of one: some systems write it so.
+            for one in value if isinstance(value, list) else [] if value is None else [value]:
+                if not step.name or _meets(one, step):
+                    yield from _walk(one, steps, at)
+            return
+    yield value
+
+
+def _meets(value: Any, where: Where) -> bool:
+    for name in where.name:
+        if not isinstance(value, Mapping):
+            return False
+        value = value.get(name)
+    return (str(value).lower() if isinstance(value, bool) else str(value)) == where.value
+
+
+def put(document: dict[str, Any], path: Path, value: Any) -> None:
+    """Have *path* lead to *value* in *document*; ``[]`` writes to the first element."""
+    document.update(_placed(document, path.steps, value) or {})
+
+
+def add(document: dict[str, Any], path: Path, values: list[Any]) -> None:
+    """Have *path* lead to *values*, too, one element each, after what is there."""
+    steps = path.steps
+    at = max((place for place, step in enumerate(steps) if isinstance(step, Where)), default=None)
+    if at is None:
+        put(document, path, values)
+        return
+    where = steps[at]
+    assert isinstance(where, Where)
+    made = [_element(where, _placed(None, steps[at + 1 :], value)) for value in values]
+    held = next(_walk(document, steps[:at], 0), None)
+    document.update(_placed(document, steps[:at], [*(held if isinstance(held, list) else []), *made]))
+
+
+def _element(where: Where, value: Any) -> Any:
+    if where.name and isinstance(value, dict):
+        return _placed(value, tuple(Key(name) for name in where.name), where.value)
+    return value
+
+
+def _placed(node: Any, steps: tuple[Step, ...], value: Any) -> Any:
+    if not steps:
+        return value
+    step, rest = steps[0], steps[1:]
+    if isinstance(step, Key):
+        made = dict(node) if isinstance(node, Mapping) else {}
+        made[step.name] = _placed(made.get(step.name), rest, value)
+        return made
+    held = list(node) if isinstance(node, list) else []
+    at = step.at if isinstance(step, Index) else 0
+    if isinstance(step, Where) and step.name:
+        at = next((place for place, one in enumerate(held) if _meets(one, step)), len(held))
+    while len(held) <= at:
+        held.append(None)
+    made_one = _placed(held[at], rest, value)
+    held[at] = _element(step, made_one) if isinstance(step, Where) else made_one
+    return held

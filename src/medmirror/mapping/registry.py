@@ -1,0 +1,210 @@
+"""All mappers: the TOML files of the package, and a user's above them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from medmirror.errors import UsageError
+from medmirror.mapping.grammar import Wrong, declaration
+from medmirror.mapping.mapper import Mapper, UserFunction
+from medmirror.mapping.rules import Declaration
+
+Key = tuple[str, str]
+_DEFAULTS = ("zone", "region", "empty")
+
+
+class Mappers:
+    """The mappers of the package with *texts* (user's TOML) and *packed* (user's functions) above them.
+
+    Picklable: another process makes the same ones, with the same digests.
+    """
+
+    def __init__(self, texts: tuple[str, ...] = (), packed: tuple[tuple[Key, bytes], ...] = ()) -> None:
+        self.texts, self.packed = texts, packed
+        self._declared = _declared(texts)
+        self._functions = dict(packed)
+        self._made: dict[Key, Mapper | None] = {}
+        for key in self._functions:
+            if key not in self._declared:
+                raise UsageError(f"There is no mapper {key[0]}.{key[1]} that a function could follow.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.texts, self.packed)
+
+    def of(self, source: str, feed: str) -> Mapper | None:
+        """The mapper of the records that sync_mapping calls (*source*, *feed*), or None. Made at the first call."""
+        key = (source, feed)
+        try:
+            return self._made[key]
+        except KeyError:
+            pass
+        declared = self._declared.get(key)
+        made = self._made[key] = None if declared is None else self._make(declared)
+        return made
+
+    def _make(self, declared: Declaration) -> Mapper:
+        packed = self._functions.get((declared.source, declared.feed))
+        if packed is None:
+            return Mapper(declared)
+        from multiprocess.reduction import ForkingPickler
+
+        function: UserFunction = ForkingPickler.loads(packed)  # made by `with_functions` in the parent of this run
+        return Mapper(declared, function, sha256(packed).digest())
+
+    def names(self) -> tuple[Key, ...]:
+        """(source, feed) of every mapper, sorted."""
+        return tuple(sorted(self._declared))
+
+    def all(self) -> tuple[Mapper, ...]:
+        """Every mapper, sorted by source and feed."""
+        return tuple(mapper for key in self.names() if (mapper := self.of(*key)) is not None)
+
+    def with_functions(self, functions: Mapping[Key, UserFunction | bytes]) -> Mappers:
+        """These mappers, with a function (document, canonical record) -> canonical record after some of them.
+
+        Lambdas and closures of a script will do: they are pickled by value (dill), and the digest is made of that
+        pickle, so an edited function maps its records anew. Bytes are functions that were packed so before.
+        """
+        from multiprocess.reduction import ForkingPickler
+
+        packed = {
+            key: one if isinstance(one, bytes) else bytes(ForkingPickler.dumps(one, recurse=True))
+            for key, one in functions.items()
+        }
+        return Mappers(self.texts, tuple(sorted({**self._functions, **packed}.items())))
+
+
+@cache
+def mappers(texts: tuple[str, ...] = ()) -> Mappers:
+    """The package's mappers, with *texts* (TOML) above them, the last one on top. Raises UsageError that says everything
+    that is wrong with them."""
+    return Mappers(texts)
+
+
+@cache
+def _declared(texts: tuple[str, ...]) -> dict[Key, Declaration]:
+    tables = dict(_builtin())
+    for place, text in enumerate(texts, 1):
+        for key, table in _tables(text, f"mapping file {place}").items():
+            tables[key] = merged(tables[key], table) if key in tables else table
+    made: dict[Key, Declaration] = {}
+    wrong = []
+    for key, table in tables.items():
+        try:
+            made[key] = _one(_frozen(table))
+        except Wrong as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UsageError("The mapping is wrong. " + "; ".join("; ".join(wrong).splitlines()) + ".")
+    return made
+
+
+def _frozen(table: Mapping[str, Any]) -> str:
+    import json
+
+    return json.dumps(table, default=str)
+
+
+@cache
+def _one(frozen: str) -> Declaration:
+    """Declarations by their whole TOML, so that a user's file costs only its own mappers."""
+    import json
+
+    return declaration(json.loads(frozen))
+
+
+@cache
+def _builtin() -> dict[Key, dict[str, Any]]:
+    found: dict[Key, dict[str, Any]] = {}
+    for name, text in sorted(builtin_texts().items()):
+        for key, table in _tables(text, name).items():
+            if key in found:
+                raise UsageError(f"The mapper {key[0]}.{key[1]} is declared twice among the built-in files.")
+            found[key] = table
+    return found
+
+
+@cache
+def builtin_texts() -> dict[str, str]:
+    """The package's own mapper files: name to text."""
+    folder = files("medmirror.mapping").joinpath("mappers")
+    return {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.name.endswith(".toml")}
+
+
+def _tables(text: str, name: str) -> dict[Key, dict[str, Any]]:
+    """The mappers of a TOML *text*, defaults and shapes put in."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name} is no TOML: {error}.") from None
+    defaults, shapes = found.get("defaults", {}), found.get("shape", {})
+    for key in defaults:
+        if key not in _DEFAULTS:
+            raise UsageError(f"{name}: [defaults] has {key!r}; it takes {', '.join(_DEFAULTS)}.")
+    tables: dict[Key, dict[str, Any]] = {}
+    given = found.get("mapper", [])
+    for table in [given] if isinstance(given, dict) else given:
+        key = (str(table.get("source")), str(table.get("feed")))
+        if None in (table.get("source"), table.get("feed")):
+            raise UsageError(f"{name}: a mapper lacks its source or its feed.")
+        if key in tables:
+            raise UsageError(f"{name}: the mapper {key[0]}.{key[1]} stands there twice.")
+        fields = {target: _shaped(rule, shapes, name, 0) for target, rule in table.get("fields", {}).items()}
+        tables[key] = {**defaults, **table, "fields": fields}
+    return tables
+
+
+def _shaped(rule: Any, shapes: Mapping[str, Any], name: str, depth: int) -> Any:
+    """*rule* with the shapes that it names put in."""
+    if not isinstance(rule, dict) or "fields" not in rule:
+        return rule
+    inner = rule["fields"]
+    if isinstance(inner, str):
+        if inner not in shapes:
+            raise UsageError(f"{name}: there is no [shape.{inner}] in this file.")
+        if depth > 8:
+            raise UsageError(f"{name}: the shape {inner!r} holds itself.")
+        inner = shapes[inner]
+    return {**rule, "fields": {target: _shaped(one, shapes, name, depth + 1) for target, one in inner.items()}}
+
+
+def merged(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Our mapper's table with a user's above it, field by field."""
+    made = {**ours, **{key: value for key, value in theirs.items() if key not in ("fields", "drop")}}
+    made["fields"] = _merged_fields(ours["fields"], theirs["fields"])
+    made["drop"] = {**ours.get("drop", {}), **theirs.get("drop", {})}
+    return made
+
+
+def _merged_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    made = dict(ours)
+    for target, rule in theirs.items():
+        above = next((one for one in made if target.startswith(f"{one}.") and _has_fields(made[one])), None)
+        if rule is False:
+            made.pop(target, None)
+        elif target not in made and above is not None:
+            inner = _merged_fields(made[above]["fields"], {target[len(above) + 1 :]: rule})
+            made[above] = {**made[above], "fields": inner}
+        else:
+            made[target] = _merged_rule(made.get(target), rule)
+    return made
+
+
+def _has_fields(rule: Any) -> bool:
+    return isinstance(rule, dict) and "fields" in rule
+
+
+def _merged_rule(ours: Any, theirs: Any) -> Any:
+    if not isinstance(theirs, dict) or "source" in theirs or "value" in theirs or ours is None:
+        return theirs
+    base = ours if isinstance(ours, dict) else {"source": ours}
+    made = {**base, **theirs}
+    for key in ("enum", "fields"):
+        if key in base and key in theirs:
+            made[key] = {**base[key], **theirs[key]} if key == "enum" else _merged_fields(base[key], theirs[key])
+    return made

@@ -1,0 +1,303 @@
+"""From a source's document to a canonical part: rules compiled, once, into closures without a decision left in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from medmirror.mapping import addresses, phones
+from medmirror.mapping.converters import Function, Pair, text_of
+from medmirror.mapping.paths import Key, getter, lister
+from medmirror.mapping.rules import Leaf, Nested, Node
+from medmirror.mapping.schema import PARTS, Part
+from medmirror.mapping.scope import Problem, Scope
+
+Up = Callable[[Any, Scope], dict[str, Any] | None]
+Fill = Callable[[Any, Scope, dict[str, Any]], None]
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
+"""What a converter may raise for a value that is not what it reads."""
+
+
+def compiled(node: Node, *, entity: bool = False) -> Up:
+    """A function (document, scope) -> the part, or None when the document has nothing of it.
+
+    A part of constants only is nothing, unless it is an *entity*. An entity's enums are always there.
+    """
+    simple = [
+        (leaf.paths[0].steps[0].name, leaf.pair.up, leaf.field.name, leaf.target)
+        for leaf in node.leaves
+        if _is_simple(leaf) and isinstance(leaf.paths[0].steps[0], Key) and leaf.pair
+    ]
+    fills = [_leaf_fill(leaf) for leaf in node.leaves if leaf.constant is None and not _is_simple(leaf)]
+    fills += _nested_fills(node)
+    if node.extra:
+        fills.append(_extra_fill(node.extra))
+    constants = [(leaf.field, leaf.constant) for leaf in node.leaves if leaf.constant is not None]
+    enums = [field.name for field in node.part.fields if field.kind == "enum"] if entity else []
+    needed = [field.name for field in node.part.fields if field.required] if entity else []
+    finish = _finisher(node.part)
+
+    def up(document: Any, scope: Scope) -> dict[str, Any] | None:
+        made: dict[str, Any] = {}
+        for key, convert, name, target in simple:
+            value = document.get(key)
+            if value is None or value == "":
+                continue
+            try:
+                value = convert(value, scope)
+            except UNREADABLE:
+                scope.problems.append(Problem(target, "unreadable"))
+                continue
+            if value is not None:
+                made[name] = value
+        for fill in fills:
+            fill(document, scope, made)
+        if not made and not entity:
+            return None
+        for field, constant in constants:
+            made[field.name] = {"code": constant, "raw": None} if field.kind == "enum" else constant
+        for name in enums:
+            if name not in made:
+                made[name] = {"code": "UNKNOWN", "raw": None}
+        for name in needed:
+            if name not in made:
+                scope.problems.append(Problem(name, "missing"))
+        if finish is not None:
+            finish(made, scope)
+        return made
+
+    return up
+
+
+def _is_simple(leaf: Leaf) -> bool:
+    plain = leaf.constant is None and len(leaf.paths) == 1 and leaf.pair is not None and not leaf.field.many
+    special = leaf.required or leaf.default is not None or leaf.empty or leaf.split is not None
+    # A time may note that the clocks were changed, and needs its target for that.
+    return plain and not special and leaf.field.kind != "time" and [type(one) for one in leaf.paths[0].steps] == [Key]
+
+
+def _finisher(part: Part) -> Callable[[dict[str, Any], Scope], None] | None:
+    if part.name == "phone":
+        return lambda made, scope: phones.finish(made, scope.region)
+    if part.name == "address":
+        return lambda made, scope: addresses.finish(made)
+    return None
+
+
+def _leaf_fill(leaf: Leaf) -> Fill:
+    name, target, required = leaf.field.name, leaf.target, leaf.required
+    fetch = values(leaf)
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        scope.field = target
+        value = fetch(document, scope)
+        if value is not None:
+            made[name] = value
+        elif required:
+            scope.problems.append(Problem(target, "missing"))
+
+    return fill
+
+
+def _extra_fill(leaves: list[Leaf]) -> Fill:
+    fills = [_leaf_fill(leaf) for leaf in leaves]
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        extra: dict[str, Any] = {}
+        for one in fills:
+            one(document, scope, extra)
+        if extra:
+            made["extra"] = extra
+
+    return fill
+
+
+def values(leaf: Leaf) -> Function:
+    """A function (document, scope) -> the canonical value of *leaf*, or None; notes what it cannot read."""
+    pair = leaf.pair
+    assert pair is not None
+    if leaf.field.many and not pair.whole:
+        return _list_of(leaf, pair)
+    fetch = _fetcher(leaf, pair)
+    convert, target, default, empty = pair.up, leaf.target, leaf.default, leaf.empty
+
+    def value(document: Any, scope: Scope) -> Any:
+        found = fetch(document)
+        if found is None or found == "" or (empty and found in empty):
+            if default is None:
+                return None
+            found = default
+        try:
+            return convert(found, scope)
+        except UNREADABLE:
+            scope.problems.append(Problem(target, "unreadable"))
+            return None
+
+    return value
+
+
+def _fetcher(leaf: Leaf, pair: Pair) -> Callable[[Any], Any]:
+    """(document) -> the one source value of *leaf*: the first there is, all joined, or (a whole) a tuple."""
+    if leaf.join is not None:
+        return _joiner(leaf)
+    take_list = leaf.converter == "json" and any("[]" in path.text for path in leaf.paths)
+    gets = [(lister if take_list else getter)(path) for path in leaf.paths]
+    if len(gets) == 1:
+        return gets[0]
+    if pair.whole:
+
+        def whole(document: Any) -> Any:
+            found = tuple(get(document) for get in gets)
+            return None if all(one is None or one == "" for one in found) else found
+
+        return whole
+
+    empty = leaf.empty
+
+    def first(document: Any) -> Any:
+        for get in gets:
+            found = get(document)
+            if found is not None and found != "" and not (empty and found in empty):
+                return found
+        return None
+
+    return first
+
+
+def _joiner(leaf: Leaf) -> Callable[[Any], Any]:
+    lists, join, empty = [lister(path) for path in leaf.paths], leaf.join or "", leaf.empty
+
+    def joined(document: Any) -> Any:
+        found = [text_of(one).strip() for get in lists for one in get(document)]
+        return join.join(one for one in found if one and one not in empty) or None
+
+    return joined
+
+
+def _list_of(leaf: Leaf, pair: Pair) -> Function:
+    lists, convert, target = [lister(path) for path in leaf.paths], pair.up, leaf.target
+    split, empty, default = leaf.split, leaf.empty, leaf.default
+
+    def values_of(document: Any, scope: Scope) -> Any:
+        found = [one for get in lists for one in get(document)]
+        if not found and default is not None:
+            found = default if isinstance(default, list) else [default]
+        if split is not None:
+            found = [piece for one in found for piece in text_of(one).split(split)]
+        made = []
+        for one in found:
+            if empty and one in empty:
+                continue
+            try:
+                value = convert(one, scope)
+            except UNREADABLE:
+                scope.problems.append(Problem(target, "unreadable"))
+                continue
+            if value is not None:
+                made.append(value)
+        return made or None
+
+    return values_of
+
+
+def _nested_fills(node: Node) -> list[Fill]:
+    fills: list[Fill] = []
+    for nested in node.nested:
+        if nested.slot is None and nested.field.many:
+            fills.append(_whole_list_fill(nested))
+        elif nested.field.many:
+            fills.append(_slot_fill(nested))
+        else:
+            fills.append(_part_fill(nested))
+    return fills
+
+
+def one_part(nested: Nested) -> Up:
+    """A function (document, scope) -> the part that *nested* makes of the document, or None."""
+    if nested.leaf is not None:
+        fetch, finish, target = values(nested.leaf), _finisher(PARTS[nested.field.kind]), nested.target
+
+        def whole(document: Any, scope: Scope) -> dict[str, Any] | None:
+            scope.field = target
+            made: dict[str, Any] | None = fetch(document, scope)
+            if made is not None and finish is not None:
+                finish(made, scope)
+            return made
+
+        return whole
+    assert nested.node is not None
+    up = compiled(nested.node)
+    if nested.path is None:
+        return up
+    get, target = getter(nested.path), nested.target
+
+    def within(document: Any, scope: Scope) -> dict[str, Any] | None:
+        inner = get(document)
+        if inner is None or inner == "":
+            return None
+        if not isinstance(inner, dict):
+            scope.problems.append(Problem(target, "shape"))
+            return None
+        return up(inner, scope)
+
+    return within
+
+
+def _part_fill(nested: Nested) -> Fill:
+    up, name = one_part(nested), nested.field.name
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        part = up(document, scope)
+        if part:
+            made[name] = part
+
+    return fill
+
+
+def _slot_fill(nested: Nested) -> Fill:
+    name = nested.field.name
+    if nested.path is None or not nested.path.many:
+        up = one_part(nested)
+
+        def fill_one(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+            part = up(document, scope)
+            if part:
+                made.setdefault(name, []).append(part)
+
+        return fill_one
+    assert nested.node is not None
+    up, get, target = compiled(nested.node), lister(nested.path), nested.target
+
+    def fill_all(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        for one in get(document):
+            if not isinstance(one, dict):
+                scope.problems.append(Problem(target, "shape"))
+                continue
+            part = up(one, scope)
+            if part:
+                made.setdefault(name, []).append(part)
+
+    return fill_all
+
+
+def _whole_list_fill(nested: Nested) -> Fill:
+    """A list of parts that a function makes as a whole."""
+    assert nested.leaf is not None
+    fetch, finish, name, target = (
+        values(nested.leaf),
+        _finisher(PARTS[nested.field.kind]),
+        nested.field.name,
+        nested.target,
+    )
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        scope.field = target
+        parts = fetch(document, scope)
+        for part in parts or ():
+            if finish is not None:
+                finish(part, scope)
+        if parts:
+            made.setdefault(name, []).extend(parts)
+
+    return fill
