@@ -87,6 +87,12 @@ END
 $body$;
 SELECT medmirror.wall_off('canonical.record');
 
+-- migrate 2 --
+-- Neither run nor version nor mapping counts: two mirrors hold the same when it means the same.
+SELECT medmirror.keep_digest('medmirror.sync_mapping',
+    ARRAY['entity', 'canonical_id', 'source_hash', 'canonical_hash', 'schema_version', 'tombstone', 'state']);
+SELECT medmirror.keep_digest('canonical.record', ARRAY['schema_version', 'record'], 'entity');
+
 -- stage --
 CREATE TEMP TABLE IF NOT EXISTS stage_mapping (
     feed text, source_id text, entity text, own_id uuid, version bigint, source_hash bytea, record jsonb, canonical_hash bytea,

@@ -39,6 +39,16 @@ PARTED = """
     SELECT medmirror.keep_digest('shelf.thing', ARRAY['note'], 'kind');
 """
 
+MAPPED = """
+    INSERT INTO medmirror.sync_mapping (organization_id, source, feed, source_id, entity, canonical_id, own_id, version,
+                                        source_hash, canonical_hash, mapping_digest, schema_version, run_id)
+    SELECT 'clinic', 'cliniko', e, '1', e, id, id, 1, 'a', 'a', 'a', 1, 1
+    FROM unnest('{patient, appointment}'::text[], '{00000000-0000-0000-0000-000000000001,
+                                                    00000000-0000-0000-0000-000000000002}'::uuid[]) AS n(e, id);
+    INSERT INTO canonical.record SELECT e, 'clinic', 'cliniko', e, '1', 1, '{"a": 1}'
+    FROM unnest('{patient, appointment}'::text[]) AS n(e);
+"""
+
 
 def studies(*numbers: int, version: int = 1, deleted: bool = False, text: str = "a") -> str:
     """The statement that brings some studies' facts in."""
@@ -211,6 +221,21 @@ def test_partitions_are_booked_whether_named_or_not(statement: str, dsn: str, en
     after = {name: kept(engine, name) for name in ("shelf.book", "shelf.cup")}
     assert after == {name: counted(engine, name) for name in after}
     assert after != before
+
+
+def test_mapped_records_have_digests_of_what_they_mean(dsn: str, engine: Engine) -> None:
+    names = ("medmirror.sync_mapping", "canonical.patient", "canonical.appointment")
+    run(dsn, MAPPED)
+    assert [kept(engine, name, "clinic").rows for name in names] == [2, 1, 1]
+    first = {name: kept(engine, name) for name in names}
+    run(dsn, "UPDATE medmirror.sync_mapping SET version = 9, run_id = 9, mapped_at = now(), mapping_digest = 'b'")
+    assert {name: kept(engine, name) for name in names} == first
+    run(dsn, "UPDATE medmirror.sync_mapping SET archived = true WHERE feed = 'patient'")
+    run(dsn, """UPDATE canonical.record SET record = '{"a": 2}' WHERE entity = 'patient'""")
+    changed = {name for name in names if kept(engine, name) != first[name]}
+    assert changed == {"medmirror.sync_mapping", "canonical.patient"}
+    for name in names:
+        assert kept(engine, name) == counted(engine, name)
 
 
 def test_null_and_empty_text_are_told_apart(dsn: str, engine: Engine) -> None:
