@@ -49,7 +49,7 @@ def _dumped(value: Any) -> bytes:
 
 
 def exactly(raw: bytes, value: Any) -> Any:
-    """*value*, which was parsed of *raw*, but with whole numbers of more than 64 bits, which are floats there, exact."""
+    """*value*, which was parsed of *raw*, but with whole numbers of more than 64 bits, floats there, exact."""
     if not _LONG.search(raw):
         return value
     try:

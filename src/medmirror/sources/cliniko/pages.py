@@ -1,0 +1,210 @@
+"""What a saved page says of itself: which list it is of, which page, of how many records; and whether pages make a
+whole list.
+
+Cliniko leaves archived and cancelled records out of a list unless it is asked for them (``q[]=archived_at:*``), or has
+lists of their own for them (``/patients/archived``). So a kind of record was wholly there when its lists together hold
+every state that its records can be in, each list from its first page to its last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+from medmirror.model import Certificate, Witness
+from medmirror.sources.cliniko.layout import KINDS
+
+UNKNOWN = -1  # of a number that a page does not give
+
+_LIST = re.compile(r"/v\d+/((?:[a-z_]+/[^/]+/)*)([a-z_]+)(?:/(deleted|archived|cancelled|active|inactive))?/?")
+_NAMED = re.compile(
+    rf"(?:^|[/\\._ -])({'|'.join(KINDS)})(?:[/\\._ -]+(deleted|archived|cancelled|inactive))?"
+    r"(?:[/\\._ -]+(?:page[._ -]*)?(\d+))?(?=[/\\._ -]|$)"
+)
+_INCLUDED = {"archived_at:*": "archived", "cancelled_at:*": "cancelled"}
+_TAIL = 1 << 16  # bytes that what stands behind the records may take
+_TRIES = 1000
+
+
+class Page(NamedTuple):
+    """What a page says of itself. *part_of* is the list (patients/deleted), "" when that cannot be told; *including*
+    the states of records that it was asked for beside its own; *partial*: it was asked for some records only."""
+
+    part_of: str = ""
+    number: int = UNKNOWN
+    per_page: int = UNKNOWN
+    total: int = UNKNOWN
+    last: int = UNKNOWN  # 1: no page follows
+    including: str = ""
+    partial: int = 0
+
+    @property
+    def feed(self) -> str:
+        """The feed of the list; "" for a list that is not known."""
+        return KINDS.get(self.part_of.partition("/")[0], "")
+
+
+def page(values: Mapping[str, Any], path: str) -> Page:
+    """What the values around a page's records, and failing them its *path*, say."""
+    links = values.get("links")
+    links = links if isinstance(links, dict) else {}
+    told = _from_link(links.get("self")) or _from_name(path)
+    following = _from_link(links.get("next"))
+    if told.number == UNKNOWN and links.get("self"):
+        told = told._replace(number=1)
+    if told.per_page == UNKNOWN and following:
+        told = told._replace(per_page=following.per_page)
+    last = UNKNOWN if not links else 0 if links.get("next") else 1
+    return told._replace(total=_whole(values.get("total_entries")), last=last)
+
+
+def linked(link: Any) -> str:
+    """The list that a record's link to itself names; "" when it names none."""
+    match = re.search(r"/([a-z_]+)/[^/?#]+/?$", link) if isinstance(link, str) else None
+    return match[1] if match else ""
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else UNKNOWN
+
+
+def _from_link(link: Any) -> Page | None:
+    if not isinstance(link, str):
+        return None
+    url = urlsplit(link)
+    match = _LIST.fullmatch(url.path)
+    if not match:
+        return None
+    asked = parse_qsl(url.query)
+    filters = [value.strip() for name, value in asked if name.startswith("q")]
+    numbers = {name: _whole(value) for name, value in asked if name in ("page", "per_page")}
+    return Page(
+        "/".join(part for part in (match[2], match[3] if match[3] != "active" else "") if part),
+        numbers.get("page", UNKNOWN),
+        numbers.get("per_page", UNKNOWN),
+        including=" ".join(sorted({_INCLUDED[one] for one in filters if one in _INCLUDED})),
+        partial=int(bool(match[1]) or any(one not in _INCLUDED for one in filters)),
+    )
+
+
+def _from_name(path: str) -> Page:
+    """What a file's or folder's name says: patients-deleted-0001.json, patients/deleted/1.json."""
+    found = list(_NAMED.finditer(path))
+    if not found:
+        return Page()
+    match = found[-1]
+    number = match[3] or next(iter(re.findall(r"(\d+)\D*$", path[match.end() :])), None)
+    return Page(f"{match[1]}/{match[2]}" if match[2] else match[1], int(number) if number else UNKNOWN)
+
+
+def behind(stream: BinaryIO) -> dict[str, Any]:
+    """The values that stand behind the last array of the object in *stream*; none when it does not end as it should.
+
+    Reads all of a packed stream, the end of another one.
+    """
+    if stream.seekable():
+        stream.seek(max(0, stream.seek(0, 2) - _TAIL))
+    tail = b""
+    while piece := stream.read(1 << 20):
+        tail = (tail + piece)[-_TAIL:]
+    found: dict[str, Any] = {}
+    for match in reversed(list(re.finditer(rb"\]\s*,", tail))[-_TRIES:]):
+        try:  # within an array, an object or a text, the brackets and quotes of what is left do not match
+            found = orjson.loads(b"{" + tail[match.end() :])
+        except orjson.JSONDecodeError:
+            continue
+        if {"links", "total_entries"} <= found.keys():
+            break
+    return found
+
+
+# --- whole lists
+
+_ARCHIVED, _CANCELLED = frozenset({"archived"}), frozenset({"cancelled"})
+_STATES: Mapping[str, frozenset[frozenset[str]]] = {
+    "patient": frozenset({frozenset(), _ARCHIVED}),
+    "appointment": frozenset({frozenset(), _ARCHIVED, _CANCELLED, _ARCHIVED | _CANCELLED}),
+    "practitioner": frozenset({frozenset(), frozenset({"inactive"})}),
+}
+_PLAIN = frozenset({frozenset[str]()})
+
+
+def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
+    """Which feeds were wholly there: for each that any file was of, in the order of their names."""
+    lists: dict[str, dict[tuple[str, str], list[Witness]]] = {}
+    loose: dict[str, int] = {}
+    refused = [one for one in witnesses if not one.context]
+    for one in witnesses:
+        context = one.context
+        feed = str(context.get("feed", ""))
+        kind = str(context.get("list", ""))
+        if not context or kind.endswith("/deleted"):  # a list of deleted ones adds nothing to what is there
+            continue
+        if not kind or context.get("page") == UNKNOWN or context.get("partial"):
+            loose[feed] = loose.get(feed, 0) + one.read
+        else:
+            lists.setdefault(feed, {}).setdefault((kind, str(context.get("including", ""))), []).append(one)
+    names = sorted({*lists, *(name for name, read in loose.items() if name and read)})
+    return [_certificate(name, lists.get(name, {}), loose.get(name, 0), len(refused)) for name in names]
+
+
+def _certificate(
+    feed: str, lists: Mapping[tuple[str, str], Sequence[Witness]], loose: int, refused: int
+) -> Certificate:
+    reasons: list[str] = []
+    held: set[frozenset[str]] = set()
+    expected = 0
+    for (kind, including), pages in sorted(lists.items()):
+        reasons += [f"{kind}: {reason}" for reason in _missing(pages)]
+        held |= _states(kind, including)
+        expected += max(int(one.context.get("total", UNKNOWN)) for one in pages)
+    for state in sorted(map(sorted, _STATES.get(feed, _PLAIN) - held)):
+        what = " and ".join(state) or "not archived or cancelled"
+        reasons.append(f"No list of the pages loaded holds records that are {what}.")
+    if refused:
+        reasons.append(f"{refused} files were refused before it could be told what they are.")
+    seen = loose + sum(one.read for pages in lists.values() for one in pages)
+    told = lists and all(int(one.context.get("total", UNKNOWN)) >= 0 for pages in lists.values() for one in pages)
+    return Certificate((feed,), not reasons, expected if told else None, seen, tuple(reasons))
+
+
+def _states(kind: str, including: str) -> set[frozenset[str]]:
+    """The states of records that a list holds that was asked for *including* others."""
+    states = {frozenset(filter(None, [kind.partition("/")[2]]))}
+    for other in including.split():
+        states |= {state | {other} for state in states}
+    return states
+
+
+def _missing(pages: Sequence[Witness]) -> Iterator[str]:
+    """What a list lacks to be whole."""
+    numbers = sorted(int(one.context["page"]) for one in pages)
+    total = max(int(one.context.get("total", UNKNOWN)) for one in pages)
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield _gaps(numbers)
+    if not any(one.context.get("last") == 1 and one.context["page"] == numbers[-1] for one in pages):
+        yield "the last page is not there, or does not say that it is the last"
+    if len({one.context.get("total") for one in pages}) > 1:
+        yield "its pages do not agree on how many records there are: it changed while it was saved"
+    if total == UNKNOWN:
+        yield "its pages do not say how many records there are"
+    elif (read := sum(one.read for one in pages)) != total:
+        yield f"it has {total} records, and its pages hold {read}"
+    if wrong := sum(one.status not in ("done", "skipped") for one in pages):
+        yield f"{wrong} pages were not loaded to their ends"
+    if rejected := sum(one.rejected for one in pages):
+        yield f"{rejected} records were rejected"
+
+
+def _gaps(numbers: Iterable[int]) -> str:
+    found = list(numbers)
+    missing = sorted(set(range(1, found[-1] + 1)) - set(found))
+    if missing:
+        return f"pages are missing, the first of them page {missing[0]}"
+    return "a page is there twice"
