@@ -138,3 +138,28 @@ ON CONFLICT (digest) DO UPDATE SET made_at = clock_timestamp(), changes = exclud
 
 -- plan --
 SELECT basis, changes FROM medmirror.nightly_plan WHERE digest = :digest
+
+-- first transaction --
+-- Its number is taken after the snapshot: whatever has a higher one and can be seen is our own.
+SELECT CAST(CAST(pg_current_xact_id() AS xid) AS text)
+
+-- key columns --
+SELECT array_agg(CAST(a.attname AS text) ORDER BY k.place) AS names,
+       array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY k.place) AS types
+FROM pg_catalog.pg_index AS i
+CROSS JOIN LATERAL unnest(CAST(i.indkey AS int2[])) WITH ORDINALITY AS k(number, place)
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
+WHERE i.indrelid = CAST(:relation AS regclass) AND i.indisprimary
+
+-- written --
+-- Rows of {relation} that this transaction wrote, savepoints and all.
+SELECT {keys}, to_jsonb(t) - CAST(:without AS text[]) AS row
+FROM {relation} AS t
+WHERE age(t.xmin) <= age(CAST(CAST(:first AS text) AS xid))
+
+-- rows --
+SELECT {keys}, to_jsonb(t) - CAST(:without AS text[]) AS row
+FROM {relation} AS t JOIN unnest({unnest}) AS n({names}) USING ({names})
+
+-- size --
+SELECT count(*) FROM {relation}

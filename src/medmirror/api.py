@@ -117,6 +117,7 @@ def load(
     on_bytes: Callable[[int], None] = lambda count: None,
     pace: Callable[[], None] = lambda: None,
     settings: Settings | None = None,
+    within: worker.EngineOf | None = None,
 ) -> LoadResult:
     """Load files or folders of *source* (None: told from each file's content) into Postgres; return what was done.
 
@@ -127,7 +128,8 @@ def load(
     `sql` reads. *pace* is called before each chunk is handed out and may sleep. *filter* (feed, record) -> keep? and
     *transform* (feed, record) -> record may be lambdas or closures; they see a record as a dict of its columns and run
     in the workers. *index* brings the search vectors of what changed up to date afterwards. Running it again changes
-    nothing.
+    nothing. *within* gives engines whose transactions belong to a larger one (``db.rehearsal``): then all of it happens
+    in this process.
 
     Works from a script, a notebook or standard input; its worker processes never run the caller's main program.
     Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays; run it again),
@@ -142,7 +144,7 @@ def load(
     cpu = time.process_time()
     todo = list(find([Path(path) for path in given]))
     executors.check(executor)
-    engine, settings = open_database(settings)
+    engine, settings = (within(settings, None), settings) if within else open_database(settings)
     try:
         run_id = _begin(engine, "load", source, settings, [str(path) for path in given])
         own_functions = (filter, transform, dict(map_with or {}))
@@ -152,7 +154,7 @@ def load(
         pipeline = Pipeline(
             inputs,
             worker.Job(settings, run_id, functions, texts),
-            lambda: executors.named(executor, settings.workers),
+            lambda: executors.Inline(within) if within else executors.named(executor, settings.workers),
             settings.workers,
             on_progress=lambda totals: on_progress(totals, inputs.files),
             pace=pace,

@@ -44,6 +44,22 @@ def named(name: str, workers: int) -> Executor:
     return _Cluster(client)
 
 
+class Inline(Executor):
+    """This very process, one chunk at a time, each loaded with *engine_of*'s engine: for a load to be undone."""
+
+    def __init__(self, engine_of: worker.EngineOf) -> None:
+        self._engine_of = engine_of
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call *fn* now; its result or error is there at once."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, engine_of=self._engine_of, **kwargs))
+        except Exception as error:  # noqa: BLE001 - as an executor does: whoever asks for the result hears of it
+            future.set_exception(error)
+        return future
+
+
 class _Cluster(Executor):
     """A Dask cluster as an executor like the local one: what was submitted is not cancelled but waited for, a chunk
     that killed its workers raises BrokenProcessPool, and shutdown ends the connection."""

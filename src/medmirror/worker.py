@@ -123,15 +123,19 @@ def peak_rss() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def process(chunk: Chunk, job: Job) -> Outcome:
-    """Load *chunk* in one transaction; return its counts, one entry a part.
+EngineOf = Callable[[Settings, str | None], Engine]
+"""(settings, organization) -> the engine that a chunk of that organization is loaded with."""
+
+
+def process(chunk: Chunk, job: Job, engine_of: EngineOf = _engine) -> Outcome:
+    """Load *chunk* in one transaction of *engine_of*'s engine; return its counts, one entry a part.
 
     Running it again changes nothing. Raises StoreError when the database cannot do it.
     """
     collecting = gc.isenabled()
     gc.disable()  # parsing makes millions of objects and no cycles; the collector would walk them over and over
     try:
-        return _Load(chunk, job).run()
+        return _Load(chunk, job).run(engine_of)
     except (DBAPIError, psycopg.Error) as error:
         raise refusal(error) from None
     finally:
@@ -174,9 +178,10 @@ class _Load:
         self.size = chunk.size
         self.tries = 0
 
-    def run(self) -> Outcome:
+    def run(self, engine_of: EngineOf) -> Outcome:
+        """Find, sort, parse, store; return what that came to."""
         began = time.perf_counter()
-        engine = _engine(self.job.settings, self.organization)
+        engine = engine_of(self.job.settings, self.organization)
         with self.stages.stage("scan"):
             feeds = self._find()
         for _ in range(_RACES):

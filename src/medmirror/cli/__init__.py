@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from medmirror import __version__
-from medmirror.cli import bench, db, index, load, output, rejects, show
+from medmirror.cli import bench, db, index, load, nightly, output, rejects, show
 from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
 
@@ -93,6 +93,8 @@ def cli() -> None:
 for _command in (
     load.load,
     index.index,
+    nightly.nightly,
+    nightly.apply,
     show.search,
     show.status,
     show.runs,

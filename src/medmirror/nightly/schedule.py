@@ -117,7 +117,7 @@ class Schedule:
         return (
             self._workers + workers <= self.room.workers
             and self._connections + connections + OWN_CONNECTIONS <= self.room.connections
-            and not (part.when.heavy and any(other.when.heavy for other in self._running.values()))
+            and not any(_apart(part, other) for other in self._running.values())
         )
 
     def _begin(self, part: Part) -> None:
@@ -159,6 +159,11 @@ class Schedule:
         result = self.results[part.name]
         level = logging.INFO if result.status in ("done", "rejects") else logging.ERROR
         _log.log(level, "%s: %s in %.1f s%s", result.status, part.name, result.seconds, _because(result))
+
+
+def _apart(one: Part, other: Part) -> bool:
+    """Whether the two must not run side by side: both heavy, or both index, which works under one lock for all."""
+    return (one.when.heavy and other.when.heavy) or one.kind == other.kind == "index"
 
 
 def _without_words(problem: BaseException) -> str:

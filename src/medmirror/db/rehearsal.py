@@ -1,0 +1,116 @@
+"""Work that is done in full and then undone: an Engine whose every transaction is a savepoint on one connection.
+
+Whoever takes an Engine takes this one, too, and need not know. What it commits is seen by those who come after it on
+the same connection, and by nobody else; when the connection's own transaction is rolled back, nothing has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.engine import NestedTransaction
+
+from medmirror.db.connect import LOADER
+
+
+def engine(connection: Connection, organization: str | None = None) -> Engine:
+    """An Engine on *connection*, which is in a transaction; walled in with *organization* if there is one, as the
+    loaders' are. Use it from one thread, one transaction at a time."""
+    return cast("Engine", _Engine(connection, _session(connection, organization)))
+
+
+def _session(connection: Connection, organization: str | None) -> dict[str, str]:
+    known = text("SELECT coalesce(pg_has_role(to_regrole(:role), 'MEMBER'), false)")
+    role = LOADER if organization is not None and connection.scalar(known, {"role": LOADER}) else "none"
+    return {"medmirror.organization": "*" if organization is None else organization, "role": role}
+
+
+class _Engine:
+    """The part of an Engine that medmirror uses."""
+
+    def __init__(self, connection: Connection, session: Mapping[str, str]) -> None:
+        self._connection, self._session = connection, session
+
+    def connect(self) -> _Borrowed:
+        return _Borrowed(self._connection, self._session)
+
+    def begin(self) -> _Borrowed:
+        return _Borrowed(self._connection, self._session, commits=True)
+
+    def dispose(self) -> None:
+        """Nothing: the connection is somebody else's."""
+
+
+class _Borrowed:
+    """The connection as one of many would look: what is not committed when it is given back is undone."""
+
+    def __init__(self, connection: Connection, session: Mapping[str, str], commits: bool = False) -> None:
+        self._own, self._session, self._commits = connection, session, commits
+        self._savepoint: NestedTransaction | None = None
+
+    def __enter__(self) -> _Borrowed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._commits and kind is None:
+            self.commit()
+        self.rollback()
+
+    def begin(self) -> _Transaction:
+        self._enter()
+        return _Transaction(self)
+
+    def _enter(self) -> Connection:
+        if self._savepoint is None:
+            self._savepoint = self._own.begin_nested()
+            self._set(self._session)
+        return self._own
+
+    def _set(self, session: Mapping[str, str]) -> None:
+        for name, value in session.items():
+            self._own.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
+
+    def commit(self) -> None:
+        """Keep what was done, for those who come after. The session's settings would stay, too: not those."""
+        if self._savepoint is not None:
+            self._set({"role": "none", "medmirror.organization": "*"})
+            self._savepoint.commit()
+            self._savepoint = None
+
+    def rollback(self) -> None:
+        if self._savepoint is not None:
+            self._savepoint.rollback()
+            self._savepoint = None
+
+    def in_transaction(self) -> bool:
+        return self._savepoint is not None
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the connection's own, within the savepoint."""
+        return getattr(self._enter(), name)
+
+
+class _Transaction:
+    """What ``begin`` gives back: committed, rolled back, or either at the end of a ``with``."""
+
+    def __init__(self, borrowed: _Borrowed) -> None:
+        self._borrowed = borrowed
+
+    def commit(self) -> None:
+        self._borrowed.commit()
+
+    def rollback(self) -> None:
+        self._borrowed.rollback()
+
+    def __enter__(self) -> _Transaction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._borrowed.commit() if kind is None else self._borrowed.rollback()

@@ -1,0 +1,130 @@
+"""What each kind of part does. A part runs in a thread of its own and answers with its status and what it counted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from medmirror import search, worker
+from medmirror.api import LoadResult
+from medmirror.errors import SourceError, UsageError
+from medmirror.model import Certificate
+from medmirror.nightly import infer
+from medmirror.nightly.config import Config, Load
+from medmirror.nightly.graph import Part
+from medmirror.nightly.schedule import Answer
+from medmirror.settings import Settings
+
+_NAMED = 50  # refused files that an answer names
+
+Loader = Callable[..., LoadResult]
+"""``api.load``, or what stands in for it in a plan."""
+
+
+@dataclass(slots=True)
+class Work:
+    """The work of one night. *loader* loads; *engine* opens an engine for the other kinds of part; *pace* is the
+    governor's, asked before each chunk; ``loaded`` has the results of the loads that are through, by part."""
+
+    config: Config
+    settings: Settings
+    run_id: int
+    nominal: date
+    loader: Loader
+    engine: Callable[[], AbstractContextManager[Engine]]
+    pace: Callable[[], None]
+    loaded: dict[str, tuple[Part, LoadResult]] = field(default_factory=dict)
+
+    def __call__(self, part: Part, workers: int) -> Answer:
+        """Do *part* with so many worker processes. Raises MedmirrorError, or what ``pace`` raises."""
+        self.pace()
+        try:
+            return getattr(self, f"_{part.kind}")(part, workers)  # type: ignore[no-any-return]
+        except (DBAPIError, psycopg.Error) as error:
+            raise worker.refusal(error) from None
+
+    def _load(self, part: Part, workers: int) -> Answer:
+        load = part.load
+        assert load is not None
+        result = self.loader(
+            load.source,
+            load.files(self.config.folder, part.organization),
+            organization=part.organization,
+            mapping=[load.mapping] if load.mapping else [],
+            url=_url(load),
+            settings=replace(self.settings, workers=workers),
+            pace=self.pace,
+        )
+        self.loaded[part.name] = part, result
+        if result.exit_code == 1:
+            raise SourceError(
+                "Every file was refused.", first=next(file.reason for file in result.files if file.reason)
+            )
+        return _answer(result)
+
+    def _deletions(self, part: Part, workers: int) -> Answer:
+        some = [
+            result
+            for other, result in self.loaded.values()
+            if (other.source, other.organization) == (part.source, part.organization)
+        ]
+        certificates = infer.whole(one for result in some for one in result.certificates.get(str(part.source), []))
+        file_ids = sorted({file.file_id for result in some for file in result.files if file.file_id})
+        with self.engine() as engine:
+            with engine.connect() as conn:
+                files = infer.inputs(conn, file_ids)
+            seen = infer.Pass(
+                str(part.organization), str(part.source), tuple(file_ids), infer.evidence(files, self.nominal)
+            )
+            verdicts = infer.judge(engine, seen, certificates, self.config.deletions, self.run_id)
+        return {"status": infer.status(verdicts), "verdicts": [one._asdict() for one in verdicts]}
+
+    def _index(self, part: Part, workers: int) -> Answer:
+        with self.engine() as engine:
+            return {"status": "done", "brought_up_to_date": search.refresh(engine, [str(part.source)])}
+
+
+def _url(load: Load) -> str | None:
+    if load.url_env is None:
+        return None
+    url = os.environ.get(load.url_env)
+    if not url:
+        raise UsageError(f"The environment variable {load.url_env} is not set; [load.{load.name}] reads from its URL.")
+    return url
+
+
+def _answer(result: LoadResult) -> dict[str, Any]:
+    """What a receipt keeps of a load: no name of a file but of those refused."""
+    told = result.as_dict()
+    states = [file.status for file in result.files]
+    refused = [asdict(file) for file in result.files if file.status == "refused"][:_NAMED]
+    keep = ("run_id", "status", "seconds", "bytes", "cpu_seconds", "peak_rss_mb", "workers", "retries", "deadlocks",
+            "lock_waits", "worker_deaths", *COUNTS)  # fmt: skip
+    return {
+        **{name: told[name] for name in keep},
+        "files": {state: states.count(state) for state in sorted(set(states))},
+        "refused": refused,
+        "certificates": [
+            {"source": source, **one._asdict()} for source, some in result.certificates.items() for one in some
+        ],
+        "file_ids": [file.file_id for file in result.files if file.file_id],
+    }
+
+
+COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned", "rejected", "filtered")
+
+
+def certificates(answer: Answer) -> list[Certificate]:
+    """The certificates of a load's answer."""
+    return [
+        Certificate(tuple(one["kinds"]), one["whole"], one["expected"], one["seen"], tuple(one["reasons"]))
+        for one in answer.get("certificates", ())
+    ]
