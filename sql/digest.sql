@@ -45,13 +45,6 @@ END
 $body$;
 COMMENT ON FUNCTION medmirror.recount_digest(text) IS 'the set digests of a table as its rows give them';
 
-CREATE FUNCTION medmirror.lock_digests() RETURNS void LANGUAGE plpgsql AS $body$
-BEGIN
-    -- Keeps out others who would replace rows, not those who add some.
-    LOCK TABLE medmirror.set_delta IN SHARE UPDATE EXCLUSIVE MODE;
-END
-$body$;
-
 CREATE FUNCTION medmirror.rebook_digest(target text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
@@ -59,7 +52,7 @@ DECLARE
     before text := current_setting('medmirror.organization', true);
 BEGIN
     PERFORM set_config('medmirror.organization', '*', true);
-    PERFORM medmirror.lock_digests();
+    LOCK TABLE medmirror.set_delta IN SHARE UPDATE EXCLUSIVE MODE;  -- keeps out who replaces rows, not who adds some
     -- One statement, so one snapshot: a row of the table is seen exactly if what was booked of it is.
     WITH counted AS MATERIALIZED (SELECT * FROM medmirror.recount_digest(target)),
          gone AS (DELETE FROM medmirror.set_delta WHERE relation = target)
@@ -82,7 +75,11 @@ CREATE FUNCTION medmirror.fold_digests() RETURNS bigint LANGUAGE plpgsql AS $bod
 DECLARE
     folded bigint;
 BEGIN
-    PERFORM medmirror.lock_digests();
+    BEGIN
+        LOCK TABLE medmirror.set_delta IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN 0;  -- somebody else is at it; the digests are right as they are
+    END;
     WITH gone AS (DELETE FROM medmirror.set_delta RETURNING *),
          kept AS (
              INSERT INTO medmirror.set_delta (relation, name, organization_id, rows, sum)

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine
 
-from medmirror import __version__, executors, search, sources, worker
+from medmirror import __version__, executors, search, setdigest, sources, worker
 from medmirror.db import connect, embedded, ledger, migrate, retry
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.inputs import FileState, Inputs, find
@@ -164,6 +164,7 @@ def load(
         try:
             pipeline.run(inputs.chunks(todo))
             certificates = _certificates(engine, inputs)
+            setdigest.fold(engine)
             if index:
                 search.refresh(engine, sorted({state.source for state in inputs.files if state.source}), run_id=run_id)
             refused = any(state.status == "refused" for state in inputs.files)

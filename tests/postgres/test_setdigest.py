@@ -192,6 +192,14 @@ def test_folding_leaves_one_row_a_name(dsn: str, engine: Engine) -> None:
     assert kept(engine) == before
 
 
+def test_folding_does_not_wait_for_who_folds_already(dsn: str, engine: Engine) -> None:
+    run(dsn, studies(1) + ";" + studies(2))
+    with psycopg.connect(dsn) as connection:
+        connection.execute("LOCK TABLE medmirror.set_delta IN SHARE UPDATE EXCLUSIVE MODE")
+        assert setdigest.fold(engine) == 0
+    assert setdigest.fold(engine) == 1
+
+
 def test_rows_that_are_there_already_are_booked_and_parted(dsn: str, engine: Engine) -> None:
     run(dsn, PARTED)
     assert [kept(engine, f"shelf.{kind}").rows for kind in ("book", "cup")] == [2, 1]
