@@ -34,6 +34,10 @@ _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
 }
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql", "mssql": "mssql"}
+_UNREADABLE = (
+    "The database's URL cannot be read; write it as mysql+pymysql://user@host/database, and special characters in it "
+    "as %40."
+)
 _PATIENCE = 3600  # seconds that a server may take for the first row
 _GONE = {
     1053,
@@ -69,13 +73,15 @@ def engine(text: str, password: str | None = None) -> Engine:
     Raises UsageError for a URL that cannot be read, a system that is not known, or a driver that is not installed.
     """
     url = _url(text)
-    if password:
-        url = url.set(password=password)
     backend = url.get_backend_name()
+    if password and backend != "sqlite":
+        url = url.set(password=password)
     try:
         made = _made(url, backend)
     except NoSuchModuleError:
         raise UsageError(f"There is no driver {url.drivername} for SQLAlchemy.") from None
+    except ArgumentError:
+        raise UsageError(_UNREADABLE) from None
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(backend)
         fix = f"install it with: pip install 'medmirror[{extra}]'" if extra else f"install {error.name}"
@@ -104,10 +110,7 @@ def _url(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # its message would quote the URL
-        raise UsageError(
-            "The database's URL cannot be read; write it as mysql+pymysql://user@host/database, and special characters "
-            "in a password as %40."
-        ) from None
+        raise UsageError(_UNREADABLE) from None
     backend = url.get_backend_name()
     if backend not in _DRIVERS:
         raise UsageError(f"No practice system is read from {backend}; only from {', '.join(sorted(_DRIVERS))}.")

@@ -62,6 +62,8 @@ class Rows(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, at most *size*; none at the end."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
         while not self._rest:
             try:
                 piece = next(self._lines, None)
@@ -73,8 +75,6 @@ class Rows(io.RawIOBase):
             if piece is None:
                 return b""
             self._rest = memoryview(piece)
-        if size < 0:
-            return bytes(self._rest) + b"".join(iter(lambda: self.read(1 << 20), b""))
         taken, self._rest = bytes(self._rest[:size]), self._rest[size:]
         return taken
 
@@ -94,7 +94,7 @@ class Rows(io.RawIOBase):
                 yield lines
             if not plan.order or rows < limit:
                 return
-            limit = max(100, min(_MOST_ROWS, rows * _PAGE_BYTES // max(1, size)))
+            limit = min(_MOST_ROWS, max(100, rows * _PAGE_BYTES // max(1, size)))
 
     def _select(self, query: Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:
         options = {"stream_results": True, "max_row_buffer": _AT_ONCE}
@@ -108,7 +108,7 @@ class Rows(io.RawIOBase):
         names, converts, dumps, newline = self._plan.names, self._plan.converts, orjson.dumps, orjson.OPT_APPEND_NEWLINE
         lines = []
         for row in rows:
-            record = dict(zip(names, row, strict=False))  # behind them stands what it is paged by
+            record = dict(zip(names, row, strict=False))  # behind them may stand what it is paged by
             for name, convert in converts:
                 value = record[name]
                 if value is not None:

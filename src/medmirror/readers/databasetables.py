@@ -7,6 +7,7 @@ blanks) can then not stand side by side, and no row is passed over or read twice
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -22,9 +23,10 @@ from sqlalchemy import (
     select,
     table,
 )
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedIndex
 from sqlalchemy.engine.reflection import Inspector
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import NoSuchTableError, SAWarning
 from sqlalchemy.types import NullType, String
 
 from medmirror.errors import LayoutChanged, UsageError
@@ -76,10 +78,16 @@ class Plan(NamedTuple):
 
 def look(snapshot: database.Snapshot, wanted: Table) -> Plan:
     """How *wanted* is read. Raises LayoutChanged when it, or a column of it, is not there; SQLAlchemy's DBAPIError."""
+    with warnings.catch_warnings():  # of types and indexes that SQLAlchemy does not know: they are no trouble
+        warnings.simplefilter("ignore", SAWarning)
+        return _look(snapshot, wanted)
+
+
+def _look(snapshot: database.Snapshot, wanted: Table) -> Plan:
     inspector = inspect(snapshot.connection)
     backend = snapshot.connection.dialect.name
     try:
-        found = {one["name"]: one for one in inspector.get_columns(wanted.name, schema=wanted.schema)}
+        found = {one["name"]: _based(one) for one in inspector.get_columns(wanted.name, schema=wanted.schema)}
     except NoSuchTableError:
         raise LayoutChanged("There is no table of this name.", table=wanted.shown) from None
     _all_there(wanted, found)
@@ -88,18 +96,26 @@ def look(snapshot: database.Snapshot, wanted: Table) -> Plan:
     read = [_read(source.c[name], found[name], backend) for name in names]
     where = [_condition(source.c[one.column], found[one.column], one) for one in wanted.where]
     order = _order(inspector, wanted, found, backend)
+    behind = [name for name in order if name not in names]
     converts = {name: converter(found[name]["type"], backend) for name in names}
     return Plan(
         wanted,
         names,
         tuple((name, convert) for name, convert in converts.items() if convert),
-        select(*read, *(source.c[name] for name in order)).select_from(source).where(*where),
+        select(*read, *(source.c[name] for name in behind)).select_from(source).where(*where),
         select(func.count()).select_from(source).where(*where),
-        tuple(range(len(names), len(names) + len(order))),
+        tuple([*names, *behind].index(name) for name in order),
         tuple(source.c[name] for name in order),
         backend in ("postgresql", "sqlite"),
         _apart(inspector, wanted, backend),
     )
+
+
+def _based(one: ReflectedColumn) -> ReflectedColumn:
+    """*one* with the type that its values have: that below a domain."""
+    while isinstance(one["type"], DOMAIN):
+        one["type"] = one["type"].data_type
+    return one
 
 
 def _all_there(wanted: Table, found: dict[str, ReflectedColumn]) -> None:
@@ -148,7 +164,10 @@ def _columns(index: ReflectedIndex) -> list[str]:
     """The columns of *index*; none unless it keeps whole values unique in all rows: not their beginnings, not
     expressions, not some rows."""
     options = index.get("dialect_options", {})
-    partial = any(name.endswith(("_length", "_where")) and value for name, value in options.items())
+    partial = any(
+        (name.endswith("_length") and value) or (name.endswith("_where") and value is not None)
+        for name, value in options.items()
+    )
     names = [name for name in index["column_names"] if name is not None]
     return names if index["unique"] and not partial and len(names) == len(index["column_names"]) else []
 

@@ -18,13 +18,13 @@
 | BINARY, VARBINARY, BLOB, BYTEA, ROWVERSION, GEOMETRY of MySQL | text, base64 |
 | JSON, JSONB (Postgres, MySQL) | what it is; MariaDB and SQLite keep JSON as text, and so it comes |
 | arrays (Postgres) | array |
-| anything else (ranges, composite and own types) | the server's text of it |
+| anything else (ranges, composite types) | the server's text of it |
 | NULL, and MySQL's zero date, ``0000-00-00``, which says that there is no date | null |
 
 Other dates that no calendar has (MySQL's ``2026-02-00``, Postgres' ``infinity``) come as the server's text. SQLite
-gives each value the type it was stored with, whatever the column says: a DECIMAL that was stored as a number is a
-number. A text with a NUL character, which jsonb cannot hold, or one that is not UTF-8, costs its record, with a reject
-that says so.
+gives each value the type it was stored with, whatever the column says; only of a DECIMAL column a number becomes text
+all the same. A text with a NUL character, which jsonb cannot hold, or one that is not UTF-8, costs its record, with a
+reject that says so.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import types
-from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import mssql, mysql, postgresql
 
 Convert = Callable[[Any], Any]
 Type = types.TypeEngine[Any]
@@ -51,7 +51,7 @@ def converter(kind: Type, backend: str) -> Convert | None:
     if isinstance(kind, types.JSON):
         return _json if backend in ("postgresql", "mysql") else None
     if isinstance(kind, types.DateTime):
-        aware = getattr(kind, "timezone", False) or isinstance(kind, mysql.TIMESTAMP)
+        aware = kind.timezone or isinstance(kind, mysql.TIMESTAMP | mssql.DATETIMEOFFSET)
         return _instant if aware else _moment
     if isinstance(kind, types.Date):
         return _date
@@ -59,15 +59,15 @@ def converter(kind: Type, backend: str) -> Convert | None:
         return _float
     if isinstance(kind, types.CHAR | types.NCHAR) and backend in ("postgresql", "mssql"):
         return _unpadded
-    return _decimal if isinstance(kind, types.Numeric) and backend != "sqlite" else None
+    return _decimal if isinstance(kind, types.Numeric) else None
 
 
 def as_text(kind: Type, backend: str) -> bool:
     """Whether the server has to be asked for the text of a value of *kind*, which no driver has a value for."""
-    own = isinstance(kind, types.NullType | postgresql.DOMAIN | postgresql.HSTORE)
+    own = isinstance(kind, types.NullType | postgresql.HSTORE)
     ranges = isinstance(kind, postgresql.ranges.AbstractRange | postgresql.ranges.AbstractMultiRange)
     if backend == "mssql":  # the drivers do not agree on an instant's type
-        return own or getattr(kind, "timezone", False) is True
+        return own or isinstance(kind, mssql.DATETIMEOFFSET)
     return backend == "postgresql" and (own or ranges)
 
 
@@ -113,7 +113,7 @@ def _moment(value: Any) -> Any:
         return value
     if value.startswith("0000-00-00"):
         return None
-    return f"{value[:10]}T{value[11:]}" if value[10:11] == " " else value
+    return f"{value[:10]}T{value[11:]}" if value[10:11] == " " and value[4] == value[7] == "-" else value
 
 
 def _instant(value: Any) -> Any:

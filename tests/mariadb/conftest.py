@@ -1,0 +1,114 @@
+"""A MariaDB of the tests' own: from the distribution's package, in a temporary folder, on a Unix socket only.
+
+On a machine without the programs every test that needs it is skipped, with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/usr/libexec")
+_PATIENCE = 60  # seconds
+_numbers = itertools.count(1)
+
+
+class Server(NamedTuple):
+    """A running server."""
+
+    socket: Path
+
+    def url(self, database: str = "", user: str = "root") -> str:
+        """The URL of a database in it."""
+        made = URL.create("mysql+pymysql", user, database=database or None, query={"unix_socket": str(self.socket)})
+        return made.render_as_string(hide_password=False)
+
+    def engine(self, database: str = "") -> Engine:
+        """An engine for the test itself, by which it plays the clinic."""
+        return create_engine(self.url(database), poolclass=NullPool)
+
+
+def _program(*names: str) -> str:
+    path = os.pathsep.join((os.environ.get("PATH", ""), *_PLACES))
+    found = next((where for name in names if (where := shutil.which(name, path=path))), None)
+    if found is None:
+        pytest.skip(f"no MariaDB to test with: there is no {names[0]} (apt-get install mariadb-server)")
+    return found
+
+
+def _nobody() -> dict[str, Any]:
+    """Whom the server runs as: it refuses to be root."""
+    if os.geteuid() != 0:
+        return {}
+    names = {one.pw_name for one in pwd.getpwall()}
+    user = "mysql" if "mysql" in names else "nobody"
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """The server."""
+    install, daemon = _program("mariadb-install-db", "mysql_install_db"), _program("mariadbd", "mysqld")
+    pytest.importorskip("pymysql", reason="no MariaDB to test with: pymysql is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="medmirror-mariadb-"))  # short: a socket's path may have 107 bytes
+    who = _nobody()
+    if who:
+        shutil.chown(folder, who["user"])
+    data, socket = folder / "data", folder / "s"
+    subprocess.run(
+        [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"],
+        check=True,
+        capture_output=True,
+        **who,
+    )
+    limits = ["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=0"]
+    names = [f"--datadir={data}", f"--socket={socket}", f"--pid-file={folder / 'pid'}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [daemon, "--no-defaults", "--skip-networking", *names, *limits], stdout=log, stderr=log, **who
+        )
+    try:
+        server = Server(socket)
+        _wait(process, server, folder / "log")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(_PATIENCE)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes], server: Server, log: Path) -> None:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            with server.engine().connect():
+                return
+        except Exception:
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"MariaDB did not start: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def practice(mariadb: Server) -> Iterator[str]:
+    """The URL of a database of this test's own, for its engine and for the user `reader`, who may only read."""
+    name = f"practice_{next(_numbers)}"
+    with mariadb.engine().begin() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text("CREATE USER IF NOT EXISTS reader@localhost"))
+        connection.execute(text(f"GRANT SELECT ON {name}.* TO reader@localhost"))
+    yield name
+    with mariadb.engine().begin() as connection:
+        connection.execute(text(f"DROP DATABASE {name}"))
