@@ -1,0 +1,174 @@
+"""Comparing records with splink, in a DuckDB of this process: from canonical records to what each pair is worth.
+
+DuckDB works in memory and lets what does not fit go to files in a folder of its own, readable by this user only and
+gone afterwards.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from medmirror.db import sql
+from medmirror.errors import UsageError
+from medmirror.matching.fields import BIRTH_DATE, FIELDS, settings
+from medmirror.matching.judging import Compared
+
+SHARED_BY = 8  #: a telephone, mail address or identifier of more records than that says nothing
+MOST_IN_BLOCK = 400  #: records; a key of more is not asked for candidates
+USUAL_RECORDS = 1000  #: how many records of the usual kind are added before a name's rarity is believed
+_BATCH = 10_000
+_GIB = 1 << 30
+_COLUMNS = ("source", "feed", "source_id", "changed", "gone", "names", "birth_date", "sex", "phones", "emails",
+            "addresses", "identifiers", "merged_into")  # fmt: skip
+
+Figures = Mapping[str, tuple[float, float]]
+"""m and u by "field.level", where an organisation has its own."""
+
+
+class Scored(NamedTuple):
+    """A pair that was compared: record numbers (left below right), how they compare, which of them is deleted."""
+
+    left: int
+    right: int
+    compared: Compared
+    left_gone: bool
+    right_gone: bool
+
+
+class Scorer:
+    """The records of one entity of one organisation, and the DuckDB that they are compared in. See ``opened``."""
+
+    def __init__(self, con: Any, entity: str) -> None:
+        self._con, self._entity = con, entity
+
+    def take(self, batches: Any) -> int:
+        """Take over the records: an Arrow reader or table with the columns of ``columns()``. Returns their number."""
+        self._con.register("canonical", batches)
+        self._run("incoming")
+        self._con.unregister("canonical")
+        return self.prepare()
+
+    def prepare(self) -> int:
+        """Make what is compared out of ``incoming``. Returns the number of records."""
+        for name in ("macros", "shared values", "person", "blocks", "pairs"):
+            self._run(name, shared=SHARED_BY, most=MOST_IN_BLOCK)
+        return self._number("SELECT count(*) FROM person")
+
+    def keys(self) -> dict[int, tuple[str, str, str]]:
+        """(source, feed, id) of each record number."""
+        return {row[0]: row[1:] for row in self._rows(sql.sections("scoring.sql")["keys"])}
+
+    def score(self, review_at: float, figures: Figures | None = None) -> int:
+        """Compare the candidate pairs; return how many there were.
+
+        Those known by the same identifier come first and are all kept, of the others those with a probability of at
+        least *review_at*.
+        """
+        linker, register = self._linker(figures or {})
+        self._run("keep pass")
+        for sure in (True, False):
+            self._run("pass", sure=sure)
+            if self._number("SELECT count(*) FROM pairs_now") == 0:
+                continue
+            linker.table_management.register_blocked_pairs_for_predict(register("pairs_now"))
+            least = None if sure else review_at
+            found = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
+            names = [field.name for field in FIELDS[self._entity]]
+            rare = {field.name for field in FIELDS[self._entity] if any(level.rarity for level in field.levels)}
+            self._run(
+                "add pass",
+                levels=", ".join(f"gamma_{name}" for name in names),
+                weights=", ".join(f"mw_{name}" + f" + mw_tf_adj_{name}" * (name in rare) for name in names),
+                predicted=found.physical_name,
+            )
+            found.drop_table_from_database_and_remove_from_cache()
+        return self._number("SELECT count(*) FROM pairs")
+
+    def scored(self) -> Iterator[Scored]:
+        """What ``score`` kept, by record numbers. The whole must be read before anything else is asked."""
+        cursor = self._con.execute(sql.sections("scoring.sql")["scored"])
+        while rows := cursor.fetchmany(_BATCH):
+            for left, right, probability, weight, levels, weights, same, left_gone, right_gone in rows:
+                compared = Compared(probability, weight, tuple(levels), tuple(weights), same)
+                yield Scored(left, right, compared, left_gone, right_gone)
+
+    def contradictory(self, groups: Sequence[Iterable[int]]) -> set[int]:
+        """Which of *groups* of record numbers (by their place) hold two that cannot be one person."""
+        import pyarrow
+
+        members = [(place, number) for place, group in enumerate(groups) for number in group]
+        if not members:
+            return set()
+        places, numbers = zip(*members, strict=True)
+        self._con.register("member", pyarrow.table({"component": places, "rid": numbers}))
+        used = ("rid", "source", "identifiers", "systems", "birth_date", "birth_turned")
+        rows = self._rows(
+            sql.sections("scoring.sql")["contradictions"].format(
+                left_columns=", ".join(f"{name} AS {name}_l" for name in used),
+                right_columns=", ".join(f"{name} AS {name}_r" for name in used),
+                birth_missing=BIRTH_DATE.missing,
+                birth_alike=" OR ".join(f"({level.condition})" for level in BIRTH_DATE.levels[:-1]),
+            )
+        )
+        self._con.unregister("member")
+        return {row[0] for row in rows}
+
+    def _linker(self, figures: Figures) -> tuple[Any, Any]:
+        from splink import DuckDBAPI, Linker
+
+        logging.getLogger("splink").setLevel(logging.ERROR)
+        api = DuckDBAPI(self._con)
+        count = self._number("SELECT count(*) FROM person")
+        model = settings(self._entity, count, figures)
+        linker = Linker(api.register("person"), model, log_level=None, validate_settings=False)
+        for field in FIELDS[self._entity]:
+            for level in field.levels:
+                if level.rarity:
+                    usual = figures.get(f"{field.name}.{level.name}", (level.m, level.u))[1]
+                    self._run("rarity", column=level.rarity, weight=USUAL_RECORDS, usual=usual)
+                    table = api.register(f"rarity_{level.rarity}")
+                    linker.table_management.register_term_frequency_lookup(table, level.rarity)
+        return linker, api.register
+
+    def _run(self, name: str, **names: Any) -> None:
+        # A result that is not read to its end keeps the connection from its next statement.
+        self._rows(sql.sections("scoring.sql")[name].format(**names))
+
+    def _rows(self, statement: str) -> list[Any]:
+        return list(self._con.execute(statement).fetchall())
+
+    def _number(self, statement: str) -> int:
+        return int(self._rows(statement)[0][0])
+
+
+def columns() -> tuple[str, ...]:
+    """The columns that ``Scorer.take`` wants: text but for *changed* and *gone*; lists of parts as JSON text."""
+    return _COLUMNS
+
+
+@contextmanager
+def opened(entity: str, memory: int | None = None) -> Iterator[Scorer]:
+    """A Scorer for records of *entity*. *memory* (bytes): what DuckDB may take; else half of the machine's.
+
+    Raises UsageError when splink is not installed.
+    """
+    try:
+        import duckdb
+        import pyarrow  # noqa: F401
+        import splink  # noqa: F401
+    except ImportError:
+        raise UsageError("Deduplication needs more packages: pip install 'medmirror[matching]'.") from None
+    memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    with tempfile.TemporaryDirectory(prefix="medmirror-matching-") as folder:
+        con = duckdb.connect()
+        try:
+            limits = sql.sections("scoring.sql")["limits"]
+            con.execute(limits.format(memory=f"{max(memory, _GIB) // 1024}KiB", folder=folder)).fetchall()
+            yield Scorer(con, entity)
+        finally:
+            con.close()
