@@ -18,7 +18,9 @@ CHANGE = (0.0, 1.0, 0.0)  # the share of records that are B in each generation
 
 
 ORGANIZATION = "org_1"  # whose the records of practice systems are
-MAPPINGS: dict[Feed, str] = {}  # the mapping file that a feed's files need
+MAPPINGS: dict[Feed, str] = {
+    ("csv", "record"): samples.PMS_MAPPINGS["patient"]
+}  # the mapping file that a feed's files need
 
 
 def feeds() -> list[Feed]:
@@ -85,14 +87,33 @@ def _drugs(endpoint: str) -> Callable[[Path, int, int, int], Path]:
     def write(folder: Path, generation: int, records: int, first: int) -> Path:
         path = folder / f"drug-{endpoint}-{generation}.json.zip"
         updated = f"2026-02-{generation + 1:02d}"
-        samples.write_openfda(path, endpoint, records, first=first, change=CHANGE[generation], updated=updated)  # type: ignore[arg-type]
-        return path
+        samples.write_openfda(path, endpoint, records, first=first, change=CHANGE[generation], updated=updated)  # type:
+        ignore[arg-type] return path
 
     return write
+
+
+def _pages(feed: str) -> Callable[[Path, int, int, int], Path]:
+    def write(folder: Path, generation: int, records: int, first: int) -> Path:
+        path = folder / f"cliniko-{feed}-{generation}.json"
+        revision = int(CHANGE[generation])
+        return samples.write_cliniko_page(path, feed, records, first=first, day=generation, revision=revision)
+
+    return write
+
+
+def _exports(folder: Path, generation: int, records: int, first: int) -> Path:
+    path = folder / f"patient-{generation}.csv"
+    gone = [first + 1] if generation else []
+    size = {"first": first, "generation": generation, "change": CHANGE[generation], "deleted": gone}
+    samples.write_pms_csv(path, "patient", records, **size)  # type: ignore[arg-type]
+    return path
 
 
 _WRITERS: dict[Feed, Callable[[Path, int, int, int], Path]] = {
     ("pubmed", "citation"): _citations,
     ("clinicaltrials", "study"): _studies,
+    ("csv", "record"): _exports,
+    **{("cliniko", name): _pages(name) for name in samples.CLINIKO_FEEDS},
     **{("openfda", name): _drugs(name) for name in ("label", "ndc", "drugsfda", "event", "enforcement", "shortage")},
 }

@@ -6,19 +6,23 @@ way round, and a drug's labels, products and applications carry the same identif
 """
 
 from medmirror.samples.clinicaltrials import write_studies
-from medmirror.samples.cliniko import write_cliniko, write_cliniko_page
+from medmirror.samples.cliniko import CLINIKO_FEEDS, write_cliniko, write_cliniko_page
 from medmirror.samples.hostile import HOSTILE, write_hostile, write_huge_citation, write_huge_study
 from medmirror.samples.openfda import write_openfda
+from medmirror.samples.pms_csv import PMS_MAPPINGS, write_pms_csv
 from medmirror.samples.pubmed import write_pubmed
 
 __all__ = [
+    "CLINIKO_FEEDS",
     "HOSTILE",
+    "PMS_MAPPINGS",
     "write_cliniko",
     "write_cliniko_page",
     "write_hostile",
     "write_huge_citation",
     "write_huge_study",
     "write_openfda",
+    "write_pms_csv",
     "write_pubmed",
     "write_studies",
 ]

@@ -30,6 +30,7 @@ ARRAYS = {
     "deletion": "patients",
 }
 """The array in a page of each feed."""
+CLINIKO_FEEDS = tuple(ARRAYS)
 
 _ASKED = {  # what has to be asked for, or Cliniko leaves it out
     "individual_appointments": "q%5B%5D=archived_at%3A%2A&",
@@ -107,7 +108,7 @@ def _write_page(path: Path, name: str, bodies: Iterable[bytes], number: int, per
     with Packer(path) as out:
         out.write(b"{" + (facts + b"," if before else b"") + f'"{array}":['.encode())
         for index, body in enumerate(bodies):
-            out.write(b",\n" + body if index else body)
+            out.write(b"," + body if index else body)
         out.write(b"]" + (b"" if before else b"," + facts) + b"}\n")
 
 
