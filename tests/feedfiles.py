@@ -87,8 +87,8 @@ def _drugs(endpoint: str) -> Callable[[Path, int, int, int], Path]:
     def write(folder: Path, generation: int, records: int, first: int) -> Path:
         path = folder / f"drug-{endpoint}-{generation}.json.zip"
         updated = f"2026-02-{generation + 1:02d}"
-        samples.write_openfda(path, endpoint, records, first=first, change=CHANGE[generation], updated=updated)  # type:
-        ignore[arg-type] return path
+        samples.write_openfda(path, endpoint, records, first=first, change=CHANGE[generation], updated=updated)  # type: ignore[arg-type]
+        return path
 
     return write
 

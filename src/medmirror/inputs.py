@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _SIDECARS = {".md5", ".sha256"}
 _DOCUMENTS = {".txt", ".md", ".dtd", ".yaml", ".yml", ".pdf", ".xlsx", ".html", ".py"}
+_LONGEST_ORDER = 1000  # bytes
 _TOGETHER = 500  # small files that are registered with one statement
 
 
@@ -232,8 +234,9 @@ class Inputs:
         flaws: list[Flaw] = []
         end = ordinal = 0
 
-        def part(data: bytes, start: int, stop: int, first: int) -> Part:
-            made = Part(state.file_id, str(state.path), stream.member, context, start, stop, first, data, tuple(flaws))
+        def part(data: bytes, start: int, stop: int, first: int, facts: Context) -> Part:
+            told = {**context, **facts} if facts else context
+            made = Part(state.file_id, str(state.path), stream.member, told, start, stop, first, data, tuple(flaws))
             flaws.clear()
             return made
 
@@ -245,7 +248,7 @@ class Inputs:
                         end, ordinal = block.end, block.ordinal + 1
                         continue
                     end = block.start + len(block.data)
-                    yield part(block.data, block.start, end, block.ordinal)
+                    yield part(block.data, block.start, end, block.ordinal, block.facts)
             except SourceError as error:
                 if not (flaws and stream.member):
                     raise
@@ -254,7 +257,7 @@ class Inputs:
             finally:
                 state.bytes += end
             if flaws:
-                yield part(b"", flaws[0].start, end, ordinal)
+                yield part(b"", flaws[0].start, end, ordinal, {})
 
     def witnesses(self, census: Mapping[tuple[int, str], ledger.Count]) -> dict[str, list[Witness]]:
         """What is known of every stream of the run's files, by source; *census* is that of the ledger."""
@@ -328,8 +331,10 @@ def _groups(paths: Iterable[Path], count: int, weigh: Callable[[Path], int], mos
 
 
 def _order(context: Context) -> str:
-    """What tells a file from another one of the same bytes: its context, as text; "" for none."""
-    return orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode() if context else ""
+    """What tells a file from another one of the same bytes: its context, as text, or a digest of that where an index
+    could not hold it; "" for none."""
+    text = orjson.dumps(context, option=orjson.OPT_SORT_KEYS) if context else b""
+    return text.decode() if len(text) <= _LONGEST_ORDER else sha256(text).hexdigest()
 
 
 def _recognise(name: str, start: bytes) -> Source | None:

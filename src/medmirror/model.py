@@ -21,11 +21,13 @@ class Block(NamedTuple):
     """A run of whole items, cut out of a decoded stream by a source's ``split``.
 
     *start* is the offset of ``data[0]`` in the decoded stream, *ordinal* the number of items that ended before it.
+    *facts* are added to the file's context for this block alone: the line that it begins on, say.
     """
 
     data: bytes
     start: int
     ordinal: int
+    facts: Mapping[str, int | str] = {}
 
 
 class Item(NamedTuple):

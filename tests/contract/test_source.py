@@ -241,10 +241,14 @@ def spoil(path: Path, feed: feedfiles.Feed) -> tuple[Path, Item]:
     for stream in files.streams(path, 200):
         with stream.open() as file:
             data = file.read()
-    middle = data.index(b">" if source.name == "pubmed" else b":", item.start) + 1
+    mark, broken = _SPOILT.get(source.name, (b":", b"spoilt "))
+    middle = data.index(mark, item.start) + 1
     spoilt = path.with_name(path.name.removesuffix(".gz").removesuffix(".zip"))
-    spoilt.write_bytes(data[:middle] + (b"<spoilt" if source.name == "pubmed" else b"spoilt ") + data[middle:])
+    spoilt.write_bytes(data[:middle] + broken + data[middle:])
     return spoilt, item
+
+
+_SPOILT = {"pubmed": (b">", b"<spoilt"), "csv": (b",", b"spoilt,")}  # where to put what; else it is JSON
 
 
 @every_feed

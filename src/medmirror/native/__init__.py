@@ -10,7 +10,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-ABI = 3
+ABI = 4
 """Number of the interface between this package and the library: a library of another one is left alone."""
 
 _POINTER = ctypes.c_void_p
@@ -26,6 +26,14 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "mm_json_free": (None, [_POINTER]),
     "mm_json_items": (_INT, [_POINTER, ctypes.c_char_p, *[_INT] * 4, ctypes.c_int32, *[_POINTER] * 4]),
     "mm_json_out": (_POINTER, [_POINTER]),
+    "mm_csv_new": (_POINTER, [_POINTER, _INT, ctypes.c_char_p, _INT]),
+    "mm_csv_free": (None, [_POINTER]),
+    "mm_csv_cut": (_INT, [_POINTER, ctypes.c_char_p, *[_INT] * 4, ctypes.c_int32, *[_POINTER] * 5]),
+    "mm_csv_rows": (_INT, [_POINTER, ctypes.c_char_p, *[_INT] * 3, *[_POINTER] * 4]),
+    "mm_csv_out": (_POINTER, [_POINTER]),
+    "mm_csv_seen_new": (_POINTER, []),
+    "mm_csv_seen_free": (None, [_POINTER]),
+    "mm_csv_seen_add": (_INT, [_POINTER, _POINTER, ctypes.c_char_p, *[_INT] * 3, *[_POINTER] * 3]),
 }
 
 

@@ -932,7 +932,7 @@ static void forget_large(Buffer *b) {
 
 /* --- what Python calls -------------------------------------------------------------------------------------------- */
 
-EXPORT int32_t mm_abi(void) { return 3; } /* ABI of medmirror/native/__init__.py: raise both when the tables change */
+EXPORT int32_t mm_abi(void) { return 4; } /* ABI of medmirror/native/__init__.py: raise both when the tables change */
 
 EXPORT void mm_free(mm *m) {
     if (!m) return;
