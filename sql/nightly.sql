@@ -83,21 +83,26 @@ ON CONFLICT (organization_id, source, feed) DO UPDATE
 SET evidence = excluded.evidence, run_id = excluded.run_id, seen_at = excluded.seen_at
 
 -- judge --
--- Compares what a pass saw of a feed with the feed's living records, and writes what follows; all in the server, which
--- spills to disk what does not fit its work_mem. `|| ''` and OFFSET 0: the keys of a chunk are fetched once, not once a key.
+-- Compares what a pass saw of a feed with those of its records that nobody said were deleted, and writes what follows; all in the server, which
+-- spills to disk what does not fit its work_mem. Both sides are sorted together, for nothing tells the planner how many keys
+-- a chunk has, and a join that he takes for a small one never ends. `|| ''` and OFFSET 0: the keys of a chunk are fetched
+-- once, not once a key.
 -- A record seen again is taken back by any pass; only a whole one may miss records, and only one of other evidence than
 -- the pass before may miss them for the second time. Nothing is missed when more would go than may.
-WITH seen AS MATERIALIZED (
-    SELECT DISTINCT substring(k.keys FROM i * 8 + 1 FOR 8) AS key
+WITH both_sides AS (
+    SELECT substring(k.keys FROM i * 8 + 1 FOR 8) AS key, CAST(NULL AS text) AS source_id, CAST(NULL AS int2) AS missing
     FROM (SELECT c.keys || CAST('' AS bytea) AS keys FROM medmirror.chunk AS c
           WHERE c.file_id = ANY(CAST(:file_ids AS int8[])) AND length(c.keys) > 0 OFFSET 0) AS k
     CROSS JOIN LATERAL generate_series(0, length(k.keys) / 8 - 1) AS i
-), living AS MATERIALIZED (
-    SELECT m.source_id, m.missing, s.key IS NULL AS unseen
+    UNION ALL
+    SELECT substring(sha256(convert_to(m.feed || chr(31) || m.source_id, 'UTF8')) FROM 1 FOR 8), m.source_id, m.missing
     FROM medmirror.sync_mapping AS m
-    LEFT JOIN seen AS s ON s.key = substring(sha256(convert_to(m.feed || chr(31) || m.source_id, 'UTF8')) FROM 1 FOR 8)
     WHERE m.organization_id = :organization AND m.source = :source AND m.feed = :feed
-      AND (m.tombstone IS NULL OR m.tombstone = 'inferred')
+      AND m.tombstone IS DISTINCT FROM 'explicit'
+), marked AS (
+    SELECT source_id, missing, NOT bool_or(source_id IS NULL) OVER (PARTITION BY key) AS unseen FROM both_sides
+), living AS MATERIALIZED (
+    SELECT * FROM marked WHERE source_id IS NOT NULL
 ), counted AS (
     SELECT count(*) FILTER (WHERE missing < 2) AS living, count(*) FILTER (WHERE NOT unseen) AS seen,
            count(*) FILTER (WHERE unseen AND missing = 0 AND :whole) AS newly,
