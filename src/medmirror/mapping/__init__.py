@@ -1,6 +1,6 @@
 """From every system's records to one canonical schema, and back. Knows no database and no process pool.
 
-``schema`` declares the canonical entities, ``grammar`` the TOML that maps a source onto them, ``converters`` what becomes
+``entities`` declares the canonical schema, ``grammar`` the TOML that maps a source onto it, ``converters`` what becomes
 of one value.
 """
 

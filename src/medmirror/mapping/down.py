@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from medmirror.mapping import addresses, phones
+from medmirror.mapping.fetch import UNREADABLE
 from medmirror.mapping.paths import add, put
 from medmirror.mapping.rules import Leaf, Nested, Node
 from medmirror.mapping.scope import Scope
-from medmirror.mapping.up import UNREADABLE, compiled, one_part
+from medmirror.mapping.up import one_part
 
 Down = Callable[[dict[str, Any], Scope, dict[str, Any]], None]
 
@@ -153,6 +154,3 @@ def _contradicts(nested: Nested, part: dict[str, Any]) -> bool:
         if (held.get("code") if leaf.field.kind == "enum" else held) != leaf.constant:
             return True
     return False
-
-
-__all__ = ["compiled", "writer"]

@@ -1,7 +1,7 @@
-"""References as FHIR writes them: relative, absolute, ``urn:uuid:``, contained, by a search, by an identifier, or in words.
+"""References as FHIR writes them: relative, absolute, ``urn:uuid:``, contained, a search, an identifier, or words.
 
-One of a bundle's ``urn:uuid:`` names a resource of that id when the bundle's maker gave both the same one (Synthea does);
-the type is then what the field refers to (option *feed*), or what the reference itself says.
+One of a bundle's ``urn:uuid:`` names a resource of that id when the bundle's maker gave both the same one (Synthea
+does); the type is then what the reference itself says, or what the field refers to (option *feed*).
 """
 
 from __future__ import annotations

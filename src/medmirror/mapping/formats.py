@@ -1,7 +1,7 @@
 """Declared formats of dates and times: the directives of ``strptime``, read and written without the process's locale.
 
-%Y %y %m %d %H %I %M %S %f %p %b %B %z and %%. A space matches any run of spaces; numbers may lack their leading zero. A format
-without a day, or without a month, gives a partial date.
+%Y %y %m %d %H %I %M %S %f %p %b %B %z and %%. A space matches any run of spaces; numbers may lack their leading zero. A
+format without a day, or without a month, gives a partial date.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from medmirror.mapping import addresses, times
-from medmirror.mapping.converters import text_of
 from medmirror.mapping.down import writer
+from medmirror.mapping.fetch import UNREADABLE
+from medmirror.mapping.pairs import text_of
 from medmirror.mapping.paths import getter
 from medmirror.mapping.rules import Declaration, Deletion, Told
 from medmirror.mapping.schema import SCHEMA_VERSION
 from medmirror.mapping.scope import Problem, Scope
-from medmirror.mapping.up import UNREADABLE, compiled
+from medmirror.mapping.up import compiled
 
 UserFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 

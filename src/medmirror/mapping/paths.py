@@ -122,6 +122,8 @@ def getter(path: Path) -> Callable[[Any], Any]:
     if not names:
         return lambda document: document
     *way, last = names
+    if not way:
+        return lambda document: document.get(last) if isinstance(document, dict) else None
 
     def get(document: Any) -> Any:
         try:
@@ -138,6 +140,18 @@ def lister(path: Path) -> Callable[[Any], list[Any]]:
     """A function that gives all values that *path* leads to and that are neither null nor "". An array at its end is
     taken apart."""
     steps = path.steps
+    if steps and steps[-1] == Where():
+        return lister(path._replace(steps=steps[:-1]))
+    if steps and all(isinstance(step, Key) for step in steps):
+        get_one = getter(path)
+
+        def get_all(document: Any) -> list[Any]:
+            value = get_one(document)
+            if isinstance(value, list):
+                return [one for one in value if one is not None and one != ""]
+            return [] if value is None or value == "" else [value]
+
+        return get_all
 
     def get(document: Any) -> list[Any]:
         found: list[Any] = []

@@ -1,10 +1,23 @@
-"""Telephone numbers: E.164, extension and validity, as the package ``phonenumbers`` tells them."""
+"""Telephone numbers: E.164, extension and validity, as the package ``phonenumbers`` tells them.
+
+It takes a tenth of a second to import, and 30 us for a number. Nearly all numbers are written plainly and are valid in
+the country that comes first for their calling code; those are told here, by the package's own patterns, in a tenth of
+that. All others go to the package. A test compares both on variants of the examples of every country.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
+
+_PLAIN = re.compile(r"\+?[\d ().-]+", re.ASCII)
+_NO_DIGIT = re.compile(r"\D+")
+_TYPES = (
+    "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan",
+    "voicemail",
+)  # fmt: skip
 
 
 class Number(NamedTuple):
@@ -14,16 +27,96 @@ class Number(NamedTuple):
     extension: str | None
 
 
+class _Plan(NamedTuple):
+    """A country's numbers: its calling *code*, what all numbers look like (*general*), what those of each type do
+    (*valid*), and what is dialled before them at home (*prefix*) and to go abroad (*abroad*)."""
+
+    code: str
+    general: re.Pattern[str]
+    valid: re.Pattern[str]
+    prefix: re.Pattern[str]
+    abroad: re.Pattern[str]
+
+
 @cache
 def data_version() -> str:
     """The version of the numbering plans: another one may tell other numbers valid."""
     return version("phonenumbers")
 
 
-@lru_cache(maxsize=4096)
+@cache
+def _plan(region: str) -> _Plan | None:
+    """The plan of *region*; None when it is not simple: shared with regions that come first, or numbers rewritten."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+
+    found = PhoneMetadata.metadata_for_region(region, None)
+    if found is None or found.leading_digits or found.national_prefix_transform_rule:
+        return None
+    general = found.general_desc
+    if general is None or found.country_code is None or not general.national_number_pattern:
+        return None
+    if COUNTRY_CODE_TO_REGION_CODE[found.country_code][0] != region:
+        return None
+    types = [one for name in _TYPES if (one := getattr(found, name)) is not None and one.national_number_pattern]
+    # A pattern alone is not enough: each type tells how long its numbers may be.
+    valid = "|".join(rf"(?={_lengths(one, general)}\Z)(?:{one.national_number_pattern})" for one in types)
+    return _Plan(
+        str(found.country_code),
+        re.compile(general.national_number_pattern),
+        re.compile(valid or r"(?!)"),
+        re.compile(found.national_prefix_for_parsing or r"(?!)"),
+        re.compile(found.international_prefix or r"(?!)"),
+    )
+
+
+def _lengths(one: Any, general: Any) -> str:
+    allowed = set(one.possible_length or general.possible_length) & set(general.possible_length)
+    return "(?:" + "|".join(rf"\d{{{length}}}" for length in sorted(allowed)) + ")"
+
+
+@cache
+def _region_of() -> dict[str, str]:
+    """Calling code to the region that comes first among those that share it."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+    return {str(code): regions[0] for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()}
+
+
+def _plain(text: str, region: str | None) -> str | None:
+    """*text* in E.164 when it is plain and surely valid; None when that is not known here."""
+    if _PLAIN.fullmatch(text) is None:
+        return None
+    digits = _NO_DIGIT.sub("", text)
+    if text[0] == "+":
+        codes = _region_of()
+        code = next((digits[:length] for length in (1, 2, 3) if digits[:length] in codes), None)
+        plan = None if code is None else _plan(codes[code])
+        if plan is None:
+            return None
+        digits = digits[len(plan.code) :]
+    else:
+        plan = None if region is None else _plan(region)
+        if plan is None or digits.startswith(plan.code) or plan.abroad.match(digits):
+            return None
+    national = digits
+    if match := plan.prefix.match(digits):
+        national = digits[match.end() :]
+        if plan.general.fullmatch(digits) and not plan.general.fullmatch(national):
+            national = digits
+    if national[:1] == "0" or not plan.general.fullmatch(national) or not plan.valid.fullmatch(national):
+        return None
+    return f"+{plan.code}{national}"
+
+
 def number(text: str, region: str | None) -> Number:
     """*text* as a number, read as one dials within *region* (alpha-2) when it names no country."""
-    import phonenumbers  # a tenth of a second, which only those pay who meet a telephone number
+    plain = _plain(text, region)
+    return _asked(text, region) if plain is None else Number(plain, None)
+
+
+@lru_cache(maxsize=4096)
+def _asked(text: str, region: str | None) -> Number:
+    import phonenumbers
 
     try:
         parsed = phonenumbers.parse(text, region)

@@ -1,7 +1,7 @@
 """Python functions that a mapper file names: ``python:MODULE:NAME``.
 
-MODULE is a module of the package ``medmirror.mapping.mappers``, or any that can be imported. NAME is a pair (up, down), or
-one function (then there is no way back). A rule with several sources hands over a tuple of their values.
+MODULE is a module of the package ``medmirror.mapping.mappers``, or any that can be imported. NAME is a pair (up, down),
+or one function (then there is no way back). A rule with several sources hands over a tuple of their values.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def load(name: str) -> Function:
     try:
         source = inspect.getsource(module)
     except (OSError, TypeError):
-        raise ValueError(f"the source of the module {pieces[1]} cannot be read, so a change of it would not be seen")
+        raise ValueError(f"the module {pieces[1]} has no source to read, so a change of it would not be seen") from None
     return Function(_safely(up), _safely(down) if down else _no_way, sha256(source.encode()).hexdigest()[:16])
 
 

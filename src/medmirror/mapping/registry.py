@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -10,9 +11,10 @@ from importlib.resources import files
 from typing import Any
 
 from medmirror.errors import UsageError
-from medmirror.mapping.grammar import Wrong, declaration
+from medmirror.mapping.grammar import declaration
 from medmirror.mapping.mapper import Mapper, UserFunction
 from medmirror.mapping.rules import Declaration
+from medmirror.mapping.targets import Wrong
 
 Key = tuple[str, str]
 _DEFAULTS = ("zone", "region", "empty")
@@ -81,8 +83,10 @@ class Mappers:
 
 @cache
 def mappers(texts: tuple[str, ...] = ()) -> Mappers:
-    """The package's mappers, with *texts* (TOML) above them, the last one on top. Raises UsageError that says everything
-    that is wrong with them."""
+    """The package's mappers, with *texts* (TOML) above them, the last one on top.
+
+    Raises UsageError that says everything that is wrong with them.
+    """
     return Mappers(texts)
 
 
@@ -96,7 +100,7 @@ def _declared(texts: tuple[str, ...]) -> dict[Key, Declaration]:
     wrong = []
     for key, table in tables.items():
         try:
-            made[key] = _one(_frozen(table))
+            made[key] = _one(json.dumps(table, default=str))
         except Wrong as error:
             wrong.append(str(error))
     if wrong:
@@ -104,17 +108,9 @@ def _declared(texts: tuple[str, ...]) -> dict[Key, Declaration]:
     return made
 
 
-def _frozen(table: Mapping[str, Any]) -> str:
-    import json
-
-    return json.dumps(table, default=str)
-
-
 @cache
 def _one(frozen: str) -> Declaration:
     """Declarations by their whole TOML, so that a user's file costs only its own mappers."""
-    import json
-
     return declaration(json.loads(frozen))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from medmirror.mapping.converters import Pair
+from medmirror.mapping.pairs import Pair
 from medmirror.mapping.paths import Path
 from medmirror.mapping.schema import Field, Part
 

@@ -174,7 +174,7 @@ def written(value: dict[str, Any], pattern: Format, scope: Scope) -> str:
 
 
 def microseconds(text: str) -> int:
-    """Microseconds since 1970 of the ISO text *text*; one without an offset is taken for UTC, a date for its midnight."""
+    """Microseconds since 1970 of the ISO text *text*; without an offset it is taken for UTC, a day for midnight."""
     text = text.strip()
     moment = datetime.fromisoformat(text if len(text) >= 10 else (text + "-01-01")[:10])
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)

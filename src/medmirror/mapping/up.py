@@ -6,17 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from medmirror.mapping import addresses, phones
-from medmirror.mapping.converters import Function, Pair, text_of
+from medmirror.mapping.fetch import UNREADABLE, values
+from medmirror.mapping.pairs import Function
+from medmirror.mapping.parts import PARTS
 from medmirror.mapping.paths import Key, getter, lister
 from medmirror.mapping.rules import Leaf, Nested, Node
-from medmirror.mapping.schema import PARTS, Part
+from medmirror.mapping.schema import Part
 from medmirror.mapping.scope import Problem, Scope
 
 Up = Callable[[Any, Scope], dict[str, Any] | None]
 Fill = Callable[[Any, Scope, dict[str, Any]], None]
-
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
-"""What a converter may raise for a value that is not what it reads."""
 
 
 def compiled(node: Node, *, entity: bool = False) -> Up:
@@ -24,39 +23,28 @@ def compiled(node: Node, *, entity: bool = False) -> Up:
 
     A part of constants only is nothing, unless it is an *entity*. An entity's enums are always there.
     """
-    simple = [
-        (leaf.paths[0].steps[0].name, leaf.pair.up, leaf.field.name, leaf.target)
-        for leaf in node.leaves
-        if _is_simple(leaf) and isinstance(leaf.paths[0].steps[0], Key) and leaf.pair
-    ]
+    simple = _simple(node.leaves)
     fills = [_leaf_fill(leaf) for leaf in node.leaves if leaf.constant is None and not _is_simple(leaf)]
     fills += _nested_fills(node)
     if node.extra:
         fills.append(_extra_fill(node.extra))
-    constants = [(leaf.field, leaf.constant) for leaf in node.leaves if leaf.constant is not None]
+    constants = [
+        (leaf.field.name, leaf.constant, leaf.field.kind == "enum") for leaf in node.leaves if leaf.constant is not None
+    ]
     enums = [field.name for field in node.part.fields if field.kind == "enum"] if entity else []
     needed = [field.name for field in node.part.fields if field.required] if entity else []
     finish = _finisher(node.part)
 
     def up(document: Any, scope: Scope) -> dict[str, Any] | None:
         made: dict[str, Any] = {}
-        for key, convert, name, target in simple:
-            value = document.get(key)
-            if value is None or value == "":
-                continue
-            try:
-                value = convert(value, scope)
-            except UNREADABLE:
-                scope.problems.append(Problem(target, "unreadable"))
-                continue
-            if value is not None:
-                made[name] = value
+        if simple:
+            _fill_simple(simple, document, scope, made)
         for fill in fills:
             fill(document, scope, made)
         if not made and not entity:
             return None
-        for field, constant in constants:
-            made[field.name] = {"code": constant, "raw": None} if field.kind == "enum" else constant
+        for name, constant, is_enum in constants:
+            made[name] = {"code": constant, "raw": None} if is_enum else constant
         for name in enums:
             if name not in made:
                 made[name] = {"code": "UNKNOWN", "raw": None}
@@ -68,6 +56,15 @@ def compiled(node: Node, *, entity: bool = False) -> Up:
         return made
 
     return up
+
+
+def _simple(leaves: list[Leaf]) -> list[tuple[str, Function, str, str]]:
+    """(key of the document, up, name, target) of those *leaves* that need no more than that."""
+    return [
+        (leaf.paths[0].steps[0].name, leaf.pair.up, leaf.field.name, leaf.target)
+        for leaf in leaves
+        if _is_simple(leaf) and isinstance(leaf.paths[0].steps[0], Key) and leaf.pair
+    ]
 
 
 def _is_simple(leaf: Leaf) -> bool:
@@ -101,10 +98,11 @@ def _leaf_fill(leaf: Leaf) -> Fill:
 
 
 def _extra_fill(leaves: list[Leaf]) -> Fill:
-    fills = [_leaf_fill(leaf) for leaf in leaves]
+    simple, fills = _simple(leaves), [_leaf_fill(leaf) for leaf in leaves if not _is_simple(leaf)]
 
     def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
         extra: dict[str, Any] = {}
+        _fill_simple(simple, document, scope, extra)
         for one in fills:
             one(document, scope, extra)
         if extra:
@@ -113,92 +111,20 @@ def _extra_fill(leaves: list[Leaf]) -> Fill:
     return fill
 
 
-def values(leaf: Leaf) -> Function:
-    """A function (document, scope) -> the canonical value of *leaf*, or None; notes what it cannot read."""
-    pair = leaf.pair
-    assert pair is not None
-    if leaf.field.many and not pair.whole:
-        return _list_of(leaf, pair)
-    fetch = _fetcher(leaf, pair)
-    convert, target, default, empty = pair.up, leaf.target, leaf.default, leaf.empty
-
-    def value(document: Any, scope: Scope) -> Any:
-        found = fetch(document)
-        if found is None or found == "" or (empty and found in empty):
-            if default is None:
-                return None
-            found = default
+def _fill_simple(
+    simple: list[tuple[str, Function, str, str]], document: Any, scope: Scope, made: dict[str, Any]
+) -> None:
+    for key, convert, name, target in simple:
+        value = document.get(key)
+        if value is None or value == "":
+            continue
         try:
-            return convert(found, scope)
+            value = convert(value, scope)
         except UNREADABLE:
             scope.problems.append(Problem(target, "unreadable"))
-            return None
-
-    return value
-
-
-def _fetcher(leaf: Leaf, pair: Pair) -> Callable[[Any], Any]:
-    """(document) -> the one source value of *leaf*: the first there is, all joined, or (a whole) a tuple."""
-    if leaf.join is not None:
-        return _joiner(leaf)
-    take_list = leaf.converter == "json" and any("[]" in path.text for path in leaf.paths)
-    gets = [(lister if take_list else getter)(path) for path in leaf.paths]
-    if len(gets) == 1:
-        return gets[0]
-    if pair.whole:
-
-        def whole(document: Any) -> Any:
-            found = tuple(get(document) for get in gets)
-            return None if all(one is None or one == "" for one in found) else found
-
-        return whole
-
-    empty = leaf.empty
-
-    def first(document: Any) -> Any:
-        for get in gets:
-            found = get(document)
-            if found is not None and found != "" and not (empty and found in empty):
-                return found
-        return None
-
-    return first
-
-
-def _joiner(leaf: Leaf) -> Callable[[Any], Any]:
-    lists, join, empty = [lister(path) for path in leaf.paths], leaf.join or "", leaf.empty
-
-    def joined(document: Any) -> Any:
-        found = [text_of(one).strip() for get in lists for one in get(document)]
-        return join.join(one for one in found if one and one not in empty) or None
-
-    return joined
-
-
-def _list_of(leaf: Leaf, pair: Pair) -> Function:
-    lists, convert, target = [lister(path) for path in leaf.paths], pair.up, leaf.target
-    split, empty, default = leaf.split, leaf.empty, leaf.default
-
-    def values_of(document: Any, scope: Scope) -> Any:
-        found = [one for get in lists for one in get(document)]
-        if not found and default is not None:
-            found = default if isinstance(default, list) else [default]
-        if split is not None:
-            found = [piece for one in found for piece in text_of(one).split(split)]
-        made = []
-        for one in found:
-            if empty and one in empty:
-                continue
-            try:
-                value = convert(one, scope)
-            except UNREADABLE:
-                scope.problems.append(Problem(target, "unreadable"))
-                continue
-            if value is not None:
-                made.append(value)
-        return made or None
-
-    return values_of
+            continue
+        if value is not None:
+            made[name] = value
 
 
 def _nested_fills(node: Node) -> list[Fill]:

@@ -1,8 +1,8 @@
 """Canonical records of older schema versions, brought up to this one.
 
-Version 1 had one phone and one email, as texts; enums were bare codes, times bare UTC texts; a country was what the source
-wrote. What version 1 did not keep (raw words, zones, extensions) is null or absent afterwards: mapping the record anew
-gives it.
+Version 1 had one phone and one email, as texts; enums were bare codes, times bare UTC texts; a country was what the
+source wrote. What version 1 did not keep (raw words, zones, extensions) is null or absent afterwards: mapping the
+record anew gives it.
 """
 
 from __future__ import annotations
