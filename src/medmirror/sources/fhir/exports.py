@@ -1,0 +1,231 @@
+"""What the manifest or the log of a Bulk Data export says of the files beside it, and whether all were there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import orjson
+
+from medmirror.model import Certificate, Witness
+from medmirror.readers.jsonvalues import moment, moment_number
+from medmirror.sources.base import Context
+
+MANIFEST, LOG = "manifest.json", "log.ndjson"
+_LISTS = ("output", "deleted", "error")
+_LIMITS = {
+    "_since": "what changed since a time",
+    "_until": "what changed until a time",
+    "_typeFilter": "a selection of each type",
+    "patient": "some patients",
+}
+_MOST = 64 << 20  # bytes of a manifest or log that are read
+
+
+class _File(NamedTuple):
+    """A file as a manifest names it. *number* is None when it does not say how many resources are in it."""
+
+    list: str
+    type: str
+    number: int | None
+
+
+class _Manifest(NamedTuple):
+    digest: str
+    time: int
+    files: Mapping[str, _File]
+
+
+def is_manifest(values: Mapping[str, Any]) -> bool:
+    """Whether the values of an object are those of a manifest."""
+    return "transactionTime" in values and isinstance(values.get("output"), list)
+
+
+def facts(values: Mapping[str, Any]) -> Context:
+    """What ``certify`` must know of a manifest: how many files and resources of each type it names, and whatever keeps
+    it from being all there is."""
+    types: dict[str, list[int]] = {name: [0, 0] for name in _asked(values)}
+    for file in _files(values, "output"):
+        one = types.setdefault(file.type, [0, 0])
+        one[0] += 1
+        one[1] = -1 if file.number is None or one[1] < 0 else one[1] + file.number
+    return {
+        "manifest": _read_manifest(values).digest,
+        "types": orjson.dumps(types, option=orjson.OPT_SORT_KEYS).decode(),
+        "deletions": sum(1 for _ in _files(values, "deleted")),
+        "lacks": "; ".join(_lacks(values)),
+    }
+
+
+def _lacks(values: Mapping[str, Any]) -> Iterator[str]:
+    """Why the manifest does not speak of all that a server holds."""
+    said = urlsplit(_text(values.get("request")))
+    asked = parse_qs(said.query)
+    for name, what in _LIMITS.items():
+        if name in asked:
+            yield f"the export was asked for {what} ({name})"
+    if "/Group/" in said.path:
+        yield "the export is of a group: who left the group is not deleted"
+    if values.get("deleted") and "_since" not in asked:
+        yield "the export names deletions, so it was asked for what changed since a time"
+    if values.get("error"):
+        yield "the export had errors: its error files say which"
+    links = values.get("link")
+    if any(link.get("relation") == "next" for link in _list(links)):
+        yield "the manifest has a next page"
+
+
+def _asked(values: Mapping[str, Any]) -> list[str]:
+    """The types that the export was asked for; none when it was asked for all."""
+    asked = parse_qs(urlsplit(_text(values.get("request"))).query).get("_type", [])
+    return [name for some in asked for name in some.split(",") if name]
+
+
+def _files(values: Mapping[str, Any], name: str) -> Iterator[_File]:
+    for one in _list(values.get(name)):
+        count = one.get("count")
+        yield _File(name, _text(one.get("type")), count if isinstance(count, int) else None)
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _read_manifest(values: Mapping[str, Any]) -> _Manifest:
+    urls = [(_name(_text(one.get("url"))), name) for name in _LISTS for one in _list(values.get(name))]
+    files = [file for name in _LISTS for file in _files(values, name)]
+    met = Counter(name for name, _ in urls)
+    named = {name: file for (name, _), file in zip(urls, files, strict=True) if met[name] == 1}
+    digest = sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return _Manifest(digest, moment_number(moment(values.get("transactionTime"))), named)
+
+
+def _name(url: str) -> str:
+    """What a file is called that was fetched from *url*."""
+    return unquote(urlsplit(url).path).rpartition("/")[2].removesuffix(".gz")
+
+
+def about(path: str, name: str) -> Context:
+    """What the export says of the file called *name* (a member's name, in an archive) that lies at *path*.
+
+    ``time``: the transactionTime of the export, in microseconds since 1970. Where a manifest names the file, also the
+    ``manifest`` it is, the ``list`` it stands in, its ``type`` and ``count`` there. Nothing when nobody says anything.
+    """
+    if not path:
+        return {}
+    folder = Path(path).parent
+    manifest = _at(folder / MANIFEST, _manifest_at)
+    called = name.rpartition("/")[2].removesuffix(".gz")
+    file = manifest.files.get(called) if manifest else None
+    if manifest is None or file is None:
+        time = None if manifest else _at(folder / LOG, _log_at)
+        return {"time": time} if time else {}
+    said: dict[str, int | str] = {"manifest": manifest.digest, "file": called, "list": file.list, "type": file.type}
+    if file.number is not None:
+        said["count"] = file.number
+    return {**said, "time": manifest.time} if manifest.time else said
+
+
+def _at(path: Path, read: Any) -> Any:
+    """What *read* makes of the file at *path*, as long as that stays the same; None when there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return read(os.fspath(path), facts.st_mtime_ns, facts.st_size) if facts.st_size <= _MOST else None
+
+
+@lru_cache(maxsize=8)
+def _manifest_at(path: str, changed: int, size: int) -> _Manifest | None:
+    values = _parsed(_bytes(path))
+    return _read_manifest(values) if is_manifest(values) else None
+
+
+@lru_cache(maxsize=8)
+def _log_at(path: str, changed: int, size: int) -> int | None:
+    """The transactionTime that a log names; None when it names none or, being of several exports, more than one."""
+    events = [_parsed(line) for line in _bytes(path).split(b"\n") if b'"transactionTime"' in line]
+    details = [event["eventDetail"] for event in events if isinstance(event.get("eventDetail"), dict)]
+    times = {moment_number(moment(one.get("transactionTime"))) for one in details} - {0}
+    return times.pop() if len(times) == 1 else None
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
+    """Which types of resource were wholly there: those of a manifest that speaks of all, whose files were all loaded.
+
+    A kick-off by POST hides what was asked for: an export of a selection can then be told only by its deletions.
+    """
+    files = [one for one in witnesses if one.context.get("layout") not in ("log", "manifest")]
+    manifests = {
+        str(one.context["manifest"]): one.context for one in witnesses if one.context.get("layout") == "manifest"
+    }
+    made: list[Certificate] = []
+    for digest, context in manifests.items():
+        some = [one for one in files if one.context.get("manifest") == digest]
+        made += _of_manifest(context, some)
+    left = [one for one in files if one.context.get("manifest") not in manifests]
+    return made + ([_of_others(left)] if left else [])
+
+
+def _of_manifest(context: Context, files: Sequence[Witness]) -> Iterator[Certificate]:
+    common = [reason for reason in str(context["lacks"]).split("; ") if reason]
+    deleted = [one for one in files if one.context["list"] == "deleted"]
+    common += _troubles(deleted, int(context["deletions"]), "of deletions ")
+    for kind, (number, count) in orjson.loads(str(context["types"])).items():
+        some = [one for one in files if one.context["list"] == "output" and one.context["type"] == kind]
+        reasons = [*common, *_troubles(some, number, "")]
+        seen = sum(one.read for one in some)
+        yield Certificate((kind,), not reasons, None if count < 0 else count, seen, tuple(reasons))
+
+
+def _troubles(files: Sequence[Witness], number: int, what: str) -> Iterator[str]:
+    here = sorted(files, key=lambda one: str(one.context["file"]))
+    names = [name for name, _ in groupby(one.context["file"] for one in here)]
+    if len(names) < number:
+        yield f"{number - len(names)} of {number} files {what}that the manifest names were not given"
+    unread = {one.context["file"] for one in here if one.status not in ("done", "skipped")}
+    if unread:
+        yield f"{len(unread)} files {what}could not be read to their end"
+    if rejected := sum(one.rejected for one in here):
+        yield f"{rejected} records {what}were rejected"
+    short = {one.context["file"] for one in here if one.read != one.context.get("count", one.read)} - unread
+    if short:
+        yield f"{len(short)} files {what}do not hold as many records as the manifest says"
+
+
+def _of_others(files: Iterable[Witness]) -> Certificate:
+    some = list(files)
+    kinds = sorted({str(one.context["type"]) for one in some if one.context.get("list") == "output"})
+    named = sum("manifest" in one.context for one in some)
+    reasons = []
+    if named:
+        reasons.append(f"{named} files are of an export whose {MANIFEST} was not given with them")
+    if len(some) > named:
+        reasons.append(f"no {MANIFEST} beside them names {len(some) - named} files: nothing says what should be there")
+    return Certificate(tuple(kinds), False, None, sum(one.read for one in some), tuple(reasons))

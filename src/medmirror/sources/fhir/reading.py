@@ -1,0 +1,138 @@
+"""What is said of each item of a block: of a resource that stands alone, or of an entry of a Bundle.
+
+``native.jsonprogram`` reads both where it can; what it does not judge, ``jsonrecord.reader`` reads here, and decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from medmirror.errors import InvalidRecord, ParseError, RecordError
+from medmirror.native.jsonprogram import Program
+from medmirror.readers import json as jsonreader
+from medmirror.readers.jsonlayout import Field, Layout
+from medmirror.readers.jsonoutline import name_some
+from medmirror.readers.jsonpieces import NOT_AN_OBJECT, parse
+from medmirror.readers.jsonrecord import reader
+from medmirror.readers.jsonvalues import check, exactly, moment_number
+from medmirror.sources.base import Context
+
+WHOLE = ("document", "message")  # Bundles that are a resource of their own and no container
+
+
+class Facts(NamedTuple):
+    """What is said of a resource. Moments are microseconds since 1970, 0 for none."""
+
+    resource_type: str | None
+    id: str | None
+    version: str | None
+    updated: int
+    full_url: str | None = None
+    method: str | None = None
+    url: str | None = None
+    modified: int = 0
+
+
+def _layout(name: str, at: str, entry: tuple[Field, ...], marks: tuple[str, ...]) -> Layout:
+    version = Field("version", f"{at}meta.versionId", "loose text")
+    updated = Field("last_updated", f"{at}meta.lastUpdated", "moment")
+    identity = (Field("type", f"{at}resourceType", "text"), Field("id", f"{at}id", "filled text"), version, updated)
+    columns = (version, updated, *(one for one in entry if one.name == "full_url"))
+    return Layout(name, columns, (*identity, *entry), _unused, tuple(frozenset((mark,)) for mark in marks))
+
+
+def _unused(values: Sequence[Any], context: Context) -> tuple[tuple[int | str, ...], int]:
+    raise NotImplementedError
+
+
+ALONE = _layout("resource", "", (), ("resourceType",))
+ENTRY = _layout(
+    "entry",
+    "resource.",
+    (
+        Field("full_url", "fullUrl", "filled text"),
+        Field("method", "request.method", "text"),
+        Field("url", "request.url", "text"),
+        Field("modified", "response.lastModified", "moment"),
+    ),
+    ("resource", "request", "response", "fullUrl", "search", "link"),
+)
+PROGRAM = Program([ALONE, ENTRY])
+_MARKS = frozenset[str]().union(*ENTRY.marks)
+_READS = {one.name: [(reader(field), field.how == "moment") for field in one.identity] for one in (ALONE, ENTRY)}
+_COLUMNS = {one.name: [reader(field) for field in one.fields] for one in (ALONE, ENTRY)}
+
+
+class Read(NamedTuple):
+    """An item as one of the two engines read it; or what is wrong with it."""
+
+    start: int
+    end: int
+    entry: bool
+    facts: Facts
+    columns: bytes | tuple[Any, ...]
+    error: RecordError | None = None
+
+
+def read(data: bytes, layout: str) -> list[Read]:
+    """Every item of a block, read by the native engine if it can."""
+    found = PROGRAM.items(data, layout)
+    if found is not None:
+        made: list[Read] = []
+        for start, end, place, columns, identity in found:
+            if columns is not None:
+                made.append(Read(start, end, place == 1, Facts(*identity), columns))
+                continue
+            value, reason = parse(data[start:end])
+            if reason:
+                break
+            made.append(_slowly(data, start, end, value))
+        else:
+            return made
+    return [
+        Read(one.start, one.end, False, _NOTHING, (), ParseError(one.reason))
+        if one.reason
+        else _slowly(data, one.start, one.end, one.value)
+        for one in jsonreader.items(data, layout)
+    ]
+
+
+_NOTHING = Facts(None, None, None, 0)
+
+
+def _slowly(data: bytes, start: int, end: int, value: Any) -> Read:
+    """The item *value*, which stands at data[start:end], read by the reference."""
+    try:
+        entry = _is_entry(value)
+        raw = data[start:end]
+        if not _is_container(value["resource"] if entry and "resource" in value else value):
+            check(raw, value)
+        value = exactly(raw, value)
+        found = [(read(value), is_moment) for read, is_moment in _READS["entry" if entry else "resource"]]
+        said: list[Any] = [moment_number(one) if is_moment else one for one, is_moment in found]
+        facts = Facts(*said)
+        return Read(start, end, entry, facts, (facts.version, found[3][0], facts.full_url))
+    except InvalidRecord as error:
+        return Read(start, end, False, _NOTHING, (), error)
+
+
+def _is_entry(value: Any) -> bool:
+    if not isinstance(value, dict):
+        raise InvalidRecord(NOT_AN_OBJECT)
+    if "resourceType" in value:
+        return False
+    if not _MARKS & value.keys():
+        raise InvalidRecord(f"Neither a resource nor an entry of a Bundle; it has the keys {name_some(value)}.")
+    return True
+
+
+def _is_container(value: Any) -> bool:
+    """Whether *value* is a Bundle whose entries are looked at one by one."""
+    return isinstance(value, dict) and value.get("resourceType") == "Bundle" and value.get("type") not in WHOLE
+
+
+def columns_of(value: Mapping[str, Any], *, entry: bool) -> list[Any]:
+    """The columns after the jsonb one of an item, parsed: version, last_updated, full_url."""
+    said = [read(value) for read in _COLUMNS["entry" if entry else "resource"]]
+    return said if entry else [*said, None]

@@ -1,0 +1,178 @@
+"""Resources, alone or as entries of Bundles: items with key and version, COPY tuples, values for a user's functions."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from medmirror.copyformat import NULL, RawJson, encoder
+from medmirror.errors import InvalidRecord, ParseError, RecordError
+from medmirror.model import Column, Flaw, Item
+from medmirror.native.jsonprogram import Columns
+from medmirror.readers.jsonpieces import parse
+from medmirror.readers.jsonvalues import exactly, moment, moment_number
+from medmirror.sources.base import Context, Feed
+from medmirror.sources.fhir.members import member, members
+from medmirror.sources.fhir.reading import WHOLE, Facts, Read, columns_of, read
+
+KEY = (Column("organization_id", "text"), Column("resource_type", "text"), Column("id", "text"))
+FEED = Feed(
+    "resource",
+    KEY,
+    (
+        Column("resource", "jsonb"),
+        Column("version", "text"),
+        Column("last_updated", "timestamptz"),
+        Column("full_url", "text"),
+    ),
+    document="resource",
+)
+_NESTED = 8  # Bundles within Bundles
+_NO_TIME = (
+    "The deletion has no time, and no manifest.json that names this file lies beside it: nothing says what it deletes."
+)
+
+
+_TYPE = re.compile(r"[A-Z][A-Za-z0-9]*", re.ASCII)
+_REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z0-9]*)/([^/?#]+)(?:/_history(?:/[^/?#]*)?)?", re.ASCII)
+
+_encode = encoder(FEED.all_columns)
+_encode_key = encoder((*KEY, Column("deleted", "bool")))
+_WIDTH = struct.pack(">h", len(FEED.all_columns))
+_length = struct.Struct(">i").pack
+
+
+class Parsed(NamedTuple):
+    """Where the resource is within its item, and the values of its other columns: as bytes of a COPY tuple, or as they
+    are."""
+
+    start: int
+    end: int
+    columns: bytes | tuple[Any, ...]
+
+
+def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
+    """Every resource of a block with its key and version; what has none is a flaw. Entries of one line or element that
+    is a Bundle share its ordinal."""
+    time = int(context.get("time", 0))
+    return _items(data, str(context["layout"]), str(context["organization"]), time, _NESTED)
+
+
+def _items(data: bytes, layout: str, organization: str, time: int, nested: int) -> Iterator[Item | Flaw]:
+    for number, one in enumerate(read(data, layout)):
+        try:
+            if one.error:
+                raise one.error
+            first, last = member(data, one.start, "resource") if one.entry else (one.start, one.end)
+            if one.facts.method == "DELETE":
+                version = one.facts.modified or time
+                if not version:
+                    raise InvalidRecord(_NO_TIME)
+                key = (organization, *_deleted(one.facts))
+                yield Item(FEED.name, key, version, number, one.start, one.end, True)
+            elif one.facts.resource_type == "Bundle" and (inner := _inner(data, first)):
+                if not nested:
+                    raise InvalidRecord("Bundles within Bundles, too deep.")
+                begin, stop, own = inner
+                for item in _items(data[begin:stop], "key", organization, time or own, nested - 1):
+                    yield item._replace(ordinal=number, start=item.start + begin, end=item.end + begin)
+            else:
+                kind, name = _name(one, data[first:last])
+                version = one.facts.updated or one.facts.modified or time or _number(one.facts.version)
+                parsed = Parsed(first - one.start, last - one.start, one.columns)
+                yield Item(FEED.name, (organization, kind, name), version, number, one.start, one.end, parsed=parsed)
+        except RecordError as error:
+            yield Flaw(FEED.name, number, one.start, one.end, type(error).__name__, error.message)
+
+
+def _name(one: Read, raw: bytes) -> tuple[str, str]:
+    """Type and id of a resource, whose text is *raw*."""
+    kind = one.facts.resource_type
+    if kind is None:
+        raise InvalidRecord("The entry has no resource, or one without resourceType.")
+    if not _TYPE.fullmatch(kind):
+        raise InvalidRecord("The resource's resourceType is no name of a type.")
+    name = one.facts.id or _id_of_url(one.facts)
+    if not name and kind == "OperationOutcome":
+        name = sha256(raw).hexdigest()[:32]
+    if not name:
+        raise InvalidRecord(
+            "The resource has no id" + (", and its entry no fullUrl that tells it." if one.entry else ".")
+        )
+    return kind, name
+
+
+def _inner(data: bytes, start: int) -> tuple[int, int, int] | None:
+    """Of the Bundle at *start*: where its entries are, less the closing bracket, and its time; None when it is a
+    resource of its own."""
+    places = {key: (begin, end) for key, begin, end in members(data, start)}
+    said: dict[str, Any] = {
+        key: parse(data[slice(*places[key])])[0] for key in ("type", "timestamp", "meta") if key in places
+    }
+    if said.get("type") in WHOLE:
+        return None
+    begin, end = places.get("entry", (start, start))
+    return (begin, end - 1, bundle_time(said)) if data[begin : begin + 1] == b"[" else (start, start, 0)
+
+
+def bundle_time(bundle: Mapping[str, Any]) -> int:
+    """As of when a Bundle says what it says, in microseconds since 1970; 0 when it does not say."""
+    meta = bundle.get("meta")
+    said = bundle.get("timestamp") or (meta.get("lastUpdated") if isinstance(meta, dict) else None)
+    return moment_number(moment(said))
+
+
+def _deleted(facts: Facts) -> tuple[str, str]:
+    """Type and id of what an entry deletes."""
+    for said in (facts.url, facts.full_url):
+        if said and "?" not in said and (match := _REFERENCE.fullmatch(said)):
+            return match[1], match[2]
+    raise InvalidRecord("The deletion names no resource by its type and id.")
+
+
+def _id_of_url(facts: Facts) -> str | None:
+    """The id that an entry's fullUrl gives its resource."""
+    url = facts.full_url or ""
+    if url.startswith("urn:"):
+        return url.rpartition(":")[2] or None
+    match = _REFERENCE.fullmatch(url)
+    return match[2] if match and match[1] == facts.resource_type else None
+
+
+def _number(version: str | None) -> int:
+    return int(version) if version and len(version) < 10 and version.isascii() and version.isdigit() else 0
+
+
+def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+    """The COPY tuple of each resource, or what is wrong with it."""
+    view = memoryview(data)
+    return [_row(view, item) for item in some]
+
+
+def _row(view: memoryview, item: Item) -> bytes | RecordError:
+    start, end, columns = item.parsed
+    raw = view[item.start + start : item.start + end]
+    try:
+        if not isinstance(columns, Columns):
+            return _encode((*item.key, False, RawJson(raw), *columns))
+        key = _encode_key((*item.key, False))[2:]
+        full_url = NULL if not start else b""  # an entry has it among its columns
+        return b"".join((_WIDTH, key, _length(len(raw) + 1), b"\x01", raw, columns, full_url))
+    except RecordError as error:
+        return error
+
+
+def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
+    """The resource's values by column."""
+    raw = data[item.start : item.end]
+    value, reason = parse(raw)
+    if reason:
+        raise ParseError(reason)
+    value = exactly(raw, value)
+    resource = value["resource"] if item.parsed.start else value
+    names = [column.name for column in (*feed.key, *feed.columns)]
+    said = columns_of(value, entry=bool(item.parsed.start))
+    return dict(zip(names, (*item.key, resource, *said), strict=True))
