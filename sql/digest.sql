@@ -205,3 +205,20 @@ ORDER BY 1, 2
 
 -- fold --
 SELECT medmirror.fold_digests()
+
+-- buckets --
+-- The rows of a table parted by the first bits of their keys' hashes: where two mirrors agree on a bucket they agree on
+-- all of its rows. What stands in braces is from medmirror.set_digest.
+SELECT {key_hash} >> :shift AS bucket, count(*) AS rows, sum({row_hash}) AS sum
+FROM {relation} AS r
+WHERE {name} = :name
+  AND (CAST(:organizations AS text[]) IS NULL OR {organization_id} = ANY (CAST(:organizations AS text[])))
+GROUP BY 1
+
+-- bucket rows --
+SELECT {key_hash} AS key_hash, {row_hash} AS row_hash, ARRAY[{keys}] AS key
+FROM {relation} AS r
+WHERE {name} = :name
+  AND (CAST(:organizations AS text[]) IS NULL OR {organization_id} = ANY (CAST(:organizations AS text[])))
+  AND {key_hash} >> :shift = ANY (CAST(:buckets AS bigint[]))
+ORDER BY 1

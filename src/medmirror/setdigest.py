@@ -45,6 +45,11 @@ class Relation(NamedTuple):
     key_hash: str
     row_hash: str
 
+    @property
+    def of_organizations(self) -> bool:
+        """Whether its rows belong to organisations, so that even its keys are nobody else's business."""
+        return "organization_id" in self.key
+
 
 ByOrganization = dict[tuple[str, str], SetDigest]  # (name, organization or "")
 
@@ -87,12 +92,20 @@ def recompute(conn: Connection, table: str, organization: str | None = None) -> 
 
     KeyError when no such digest is kept.
     """
-    schema = table.partition(".")[0]
-    for one in relations(conn):
-        if one.fixed_name == table or (one.fixed_name is None and one.relation.partition(".")[0] == schema):
-            found = recount(conn, one.relation, organization)
-            return total(digest for (name, _), digest in found.items() if name == table)
-    raise KeyError(table)
+    relation = of_name(relations(conn), table)
+    if relation is None:
+        raise KeyError(table)
+    found = recount(conn, relation.relation, organization)
+    return total(digest for (name, _), digest in found.items() if name == table)
+
+
+def of_name(some: Iterable[Relation], name: str) -> Relation | None:
+    """That of *some* relations whose rows count for *name*."""
+    schema = name.partition(".")[0]
+    for one in some:
+        if one.fixed_name == name or (one.fixed_name is None and one.relation.partition(".")[0] == schema):
+            return one
+    return None
 
 
 def recount(conn: Connection, relation: str, organization: str | None = None) -> ByOrganization:
