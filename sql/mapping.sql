@@ -130,12 +130,23 @@ ON CONFLICT (entity, organization_id, source, feed, source_id) DO UPDATE
 SET schema_version = excluded.schema_version, record = excluded.record
 WHERE (c.schema_version, c.record) IS DISTINCT FROM (excluded.schema_version, excluded.record)
 
+-- stale canonical --
+-- Of staged records: canonical records that will not be any more, or that belonged to another entity. LIMIT keeps the
+-- planner to one look in the index a record, whatever it thinks of the tables' sizes.
+SELECT m.entity, s.feed, s.source_id
+FROM stage_mapping AS s
+CROSS JOIN LATERAL (
+    SELECT entity FROM medmirror.sync_mapping AS m
+    WHERE m.organization_id = :organization AND m.source = :source AND m.feed = s.feed AND m.source_id = s.source_id
+      AND m.canonical_hash IS NOT NULL
+    LIMIT 1) AS m
+WHERE m.entity <> s.entity OR s.record IS NULL
+
 -- drop canonical --
--- Of records that have none any more, or have become another entity.
 DELETE FROM canonical.record AS c
-USING stage_mapping AS s
-WHERE c.organization_id = :organization AND c.source = :source AND c.feed = s.feed AND c.source_id = s.source_id
-  AND (s.record IS NULL OR c.entity <> s.entity)
+USING unnest(CAST(:entity AS text[]), CAST(:feed AS text[]), CAST(:source_id AS text[])) AS n(entity, feed, source_id)
+WHERE c.entity = n.entity AND c.organization_id = :organization AND c.source = :source AND c.feed = n.feed
+  AND c.source_id = n.source_id
 
 -- advance --
 -- Equal content under a newer version.

@@ -350,13 +350,18 @@ class _Load:
                     item = candidate.item
                     document = None
                     if not item.deleted:
-                        data = self.parts[candidate.part].data
-                        document = self.source.record(plan.feed, data, item)[plan.feed.document]
+                        document = self._document(plan.feed, self.parts[candidate.part].data, item)
                     one = meanings[item.key] = meaning.Meaning.nothing()
                     meaning.add_record(
                         one, mappers, self.source.name, plan.feed, item.key, item.version, candidate.digest, document
                     )
         return made
+
+    def _document(self, feed: Feed, data: bytes, item: Item) -> Mapping[str, Any]:
+        if self.source.document:
+            return self.source.document(feed, data, item)
+        document: Mapping[str, Any] = self.source.record(feed, data, item)[feed.document]
+        return document
 
     def _store_meanings(
         self, conn: Connection, plan: _Plan, stored: load.Stored, meanings: Mapping[load.Key, meaning.Meaning]
@@ -365,7 +370,7 @@ class _Load:
         assert self.organization is not None
         where = (conn, self.source.name, self.organization, self.job.run_id)
         changed = [meanings[one.item.key] for one in plan.write if one.item.key not in stored.lost]
-        canonical.store(*where, [row for one in changed for row in one.rows])
+        canonical.store(*where, [row for one in changed for row in one.rows], new=not stored.replaced)
         canonical.note_deletions(*where, [row for one in changed for row in one.deletions])
         if not plan.feed.deletions:
             moved = [(*meaning.name_of(plan.feed.name, one.item.key), one.item.version) for one in plan.advance]

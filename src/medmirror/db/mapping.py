@@ -83,20 +83,29 @@ def own_id(organization: str, source: str, feed: str, source_id: str) -> UUID:
 
 
 def store(
-    conn: Connection, source: str, organization: str, run_id: int, rows: Sequence[Row], *, seen: bool = True
+    conn: Connection,
+    source: str,
+    organization: str,
+    run_id: int,
+    rows: Sequence[Row],
+    *,
+    seen: bool = True,
+    new: bool = False,
 ) -> None:
     """Write *rows*; two of one key must not be among them.
 
     Must run inside the transaction that holds their facts. *seen*: the records were met in a load just now, so that
-    none of them is missing any more. Running it again changes nothing but the time of mapping.
+    none of them is missing any more; *new*: none of them was there before. Running it again changes nothing but the time of mapping.
     """
     if not rows:
         return
     conn.execute(_statement("stage"))
     load.copy(conn, sql.sections("mapping.sql")["copy stage"], _staged(source, organization, rows))
     values = {"organization": organization, "source": source}
+    if not new and (stale := conn.execute(_statement("stale canonical"), values).all()):
+        columns = dict(zip(("entity", "feed", "source_id"), map(list, zip(*stale, strict=True)), strict=True))
+        conn.execute(_statement("drop canonical"), {**values, **columns})
     conn.execute(_statement("map"), {**values, "run_id": run_id, "seen": seen})
-    conn.execute(_statement("drop canonical"), values)
     conn.execute(_statement("upsert canonical"), values)
     conn.execute(_statement("clear stage"))
 

@@ -244,6 +244,13 @@ class Records:
                 made.append(error)
         return made
 
+    def document(self, data: bytes, item: Item) -> dict[str, Any]:
+        """The record as JSON, of an item that ``rows`` has found to be sound."""
+        raw = data[item.start : item.end]
+        value = item.parsed if isinstance(item.parsed, dict) else parse(raw)[0]
+        document: dict[str, Any] = exactly(raw, value)
+        return document
+
     def record(self, feed: str, data: bytes, item: Item) -> dict[str, Any]:
         """The record's values by column."""
         kind = self._by_name[feed]

@@ -83,6 +83,9 @@ class Source:
     """(feed, block data, a living item) -> its values by column name, as Python values (jsonb: what json would give;
     date: datetime.date): what a user's own filter or transform sees. Raises RecordError."""
 
+    document: Callable[[Feed, bytes, Item], Mapping[str, Any]] | None = None
+    """The same as ``record(...)[feed.document]``, where it can be had for less than all of the record's columns."""
+
     tenant: bool = False
     """Whether its records belong to organisations: each key begins with ``organization_id`` and ends with the record's
     id, the user must name one, every Context holds it as ``organization``, and its tables are walled off."""

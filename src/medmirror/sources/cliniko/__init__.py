@@ -122,4 +122,21 @@ def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     return ANY.record(feed.name, data, item)
 
 
-SOURCE = Source("cliniko", FEEDS, recognise, context, split, items, rows, record, tenant=True, certify=pages.certify)
+def document(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
+    """The record as JSON."""
+    return ANY.document(data, item)
+
+
+SOURCE = Source(
+    "cliniko",
+    FEEDS,
+    recognise,
+    context,
+    split,
+    items,
+    rows,
+    record,
+    document=document,
+    tenant=True,
+    certify=pages.certify,
+)
