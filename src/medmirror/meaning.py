@@ -74,7 +74,12 @@ def add_record(
     mapped = mapper.to_canonical(document)
     tombstone = mapped.tombstone
     if tombstone and tombstone.grade == "explicit":
-        meaning.deletions.append(Deletion(*name, entity, tombstone.version))
+        if (tombstone.feed, tombstone.source_id) == name:  # whatever else was changed since the time that it tells
+            row = row._replace(gone=True)
+        else:
+            other = mappers.of(source, tombstone.feed)
+            told = (tombstone.feed, tombstone.source_id, other.entity if other else None, tombstone.version)
+            meaning.deletions.append(Deletion(*told))
     if mapped.record is None:
         meaning.rows.append(row)
         return
