@@ -53,6 +53,7 @@ def _identify(values: Sequence[Any], context: Context) -> tuple[tuple[int | str,
     return (str(context["organization"]), own or linked), max(0, *times)
 
 
+_GONE = "deleted_at"
 _LINKED = re.compile(r"/([a-z_]+)/[^/?#]+/?(?:[?#].*)?")
 _DELETION = (
     Field("id", "id", "id"),
@@ -174,12 +175,26 @@ def _unknown(record: Mapping[str, Any]) -> str:
     return f"The record is of no feed known here; it has the keys {name_some(record)}."
 
 
-# A record that a list of deleted ones holds in full has all its keys; of a bare one there are only the last two.
-_BARE = "deleted_at links"
-ANY = _records([*(_layout(name, (kind.mark, kind.loose_mark)) for name, kind in _FEEDS.items()), _deletion((_BARE,))])
+# A list of deleted records may hold them in full: then they are records. So the mark of a bare deletion is tried last
+# but for marks that say little; before it stand marks of others, which find the others' records first.
+_ALWAYS = ("updated_at", "created_at")
+ANY = _records(
+    [
+        *(_layout(name, (kind.mark, kind.loose_mark)) for name, kind in _FEEDS.items()),
+        _deletion(("date_of_birth", _GONE)),
+    ]
+)
 """Records of any kind: told by their own keys."""
 
-OF = {name: _records([_layout(name, ("created_at updated_at", "id", "links")), _deletion((_BARE,))]) for name in _FEEDS}
+OF = {
+    name: _records(
+        [
+            _layout(name, (*_ALWAYS, kind.mark, kind.loose_mark, "id", "links")),
+            _deletion((*_ALWAYS, kind.mark, _GONE)),
+        ]
+    )
+    for name, kind in _FEEDS.items()
+}
 """Records of a list whose kind is known, by its feed."""
 
 LAYOUTS = (*(_layout(name, ()) for name in _FEEDS), _deletion(()))
