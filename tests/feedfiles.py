@@ -110,10 +110,19 @@ def _exports(folder: Path, generation: int, records: int, first: int) -> Path:
     return path
 
 
+def _resources(folder: Path, generation: int, records: int, first: int) -> Path:
+    path = folder / f"fhir-{generation}.ndjson"
+    # As with citations: two deletions, one of which the third file takes back.
+    deletes = {1: (first, first + 1), 2: (first + 1,)}.get(generation, ())
+    revision = int(CHANGE[generation])
+    return samples.write_fhir_lines(path, records, first=first, day=generation, revision=revision, deletes=deletes)
+
+
 _WRITERS: dict[Feed, Callable[[Path, int, int, int], Path]] = {
     ("pubmed", "citation"): _citations,
     ("clinicaltrials", "study"): _studies,
     ("csv", "record"): _exports,
+    ("fhir", "resource"): _resources,
     **{("cliniko", name): _pages(name) for name in samples.CLINIKO_FEEDS},
     **{("openfda", name): _drugs(name) for name in ("label", "ndc", "drugsfda", "event", "enforcement", "shortage")},
 }

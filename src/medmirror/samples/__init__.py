@@ -7,6 +7,8 @@ way round, and a drug's labels, products and applications carry the same identif
 
 from medmirror.samples.clinicaltrials import write_studies
 from medmirror.samples.cliniko import CLINIKO_FEEDS, write_cliniko, write_cliniko_page
+from medmirror.samples.fhir import write_fhir, write_fhir_lines
+from medmirror.samples.fhir_bundles import write_bundle
 from medmirror.samples.hostile import HOSTILE, write_hostile, write_huge_citation, write_huge_study
 from medmirror.samples.openfda import write_openfda
 from medmirror.samples.pms_csv import PMS_MAPPINGS, write_pms_csv
@@ -16,8 +18,11 @@ __all__ = [
     "CLINIKO_FEEDS",
     "HOSTILE",
     "PMS_MAPPINGS",
+    "write_bundle",
     "write_cliniko",
     "write_cliniko_page",
+    "write_fhir",
+    "write_fhir_lines",
     "write_hostile",
     "write_huge_citation",
     "write_huge_study",
