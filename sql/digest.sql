@@ -206,6 +206,10 @@ ORDER BY 1, 2
 -- fold --
 SELECT medmirror.fold_digests()
 
+-- room --
+-- Until the transaction ends: buckets are not to spill to disk.
+SELECT set_config('work_mem', '64MB', true)
+
 -- buckets --
 -- The rows of a table parted by the first bits of their keys' hashes: where two mirrors agree on a bucket they agree on
 -- all of its rows. What stands in braces is from medmirror.set_digest.

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 
 from medmirror import setdigest
 from medmirror.db import sql
@@ -26,9 +26,10 @@ from medmirror.setdigest import Relation, SetDigest, total
 
 T = TypeVar("T")
 
-_ROWS_A_BUCKET = 16
+_ROWS_A_BUCKET = 256
 _MOST_BITS = 16  # 65,536 buckets are some MB on the wire
-_STREAMED = 5_000  # rows a fetch
+_AT_ONCE = 100_000  # rows that may be read in one go; more come through a cursor, which no parallel plan feeds
+_STREAMED = 5_000  # rows a fetch then
 _BUCKET_BYTES = 24  # bucket, rows, sum
 _ROW_BYTES = 16  # two hashes; the key comes on top
 
@@ -114,6 +115,22 @@ class _Row(NamedTuple):
     key: tuple[str, ...]
 
 
+class _Question(NamedTuple):
+    """Which rows of a table are compared (*whose* None: everybody's), and how they are parted into buckets."""
+
+    name: str
+    relation: Relation
+    whose: list[str] | None
+    shift: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {"name": self.name, "organizations": self.whose, "shift": self.shift}
+
+
+Buckets = dict[int, SetDigest]
+
+
 class _Comparison:
     """Two mirrors, each in its snapshot, and what was found so far."""
 
@@ -131,6 +148,8 @@ class _Comparison:
         self.show_keys = show_keys
         self.examples = examples
         self.found = Difference()
+        for conn in conns:
+            conn.execute(_statement("room"))
         self.kept = self._both(lambda side: setdigest.by_organization(conns[side], organization))
         self.relations = self._both(lambda side: setdigest.relations(conns[side]))
 
@@ -152,17 +171,20 @@ class _Comparison:
         elif not whose:
             self.found.same.append(name)
             return
-        relation = self._relation(name)
         digests = [total(one for org, one in side.items() if whose is None or org in whose) for side in kept]
         # An arithmetic shift: buckets have numbers below zero, too.
         shift = 64 - max(1, min(_MOST_BITS, (max(one.rows for one in digests) // _ROWS_A_BUCKET).bit_length()))
-        buckets = self._both(lambda side: self._buckets(side, relation, name, whose, shift))
+        question = _Question(name, self._relation(name), whose, shift)
+        buckets = self._both(lambda side: self._buckets(side, question))
+        self.found.buckets += (read := sum(map(len, buckets)))
+        self.found.bytes += _BUCKET_BYTES * read
         table = TableDifference(name, digests[0], digests[1])
         table.wrong = [
             who for who, one, held in zip("AB", digests, buckets, strict=True) if total(held.values()) != one
         ]
         unequal = {one for one in {*buckets[0], *buckets[1]} if buckets[0].get(one) != buckets[1].get(one)}
-        self._rows(table, relation, whose, shift, buckets, unequal)
+        if unequal:
+            self._rows(table, question, buckets, unequal)
         if unequal or table.wrong:
             self.found.tables.append(table)
         else:
@@ -178,50 +200,40 @@ class _Comparison:
             raise SchemaOutOfDate(message, table=name)
         return both[0]
 
-    def _buckets(
-        self, side: int, relation: Relation, name: str, whose: list[str] | None, shift: int
-    ) -> dict[int, SetDigest]:
-        values = {"name": name, "organizations": whose, "shift": shift}
-        rows = self.conns[side].execute(_statement("buckets", relation), values)
+    def _buckets(self, side: int, question: _Question) -> Buckets:
+        rows = self.conns[side].execute(_statement("buckets", question.relation), question.values)
         return {row.bucket: SetDigest(row.rows, int(row.sum)) for row in rows}
 
-    def _rows(
-        self,
-        table: TableDifference,
-        relation: Relation,
-        whose: list[str] | None,
-        shift: int,
-        buckets: list[dict[int, SetDigest]],
-        unequal: set[int],
-    ) -> None:
+    def _rows(self, table: TableDifference, question: _Question, buckets: Sequence[Buckets], unequal: set[int]) -> None:
         """Count what differs in the *unequal* buckets. Those that one side lacks are counted as they are, and of their
         rows only some read, for examples."""
-        self.found.buckets += sum(map(len, buckets))
-        self.found.bytes += _BUCKET_BYTES * sum(map(len, buckets))
         one_sided = {one for one in unequal if one not in buckets[0] or one not in buckets[1]}
         for one in one_sided:
             table.only_a += buckets[0].get(one, SetDigest()).rows
             table.only_b += buckets[1].get(one, SetDigest()).rows
         listed = sorted(unequal - one_sided) + sorted(one_sided)[: self.examples]
-        values = {"name": table.table, "organizations": whose, "shift": shift, "buckets": listed}
-        statement = _statement("bucket rows", relation)
-        sides = [self._stream(conn, statement, values) for conn in self.conns] if listed else []
-        hidden = relation.of_organizations and not self.show_keys
-        for kind, row in _merged(sides):
-            if row.key_hash >> shift not in one_sided:
+        values = {**question.values, "buckets": listed}
+        statement = _statement("bucket rows", question.relation)
+        expected = max(sum(side.get(one, SetDigest()).rows for one in listed) for side in buckets)
+        options = {"stream_results": True, "yield_per": _STREAMED} if expected > _AT_ONCE else {}
+        results = self._both(lambda side: self.conns[side].execute(statement, values, execution_options=options))
+        hidden = question.relation.of_organizations and not self.show_keys
+        for kind, row in _merged(map(self._read, results)):
+            if row.key_hash >> question.shift not in one_sided:
                 setattr(table, kind, getattr(table, kind) + 1)
             if len(table.examples) < self.examples:
                 table.examples.append(Example(kind, f"{row.key_hash % (1 << 64):016x}", () if hidden else row.key))
 
-    def _stream(self, conn: Connection, statement: Any, values: dict[str, Any]) -> Iterator[_Row]:
-        options = {"stream_results": True, "yield_per": _STREAMED}
-        for row in conn.execute(statement, values, execution_options=options):
+    def _read(self, rows: Iterable[Any]) -> Iterator[_Row]:
+        for row in rows:
             self.found.rows += 1
             self.found.bytes += _ROW_BYTES + sum(map(len, row.key))
             yield _Row(row.key_hash, row.row_hash, tuple(row.key))
 
 
-def _statement(section: str, relation: Relation) -> Any:
+def _statement(section: str, relation: Relation | None = None) -> TextClause:
+    if relation is None:
+        return text(sql.sections("digest.sql")[section])
     keys = ", ".join(f'r."{column}"::text' for column in relation.key)
     return text(sql.sections("digest.sql")[section].format(**relation._asdict(), keys=keys))
 

@@ -23,7 +23,7 @@ from medmirror.settings import Settings
 from mirrors import run
 
 STUDY = "clinicaltrials.study"
-MANY = 20_000
+MANY = 100_000
 
 SHELF = """
     CREATE SCHEMA shelf;
@@ -97,7 +97,7 @@ def test_a_few_keys_among_many_are_found_and_few_rows_are_read(pair: Pair) -> No
     assert (table.a.rows, table.b.rows, table.wrong) == (MANY + 1, MANY - 2, [])
     assert {one.key for one in table.examples if one.kind == "content"} == names([7, 8, 15_000])
     assert {one.key for one in table.examples if one.kind == "only_a"} == names([100, 101, MANY + 1])
-    assert found.rows < MANY / 50
+    assert found.rows < MANY / 20
     assert diff(*pair.engines[::-1]).tables[0].only_b == 3
 
 
@@ -128,7 +128,7 @@ def test_what_one_side_lacks_altogether_is_counted_but_not_read(pair: Pair) -> N
     fill(pair.a, range(MANY))
     (table,) = (found := diff(*pair.engines, examples=5)).tables
     assert (table.only_a, table.only_b, table.content, len(table.examples)) == (MANY, 0, 0, 5)
-    assert found.rows < MANY / 50
+    assert found.rows < MANY / 20
 
 
 def test_versions_and_runs_are_no_difference(pair: Pair) -> None:
