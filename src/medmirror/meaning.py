@@ -74,12 +74,12 @@ def add_record(
     mapped = mapper.to_canonical(document)
     tombstone = mapped.tombstone
     if tombstone and tombstone.grade == "explicit":
-        if (tombstone.feed, tombstone.source_id) == name:  # whatever else was changed since the time that it tells
+        about = Name(tombstone.feed, tombstone.source_id or name.source_id)
+        if about == name:  # whatever else was changed since the time that it tells
             row = row._replace(gone=True)
         else:
             other = mappers.of(source, tombstone.feed)
-            told = (tombstone.feed, tombstone.source_id, other.entity if other else None, tombstone.version)
-            meaning.deletions.append(Deletion(*told))
+            meaning.deletions.append(Deletion(*about, other.entity if other else None, tombstone.version))
     if mapped.record is None:
         meaning.rows.append(row)
         return

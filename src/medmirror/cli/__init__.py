@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from medmirror import __version__
-from medmirror.cli import bench, db, diff, index, load, nightly, output, rejects, show
+from medmirror.cli import bench, db, diff, index, load, mapping, nightly, output, rejects, show
 from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
 
@@ -100,6 +100,7 @@ for _command in (
     show.runs,
     rejects.rejects,
     show.audit,
+    mapping.mapping,
     diff.diff,
     db.db,
     bench.bench,

@@ -30,8 +30,14 @@
     [[mapper.tombstone]]                    # when the document says that a record is gone
     grade = "archived"                      # explicit or archived
     when = "archived_at"                    # set: it is; or { source = "state", is = ["deleted"] }
-    # id = "id" and feed = the mapper's own; id = { source = "links.self", converter = "link_id" } cuts it from a URL,
-    # feed = { patients = "patient" } reads it from the piece before. version = a time's path; default: when's own
+    # Of another record: id = "path", or id = { source = "links.self", converter = "link_id" }, cut from a URL;
+    # feed = "patient", or feed = { patients = "patient" }, read from the piece before. version = "path" of a time,
+    # if it is not in *when* itself.
+
+    [[ignore]]                              # feeds that are not mapped, and why
+    source = "cliniko"
+    feed = ["invoice"]
+    reason = "money is no part of the canonical schema"
 
     [defaults]                              # zone, region, empty of every mapper of this file that has none
     [shape.concept]                         # rules to use as fields = "concept"
@@ -64,7 +70,9 @@ _KEYS = {"source", "feed", "entity", "fields", "drop", "tombstone", "zone", "reg
 def declaration(table: Mapping[str, Any]) -> Declaration:
     """The mapper that *table* (shapes and overrides put in) declares. Wrong says everything that is wrong with it."""
     name = f"{table.get('source')}.{table.get('feed')}"
-    entity = ENTITIES.get(str(table.get("entity")))
+    if "entity" not in table:
+        raise Wrong(f"{name}: it does not say which entity it makes")
+    entity = ENTITIES.get(str(table["entity"]))
     if entity is None:
         raise Wrong(f"{name}: there is no entity {table.get('entity')!r}{near(str(table.get('entity')), ENTITIES)}")
     reader = Reader(frozenset(texts(table.get("empty", ()))))
@@ -152,12 +160,14 @@ def _deletion(table: Mapping[str, Any], own_feed: str) -> Deletion:
         raise Wrong("when is missing: the path that tells of it")
     asked = {"source": when} if isinstance(when, str) else when
     only(asked, {"source", "is"})
-    own = table.get("id", "id")
-    ids = own if isinstance(own, dict) else {"source": own}
+    other = table.get("id", ())
+    ids = other if isinstance(other, dict) else {"source": other}
     only(ids, {"source", "converter"})
     if ids.get("converter", "link_id") != "link_id":
         raise Wrong("an id is taken as it is, or its converter is link_id")
     feed = table.get("feed", own_feed)
+    if feed != own_feed and not ids["source"]:
+        raise Wrong("another feed's record needs its id")
     return Deletion(
         table["grade"],
         parse(asked["source"]),

@@ -23,11 +23,11 @@ UserFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
 
 class Tombstone(NamedTuple):
-    """A fact of deletion about a record of the same source: *grade* explicit or archived, as of *version*
-    (microseconds; 0 when the source does not say when)."""
+    """A fact of deletion: *grade* explicit or archived, as of *version* (microseconds; 0 when the source does not say
+    when). It is about the mapped record itself when *source_id* is None, else about that record of the same source."""
 
     feed: str
-    source_id: str
+    source_id: str | None
     grade: str
     version: int
 
@@ -163,6 +163,8 @@ def _detector(deletion: Deletion) -> Callable[[dict[str, Any]], Tombstone | None
             return None
         if words and text_of(value).strip().casefold() not in words:
             return None
+        if not ids:
+            return Tombstone(deletion.feed, None, deletion.grade, _version(version(document)))
         known = [get(document) for get in ids]
         if any(one is None or one == "" for one in known):
             return None

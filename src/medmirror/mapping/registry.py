@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from medmirror.mapping.targets import Wrong
 
 Key = tuple[str, str]
 _DEFAULTS = ("zone", "region", "empty")
+_TOP = ("mapper", "defaults", "shape", "ignore")
 
 
 class Mappers:
@@ -29,6 +31,7 @@ class Mappers:
     def __init__(self, texts: tuple[str, ...] = (), packed: tuple[tuple[Key, bytes], ...] = ()) -> None:
         self.texts, self.packed = texts, packed
         self._declared = _declared(texts)
+        self.ignored = _ignored(texts)
         self._functions = dict(packed)
         self._made: dict[Key, Mapper | None] = {}
         for key in self._functions:
@@ -115,6 +118,19 @@ def _one(frozen: str) -> Declaration:
 
 
 @cache
+def _ignored(texts: tuple[str, ...]) -> dict[Key, str]:
+    """(source, feed) of what is not mapped on purpose, to the reason; a mapper for it takes that back."""
+    found: dict[Key, str] = {}
+    for text in (*builtin_texts().values(), *texts):
+        for table in tomllib.loads(text).get("ignore", ()):
+            feeds, reason = table.get("feed", ()), str(table.get("reason", "")).strip()
+            if not (table.get("source") and feeds and reason):
+                raise UsageError("[[ignore]] needs source, feed and reason.")
+            found |= {(table["source"], feed): reason for feed in ([feeds] if isinstance(feeds, str) else feeds)}
+    return {key: reason for key, reason in found.items() if key not in _declared(texts)}
+
+
+@cache
 def _builtin() -> dict[Key, dict[str, Any]]:
     found: dict[Key, dict[str, Any]] = {}
     for name, text in sorted(builtin_texts().items()):
@@ -123,6 +139,32 @@ def _builtin() -> dict[Key, dict[str, Any]]:
                 raise UsageError(f"The mapper {key[0]}.{key[1]} is declared twice among the built-in files.")
             found[key] = table
     return found
+
+
+def check(text: str, name: str) -> list[str]:
+    """What is wrong with the mapper file *text*, above the built-in ones, in lines for its author."""
+    try:
+        found = tomllib.loads(text)
+        wrong = [
+            f"[{key}] means nothing here; do you mean {close[0]!r}?"
+            for key in found
+            if key not in _TOP and (close := difflib.get_close_matches(key, _TOP, 1, 0.7))
+        ]
+        own = _tables(text, name)
+        _ignored((text,))
+    except UsageError as error:
+        return [error.message]
+    except tomllib.TOMLDecodeError as error:
+        return [f"{name} is no TOML: {error}."]
+    if not own and not wrong and "ignore" not in found:
+        wrong.append("there is no [[mapper]] in it")
+    ours = _builtin()
+    for key, table in own.items():
+        try:
+            _one(json.dumps(merged(ours[key], table) if key in ours else table, default=str))
+        except Wrong as error:
+            wrong += str(error).splitlines()
+    return wrong
 
 
 @cache

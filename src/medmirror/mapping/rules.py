@@ -70,7 +70,7 @@ class Deletion(NamedTuple):
     words: frozenset[str]
     feed: str
     kinds: dict[str, str] | None  # the last piece but one of the id's link, to feeds
-    id: tuple[Path, ...]
+    id: tuple[Path, ...]  # none: it is the document's own record
     link: bool
     version: Path
 

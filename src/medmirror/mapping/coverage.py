@@ -1,0 +1,159 @@
+"""Whether every field that is seen in a source's documents is mapped, or dropped for a reason.
+
+A field is named by its path, ``a.b[].c``: all elements of an array are one field. An empty one (null, "", [] or {}) is
+a field too, but proves nothing about what may stand in it: it is accounted for when anything within it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from medmirror.mapping.mapper import Mapper
+from medmirror.mapping.paths import Path, quoted
+from medmirror.mapping.rules import Leaf, Node
+
+_WHOLE = ("json", "fhir_reference", "python:")
+"""Converters that take everything below their path."""
+
+
+class Sources(NamedTuple):
+    """What a mapper reads: *exact* paths, and those that it takes with everything below them (*whole*)."""
+
+    exact: frozenset[str]
+    whole: frozenset[str]
+
+
+class Report(NamedTuple):
+    """What was seen in *documents* documents of a feed. Each field is in one of the three, with the number of documents
+    that hold it; *reasons* say why the dropped ones are."""
+
+    source: str
+    feed: str
+    entity: str | None
+    documents: int
+    mapped: dict[str, int]
+    dropped: dict[str, int]
+    unmapped: dict[str, int]
+    reasons: dict[str, str]
+
+
+def fields(document: Any) -> set[str]:
+    """The paths of all fields of *document* that hold no other fields, arrays as ``[]``."""
+    held: set[str] = set()
+    empty: set[str] = set()
+    _walk(document, "", held, empty)
+    return held | empty
+
+
+def _walk(value: Any, at: str, held: set[str], empty: set[str]) -> None:
+    if isinstance(value, Mapping) and value:
+        for name, one in value.items():
+            _walk(one, f"{at}.{quoted(name)}" if at else quoted(name), held, empty)
+    elif isinstance(value, list) and value:
+        for one in value:
+            _walk(one, f"{at}[]", held, empty)
+    elif value is None or value in ("", {}, []):
+        empty.add(at)
+    else:
+        held.add(at)
+
+
+class Seen:
+    """The fields of a feed's documents, counted: ``add`` each document, then ask for the ``report``."""
+
+    def __init__(self) -> None:
+        self.documents = 0
+        self.held: Counter[str] = Counter()
+        self.empty: Counter[str] = Counter()
+
+    def add(self, document: Any) -> None:
+        """Count the fields of *document*."""
+        held: set[str] = set()
+        empty: set[str] = set()
+        _walk(document, "", held, empty)
+        self.documents += 1
+        self.held.update(held)
+        self.empty.update(empty - held)
+
+    def report(self, source: str, feed: str, mapper: Mapper | None, ignored: str | None = None) -> Report:
+        """What became of the fields. Without a mapper all are unmapped, or (an *ignored* feed's reason) dropped."""
+        counts = self.held + self.empty
+        made = Report(source, feed, mapper.entity if mapper else None, self.documents, {}, {}, {}, {})
+        known = sources_of(mapper) if mapper else Sources(frozenset(), frozenset())
+        drops = mapper.declared.drop if mapper else {} if ignored is None else {"": ignored}
+        for path, count in sorted(counts.items()):
+            dropped = next((one for one in _above(path) if one in drops), None)
+            if _covered(path, known, holds=path in self.held):
+                made.mapped[path] = count
+            elif dropped is not None:
+                made.dropped[path] = count
+                made.reasons[path] = drops[dropped]
+            elif path not in self.held and any(one.startswith((f"{path}.", f"{path}[")) for one in drops):
+                made.dropped[path] = count
+                made.reasons[path] = "empty; what may stand in it is dropped"
+            else:
+                made.unmapped[path] = count
+        return made
+
+
+def _above(path: str) -> Iterator[str]:
+    """*path* and all that it lies within, the nearest first; "" last."""
+    yield path
+    for place in range(len(path) - 1, 0, -1):
+        if path[place] in ".[":
+            yield path[:place]
+    yield ""
+
+
+def _covered(path: str, known: Sources, *, holds: bool) -> bool:
+    plain = path.removesuffix("[]")
+    if path in known.exact or plain in known.exact or any(one in known.whole for one in _above(path) if one):
+        return True
+    below = (f"{plain}.", f"{plain}[")
+    return not holds and any(one.startswith(below) for one in known.exact | known.whole)
+
+
+def sources_of(mapper: Mapper) -> Sources:
+    """The paths of all that *mapper* reads."""
+    exact: set[str] = set()
+    whole: set[str] = set()
+    _collect(mapper.declared.node, "", exact, whole)
+    for told in (mapper.declared.zone, mapper.declared.region):
+        exact.update(path.fields for path in told.paths)
+    for deletion in mapper.declared.deletions:
+        exact.update(path.fields for path in (deletion.when, deletion.version, *deletion.id))
+    return Sources(frozenset(exact), frozenset(whole))
+
+
+def _collect(node: Node, above: str, exact: set[str], whole: set[str]) -> None:
+    for leaf in (*node.leaves, *node.extra, *(one.leaf for one in node.nested if one.leaf is not None)):
+        _collect_leaf(leaf, above, exact, whole)
+    for nested in node.nested:
+        if nested.node is None:
+            continue
+        if nested.path is None:
+            _collect(nested.node, above, exact, whole)
+        else:
+            exact.update(_joined(above, one) for one in nested.path.filters)
+            _collect(nested.node, _joined(above, nested.path.fields), exact, whole)
+
+
+def _collect_leaf(leaf: Leaf, above: str, exact: set[str], whole: set[str]) -> None:
+    for path in leaf.paths:
+        (whole if leaf.converter.startswith(_WHOLE) else exact).add(_joined(above, _fields(path)))
+        exact.update(_joined(above, one) for one in path.filters)
+
+
+def _fields(path: Path) -> str:
+    return path.fields.removesuffix("[]")
+
+
+def _joined(above: str, path: str) -> str:
+    return f"{above}.{path}" if above and path else above or path
+
+
+def unmapped(reports: Iterable[Report]) -> int:
+    """How many fields nobody accounts for."""
+    return sum(len(report.unmapped) for report in reports)

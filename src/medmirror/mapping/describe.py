@@ -1,0 +1,98 @@
+"""Mappers and the schema in rows of words, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from medmirror.mapping.entities import ENTITIES
+from medmirror.mapping.mapper import Mapper
+from medmirror.mapping.parts import PARTS
+from medmirror.mapping.rules import Leaf, Node
+from medmirror.mapping.schema import Part
+
+
+class Row(NamedTuple):
+    """One rule: what is filled, from which paths, by which converter."""
+
+    target: str
+    source: str
+    converter: str
+    required: bool
+    note: str
+
+
+def rules(mapper: Mapper) -> list[Row]:
+    """The rules of *mapper*, in its own order within each part."""
+    return list(_rows(mapper.declared.node, ""))
+
+
+def _rows(node: Node, above: str) -> Iterator[Row]:
+    for leaf in (*node.leaves, *node.extra):
+        yield _row(leaf, above)
+    for nested in node.nested:
+        if nested.leaf is not None:
+            yield _row(nested.leaf, above)
+        elif nested.node is not None:
+            yield from _rows(nested.node, _joined(above, nested.path.text) if nested.path else above)
+
+
+def _row(leaf: Leaf, above: str) -> Row:
+    notes = []
+    if leaf.constant is not None:
+        notes.append(f"always {leaf.constant}")
+    if leaf.join is not None:
+        notes.append(f"joined by {leaf.join!r}")
+    if leaf.split is not None:
+        notes.append(f"split at {leaf.split!r}")
+    if leaf.default is not None:
+        notes.append(f"{leaf.default} without one")
+    required = leaf.required or (leaf.field.required and "." not in leaf.target)
+    return Row(
+        leaf.target,
+        ", ".join(_joined(above, path.text) for path in leaf.paths),
+        leaf.converter,
+        required,
+        "; ".join(notes),
+    )
+
+
+def _joined(above: str, path: str) -> str:
+    return f"{above}.{path}" if above and path != "." else above or path
+
+
+def schema_tables() -> str:
+    """The canonical schema as Markdown: a table for each entity and part (docs/mapping.md holds it)."""
+    pieces = []
+    for title, parts in (("Entities", ENTITIES), ("Parts", PARTS)):
+        pieces.append(f"### {title}\n")
+        pieces += [_table(part) for part in parts.values()]
+    return "\n".join(pieces)
+
+
+def _table(part: Part) -> str:
+    lines = [f"#### {part.name}\n", f"{part.about}\n", "| field | kind | what it is |", "| --- | --- | --- |"]
+    for field in part.fields:
+        kind = f"list of {field.kind}" if field.many else field.kind
+        about = field.about + (f": {', '.join(field.codes)}" if field.codes else "")
+        about += "; derived" if field.derived else ""
+        about += "; a text alone goes here" if field.name == part.main else ""
+        name = f"**{field.name}**" if field.required else field.name
+        lines.append(f"| {name} | {kind} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def as_data(mapper: Mapper) -> dict[str, Any]:
+    """All that `mapping show` tells of *mapper*."""
+    declared = mapper.declared
+    return {
+        "source": mapper.source,
+        "feed": mapper.feed,
+        "entity": mapper.entity,
+        "digest": mapper.digest.hex(),
+        "rules": [row._asdict() for row in rules(mapper)],
+        "tombstones": [
+            {"grade": one.grade, "when": one.when.text, "is": sorted(one.words)} for one in declared.deletions
+        ],
+        "dropped": declared.drop,
+    }
