@@ -15,7 +15,7 @@ LAYERS = (
     {"readers", "native", "db", "dedup", "samples", "measure", "processes", "setdigest", "stages", "validate"},
     {"sources", "mapping"},
     {"worker", "inputs"},
-    {"executors", "pipeline", "search", "audit", "diff", "rejects", "ops"},
+    {"executors", "pipeline", "matching", "search", "audit", "diff", "rejects", "ops"},
     {"api", "benchmark", "cli", "nightly"},
 )
 """Layer 0 first. A name is a module or a package of medmirror. Those of one layer may import each other."""

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from medmirror import __version__
-from medmirror.cli import bench, db, diff, index, load, mapping, nightly, output, rejects, show
+from medmirror.cli import bench, db, dedup, diff, index, load, mapping, matches, nightly, output, rejects, show
 from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
 
@@ -95,6 +95,8 @@ for _command in (
     index.index,
     nightly.nightly,
     nightly.apply,
+    dedup.dedup,
+    matches.matches,
     show.search,
     show.status,
     show.runs,

@@ -77,6 +77,4 @@ def _decision(entity: str, one: Scored, verdict: Verdict) -> Decision:
     deleted = [side for side, gone in (("left", one.left_gone), ("right", one.right_gone)) if gone]
     told = evidence(entity, one.compared, verdict.held, deleted)
     compared = one.compared
-    return Decision(
-        one.left, one.right, verdict.status, verdict.grade, compared.probability, compared.weight, told
-    )
+    return Decision(one.left, one.right, verdict.status, verdict.grade, compared.probability, compared.weight, told)

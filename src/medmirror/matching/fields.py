@@ -49,7 +49,9 @@ class Field(NamedTuple):
 
 
 _TURNED = "family_l = given_r AND given_l = family_r"
-_TURNED_CLOSE = "jaro_winkler_similarity(family_l, given_r) >= 0.9 AND jaro_winkler_similarity(given_l, family_r) >= 0.9"
+_TURNED_CLOSE = (
+    "jaro_winkler_similarity(family_l, given_r) >= 0.9 AND jaro_winkler_similarity(given_l, family_r) >= 0.9"
+)
 _ANY_TURNED = f"({_TURNED}) OR ({_TURNED_CLOSE})"
 
 
@@ -126,6 +128,7 @@ MIDDLE = Field(
     ),
 )
 
+_SAME_DAY = "birth_date_l = birth_date_r"
 _PARTS = ("left(birth_date_{}, 4)", "substr(birth_date_{}, 6, 2)", "substr(birth_date_{}, 9, 2)")
 _EQUAL_PARTS = " + ".join(f"CAST({part.format('l')} = {part.format('r')} AS INT)" for part in _PARTS)
 
@@ -133,7 +136,7 @@ BIRTH_DATE = Field(
     "birth_date",
     "birth_date_l IS NULL OR birth_date_r IS NULL",
     (
-        Level("same", AGREE, "birth_date_l = birth_date_r AND length(birth_date_l) = 10", 0.91, 5e-5, "birth_date", 4e-5),
+        Level("same", AGREE, f"{_SAME_DAY} AND length(birth_date_l) = 10", 0.91, 5e-5, "birth_date", 4e-5),
         Level("day and month exchanged", CLOSE, "birth_date_l = birth_turned_r", 0.01, 4e-5),
         Level("one slip", CLOSE, _slip("birth_date", 10), 0.04, 9e-4),
         Level(

@@ -11,6 +11,7 @@ IDENTIFIER, MODEL, USER = "identifier", "model", "user"  #: grades: what a decis
 JOINED, REVIEW, REJECTED, UNDONE = "joined", "review", "rejected", "undone"  #: statuses
 
 
+RULES = 1  #: to be raised when ``judge`` is changed, so that everything is judged anew
 SURE_GIVEN = frozenset({"same", "exchanged with the family name", "another of their names", "one slip"})
 SURE_BIRTH_DATE = frozenset({"same", "day and month exchanged", "one slip"})
 """Levels on which given name and birth date must be for a pair to be joined without a common identifier."""
@@ -98,8 +99,8 @@ def _wanting(entity: str, said: Mapping[str, Level | None], same_source: bool) -
 
 
 def evidence(entity: str, pair: Compared, held: Sequence[str] = (), deleted: Sequence[str] = ()) -> dict[str, Any]:
-    """What a verdict rests on, for people: a level, a word and a weight in bits for each field; what held it back; which
-    of the two records (left, right) are deleted in their source. No value of a record."""
+    """What a verdict rests on, for people: a level, a word and a weight in bits for each field; what held it back;
+    which of the two records (left, right) are deleted in their source. No value of a record."""
     told = {}
     for field, number, weight in zip(FIELDS[entity], pair.levels, pair.weights, strict=True):
         level: Level | None = level_of(field, number)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from medmirror.db import sql
-from medmirror.errors import UsageError
+from medmirror.errors import MedmirrorError, UsageError
 from medmirror.matching.fields import BIRTH_DATE, FIELDS, settings
 from medmirror.matching.judging import Compared
 
@@ -69,7 +69,8 @@ class Scorer:
         Those known by the same identifier come first and are all kept, of the others those with a probability of at
         least *review_at*.
         """
-        linker, register = self._linker(figures or {})
+        linker = self.linker(figures)
+        register = linker._db_api.register
         self._run("keep pass")
         for sure in (True, False):
             self._run("pass", sure=sure)
@@ -118,7 +119,9 @@ class Scorer:
         self._con.unregister("member")
         return {row[0] for row in rows}
 
-    def _linker(self, figures: Figures) -> tuple[Any, Any]:
+    def linker(self, figures: Figures | None = None) -> Any:
+        """A splink Linker over the records, with the model and how rare each name and day is."""
+        figures = figures or {}
         from splink import DuckDBAPI, Linker
 
         logging.getLogger("splink").setLevel(logging.ERROR)
@@ -133,7 +136,7 @@ class Scorer:
                     self._run("rarity", column=level.rarity, weight=USUAL_RECORDS, usual=usual)
                     table = api.register(f"rarity_{level.rarity}")
                     linker.table_management.register_term_frequency_lookup(table, level.rarity)
-        return linker, api.register
+        return linker
 
     def _run(self, name: str, **names: Any) -> None:
         # A result that is not read to its end keeps the connection from its next statement.
@@ -159,7 +162,7 @@ def opened(entity: str, memory: int | None = None) -> Iterator[Scorer]:
     """
     try:
         import duckdb
-        import pyarrow  # noqa: F401
+        import pyarrow
         import splink  # noqa: F401
     except ImportError:
         raise UsageError("Deduplication needs more packages: pip install 'medmirror[matching]'.") from None
@@ -170,5 +173,8 @@ def opened(entity: str, memory: int | None = None) -> Iterator[Scorer]:
             limits = sql.sections("scoring.sql")["limits"]
             con.execute(limits.format(memory=f"{max(memory, _GIB) // 1024}KiB", folder=folder)).fetchall()
             yield Scorer(con, entity)
+        except (duckdb.Error, pyarrow.ArrowException) as error:
+            # Their texts quote values.
+            raise MedmirrorError("The records could not be compared.", error=type(error).__name__) from None
         finally:
             con.close()

@@ -201,7 +201,7 @@ _GAPS = {"birth_date": 0.015, "sex": 0.04, "phone": 0.12, "email": 0.30, "given"
 
 
 def _gaps(entry: Entry, rng: random.Random) -> Entry:
-    empty = {name: "" for name, share in _GAPS.items() if rng.random() < share}
+    empty = [name for name, share in _GAPS.items() if rng.random() < share]
     if rng.random() < 0.05:
-        empty |= {"street": "", "city": "", "state": "", "post_code": ""}
-    return entry._replace(**empty)
+        empty += ["street", "city", "state", "post_code"]
+    return Entry(**{**entry._asdict(), **dict.fromkeys(empty, "")})

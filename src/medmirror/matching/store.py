@@ -1,0 +1,197 @@
+"""What matching reads from Postgres and writes to it: always within one organisation, in the caller's transaction."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, TextClause, text
+
+from medmirror.copyformat import encoder
+from medmirror.db import connect, load, sql
+from medmirror.matching.clusters import canonical_ids
+from medmirror.matching.deciding import Decision
+from medmirror.matching.scoring import Figures, columns
+from medmirror.model import Column
+
+Key = tuple[str, str, str]  # source, feed, id
+
+_SIDES = [Column(f"{side}_{part}", "text") for side in ("left", "right") for part in ("source", "feed", "id")]
+_MATCH = encoder(
+    [
+        *_SIDES,
+        Column("probability", "float8"),
+        Column("weight", "float8"),
+        Column("evidence", "jsonb"),
+        Column("grade", "text"),
+        Column("status", "text"),
+    ]
+)
+_ID = encoder([Column("source", "text"), Column("feed", "text"), Column("source_id", "text"), Column("id", "uuid")])
+
+
+class Scope(NamedTuple):
+    """Whose records of which kind."""
+
+    organization: str
+    entity: str
+
+
+class Word(NamedTuple):
+    """What a person said of two records: *status* and, of that time, the evidence."""
+
+    left: Key
+    right: Key
+    status: str
+    evidence: Mapping[str, Any]
+
+
+@cache
+def statement(name: str) -> TextClause:
+    """The section *name* of matching.sql."""
+    return text(sql.sections("matching.sql")[name])
+
+
+def enter(conn: Connection, organization: str) -> None:
+    """Let this transaction see and write the records of *organization* only."""
+    conn.execute(statement("enter"), {"organization": organization})
+
+
+def organizations(conn: Connection, entities: Sequence[str], named: Sequence[str] | None) -> list[str]:
+    """The organisations that have records of *entities*, all or those *named*, sorted."""
+    asked = {"entities": list(entities), "organizations": list(named) if named else None}
+    return list(conn.scalars(statement("organizations"), asked))
+
+
+def begin_input(conn: Connection, scope: Scope, model: bytes, everything: bool) -> tuple[int, int]:
+    """Note which records there are and which of them are to be compared; return both numbers.
+
+    That is those that were not compared with this content by this *model*, and what is tied to them.
+    """
+    conn.execute(statement("input"), {**scope._asdict(), "model": model, "everything": everything})
+    for name in ("index input", "analyze input"):
+        conn.execute(statement(name))
+    conn.execute(statement("spread"), scope._asdict())
+    records, changed = conn.execute(statement("input size")).one()
+    return records, changed
+
+
+def read(conn: Connection, entity: str) -> Any:
+    """The records of the input as an Arrow reader, as ``Scorer.take`` wants it. Read it before the next statement."""
+    import pyarrow
+    from pyarrow import csv
+
+    kinds = {name: pyarrow.bool_() if name in ("changed", "gone") else pyarrow.string() for name in columns()}
+    pieces = _copied(conn, f"read {entity}")
+    first = next(pieces, None)
+    if first is None:
+        return pyarrow.Table.from_pylist([], schema=pyarrow.schema(list(kinds.items())))
+    return csv.open_csv(
+        pyarrow.PythonFile(_Stream(chain([first], pieces)), mode="r"),
+        read_options=csv.ReadOptions(column_names=list(columns()), use_threads=False, block_size=4 << 20),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=kinds, true_values=["t"], false_values=["f"], null_values=[""],
+            strings_can_be_null=True, quoted_strings_can_be_null=False,
+        ),
+    )  # fmt: skip
+
+
+def _copied(conn: Connection, name: str) -> Iterator[bytes]:
+    with connect.raw(conn).cursor() as cursor, cursor.copy(sql.sections("matching.sql")[name].encode()) as source:
+        for piece in source:
+            yield bytes(piece)
+
+
+class _Stream(io.RawIOBase):
+    """Pieces as a file to read from."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        wanted, found = size, [self._rest]
+        have = len(self._rest)
+        while size < 0 or have < wanted:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            found.append(piece)
+            have += len(piece)
+        data = b"".join(found)
+        cut = len(data) if size < 0 else min(wanted, len(data))
+        self._rest = data[cut:]
+        return data[:cut]
+
+
+def figures(conn: Connection, scope: Scope) -> Figures | None:
+    """The organisation's own figures, if it has trained some."""
+    found = conn.scalar(statement("figures"), scope._asdict())
+    return {name: (m, u) for name, (m, u) in found.items()} if found else None
+
+
+def keep_figures(conn: Connection, scope: Scope, found: Figures | None, run_id: int | None) -> None:
+    """Let these be the organisation's own figures; None: use those that medmirror brings."""
+    if found is None:
+        conn.execute(statement("forget figures"), scope._asdict())
+        return
+    values = {**scope._asdict(), "figures": orjson.dumps(dict(found)).decode(), "run_id": run_id}
+    conn.execute(statement("keep figures"), values)
+
+
+def words(conn: Connection, scope: Scope) -> list[Word]:
+    """What people said of this scope's pairs."""
+    rows = conn.execute(statement("people's word"), scope._asdict())
+    return [Word(tuple(row[0:3]), tuple(row[3:6]), row.status, row.evidence) for row in rows]
+
+
+def write(
+    conn: Connection, scope: Scope, keys: Mapping[int, Key], decisions: Iterable[Decision], *, by: str, run_id: int,
+    model: bytes,
+) -> None:  # fmt: skip
+    """Write *decisions* (record numbers are those of *keys*), withdraw what is not among them any more, and remember
+    which records were compared. Running it again changes nothing."""
+    conn.execute(statement("stage"))
+    load.copy(conn, sql.sections("matching.sql")["copy stage"], (_staged(keys, one) for one in decisions))
+    conn.execute(statement("analyze stage"))
+    values = {**scope._asdict(), "by": by, "run_id": run_id}
+    conn.execute(statement("withdraw"), values)
+    conn.execute(statement("decide"), values)
+    conn.execute(statement("remember"), {**scope._asdict(), "model": model})
+    conn.execute(statement("forget"), scope._asdict())
+
+
+def _staged(keys: Mapping[int, Key], one: Decision) -> bytes:
+    sides = (*keys[one.left], *keys[one.right])
+    return _MATCH((*sides, one.probability, one.weight, one.evidence, one.grade, one.status))
+
+
+def settle(conn: Connection, scope: Scope) -> int:
+    """Give every record of *scope* the canonical id that follows from the joined pairs; return how many changed."""
+    own: dict[Key, UUID] = {}
+    pairs: list[tuple[Key, Key]] = []
+    for row in conn.execute(statement("joined"), scope._asdict()):
+        left, right = tuple(row[0:3]), tuple(row[4:7])
+        own[left], own[right] = row.left_own, row.right_own
+        pairs.append((left, right))
+    conn.execute(statement("stage ids"))
+    staged = (_ID((*key, found)) for key, found in canonical_ids(pairs, own).items())
+    load.copy(conn, sql.sections("matching.sql")["copy ids"], staged)
+    conn.execute(statement("analyze ids"))
+    joined = conn.execute(statement("join"), {"organization": scope.organization}).rowcount
+    parted = conn.execute(statement("part"), scope._asdict()).rowcount
+    conn.execute(statement("clear ids"))
+    return joined + parted
+
+
+def tally(conn: Connection, scope: Scope) -> dict[str, int]:
+    """How many pairs of each status there are."""
+    return {row.status: row.pairs for row in conn.execute(statement("tally"), scope._asdict())}
