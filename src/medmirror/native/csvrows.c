@@ -22,13 +22,13 @@ enum { ROW_OK = 0, ROW_WIDTH = 1, ROW_TEXT = 2, ROW_BROKEN = 3, ROW_ENCODING = 4
 enum { SKIPPED = -1, NEED = -2, TOO_LARGE = -3, TOO_LONG = -4, TAIL = -5 }; /* what a row may be besides */
 enum { WHOLE, MALFORMED, OPEN, SHORT }; /* how the reading of a row ends: SHORT: more data could tell */
 enum { FLAW_MOST = 1 << 16 }; /* readers/csvcut.py: FLAW_MOST */
-enum { N_DELIMITER, N_QUOTE, N_ESCAPE, N_WIDTH, N_KEYS, N_UPDATED, N_DELETED, N_LITERALS, N_TABLE, N_FIXED };
+enum { N_DELIMITER, N_QUOTE, N_ESCAPE, N_RETURN, N_WIDTH, N_KEYS, N_UPDATED, N_DELETED, N_LITERALS, N_TABLE, N_FIXED };
 enum { STRIDE = 14 };
 
 typedef struct { bytes start, end; int quoted, doubled; } Cell;
 
 typedef struct {
-    int32_t delimiter, quote, escape, width, keys, updated, deleted, literals, table;
+    int32_t delimiter, quote, escape, cr, width, keys, updated, deleted, literals, table;
     const int32_t *key, *literal, *name; /* name: offset and length in the blob of `"a":`. Length 0: the cell must be empty;
                                             below 0: it is left out when it is empty */
     int32_t *numbers;
@@ -140,6 +140,7 @@ EXPORT mc *mm_csv_new(const int32_t *numbers, int64_t count, bytes blob, int64_t
     m->delimiter = numbers[N_DELIMITER];
     m->quote = numbers[N_QUOTE];
     m->escape = numbers[N_ESCAPE];
+    m->cr = numbers[N_RETURN] ? '\r' : '\n'; /* whether a CR alone ends a line */
     m->width = numbers[N_WIDTH];
     m->keys = numbers[N_KEYS];
     m->updated = numbers[N_UPDATED];
@@ -159,11 +160,22 @@ static inline bytes after_line_end(bytes p, bytes end, int final) {
     return p + 1 + (p[1] == '\n');
 }
 
+/* Whether a line ends at p: at LF, at CR LF, and where CR alone ends lines, there. */
+static inline int is_line_end(const mc *m, bytes p, bytes end) {
+    return *p == '\n' || (*p == '\r' && (m->cr == '\r' || p + 1 == end || p[1] == '\n'));
+}
+
+/* The end of the line that p is in, before its LF or CR. */
+static inline bytes line_end_of(const mc *m, bytes p, bytes end) { return find4(p, end, '\n', m->cr, '\n', m->cr); }
+
 /* Behind the line that p is in; `end` when the data ends before; NULL when more data could tell. */
-static bytes next_line(bytes p, bytes end, int final) {
-    bytes q = find4(p, end, '\n', '\r', '\n', '\r');
+static bytes next_line(const mc *m, bytes p, bytes end, int final) {
+    bytes q = line_end_of(m, p, end);
     return q == end ? (final ? end : NULL) : after_line_end(q, end, final);
 }
+
+/* Without the CR of the CR LF (or CR and end) that p is at. */
+static inline bytes before_cr(bytes start, bytes p) { return p > start && p[-1] == '\r' ? p - 1 : p; }
 
 /* Read the row at p, its cells too when there is room for them. */
 static Scan scan_row(const mc *m, bytes p, bytes end, int final, Cell *cells) {
@@ -175,9 +187,9 @@ static Scan scan_row(const mc *m, bytes p, bytes end, int final, Cell *cells) {
             cell.quoted = 1;
             cell.start = ++p;
             for (;;) {
-                p = find4(p, end, quote, escape, '\n', '\r');
+                p = find4(p, end, quote, escape, '\n', m->cr);
                 if (p == end) { s.how = final ? OPEN : SHORT; return s; }
-                if (*p == '\n' || *p == '\r') {
+                if (*p == '\n' || *p == m->cr) {
                     p = after_line_end(p, end, final);
                     if (!p) { s.how = SHORT; return s; }
                     s.lines++;
@@ -195,12 +207,14 @@ static Scan scan_row(const mc *m, bytes p, bytes end, int final, Cell *cells) {
             }
             cell.end = p++;
             s.text += cell.end - cell.start + 2;
-            if (p < end && *p != delimiter && *p != '\n' && *p != '\r') {
-                s.how = MALFORMED;
-                return s;
+            if (p < end && *p != delimiter) {
+                if (*p == '\r' && p + 1 == end && !final) { s.how = SHORT; return s; }
+                if (!is_line_end(m, p, end)) { s.how = MALFORMED; return s; }
             }
         } else {
-            p = find4(p, end, delimiter, '\n', '\r', '\r');
+            p = find4(p, end, delimiter, '\n', m->cr, m->cr);
+            if (m->cr == '\n' && (p == end || *p == '\n')) p = before_cr(cell.start, p);
+            if (p < end && *p == '\r' && p + 1 == end && !final) { s.how = SHORT; return s; }
             cell.end = p;
             s.text += p - cell.start;
         }
@@ -240,11 +254,11 @@ static Row next_row(const mc *m, bytes p, bytes end, int final, int64_t most, Ce
         row.line_end = s.line_end;
         row.lines = s.lines;
         row.status = s.lines == 1 && skipped(m, &s, p) ? SKIPPED : s.cells == m->width ? ROW_OK : ROW_WIDTH;
-        row.tail = row.status > ROW_OK && final && s.line_end == end;
+        row.tail = row.status > ROW_OK && final && s.end == s.line_end;
         return row;
     }
     if (s.how == SHORT && limit == end) return row;
-    bytes line_end = find4(p, limit, '\n', '\r', '\n', '\r'), q = end;
+    bytes line_end = line_end_of(m, p, limit), q = end;
     if (line_end < limit) {
         q = after_line_end(line_end, end, final);
         if (!q) return row;
@@ -256,11 +270,13 @@ static Row next_row(const mc *m, bytes p, bytes end, int final, int64_t most, Ce
     }
     row.lines = 1;
     if (s.how == MALFORMED && s.lines == 0) {
+        int open = line_end == end;
+        line_end = before_cr(p, line_end);
         Scan line = {q, line_end, 0, 1, 1, MALFORMED};
         row.end = q;
         row.line_end = line_end;
         row.status = skipped(m, &line, p) ? SKIPPED : ROW_TEXT;
-        row.tail = row.status == ROW_TEXT && final && line_end == end;
+        row.tail = row.status == ROW_TEXT && final && open;
         return row;
     }
     while (q < end && q - p < FLAW_MOST) {
@@ -268,13 +284,13 @@ static Row next_row(const mc *m, bytes p, bytes end, int final, int64_t most, Ce
         Scan t = scan_row(m, q, limit, final && limit == end, NULL);
         if (t.how == SHORT && limit == end) return row;
         if (t.how == WHOLE && (t.cells == m->width || (t.lines == 1 && t.text && skipped(m, &t, q)))) break;
-        q = next_line(q, end, final);
+        q = next_line(m, q, end, final);
         if (!q) return row;
         row.lines++;
     }
     row.status = s.how == SHORT ? TOO_LARGE : ROW_BROKEN;
     row.end = row.line_end = q;
-    row.tail = row.status == ROW_BROKEN && final && q == end && (s.how == OPEN || (q[-1] != '\n' && q[-1] != '\r'));
+    row.tail = row.status == ROW_BROKEN && final && q == end && (s.how == OPEN || (q[-1] != '\n' && q[-1] != m->cr));
     return row;
 }
 
@@ -290,6 +306,7 @@ EXPORT int64_t mm_csv_cut(const mc *m, bytes data, int64_t length, int64_t at, i
         Row row = next_row(m, p, end, final, most, NULL);
         if (row.status < SKIPPED || row.tail) {
             *why = row.tail ? TAIL : row.status;
+            if (*why == NEED || *why == TOO_LONG) return p - data;
             *next = row.end - data;
             *next_lines = row.lines;
             return p - data;
@@ -365,6 +382,8 @@ static int put_text(mc *m, const Cell *cell, int json) {
             case '\n': *to++ = 'n'; break;
             case '\r': *to++ = 'r'; break;
             case '\t': *to++ = 't'; break;
+            case '\b': *to++ = 'b'; break;
+            case '\f': *to++ = 'f'; break;
             case '"': case '\\': *to++ = c; break;
             default:
                 memcpy(to, "u00", 3);
@@ -482,7 +501,7 @@ EXPORT int64_t mm_csv_rows(mc *m, bytes data, int64_t length, int64_t at, int64_
             to[0] = p - data;
             to[1] = row.line_end - data;
             to[2] = row.status;
-            to[3] = row.cells;
+            to[3] = row.status <= ROW_WIDTH ? row.cells : 0;
             to[4] = *lines;
             if (row.status == ROW_OK) {
                 if (reserve(m, names + (size_t)(row.line_end - p) * 6 + room_for_texts(m))) return -1;

@@ -39,7 +39,10 @@ class Program:
         blob += b"".join(bytes([len(one)]) + one.ljust(3, b"\0") for one in page or ())
         marks = [ord(one) if one else -1 for one in (layout.delimiter, layout.quote, layout.escape)]
         columns = [len(layout.names), len(layout.key), layout.updated, layout.deleted, len(layout.no_records), at]
-        self._numbers, self._blob = array("i", chain(marks, columns, layout.key, literals, names)), bytes(blob)
+        self._numbers, self._blob = (
+            array("i", chain(marks, [layout.returns], columns, layout.key, literals, names)),
+            bytes(blob),
+        )
         self._local = threading.local()
 
     def cut(self, data: bytes, wanted: int, most: int, final: bool) -> Cut | None:

@@ -1,6 +1,7 @@
 """Where the rows of a CSV file begin and end, and blocks of whole rows.
 
-A row ends with LF, CR LF or CR outside quotes. A quote opens a quoted cell only at the cell's begin, and must close it
+A row ends with LF or CR LF outside quotes; where the file's first row ends with a CR alone, with each CR, too. (In other
+files a CR alone is text: taken for an end, it would cut records short.) A quote opens a quoted cell only at the cell's begin, and must close it
 right before a delimiter or the row's end; within, it is doubled (or escaped, when the layout has an escape character).
 
 What becomes of a row that breaks these rules, or has not as many cells as it must:
@@ -28,8 +29,7 @@ SKIPPED, NEED, TOO_LARGE, TOO_LONG, TAIL = -1, -2, -3, -4, -5
 FLAW_MOST = 1 << 16  # bytes: a flaw of several lines ends with the line that passes this
 
 _WHOLE, _MALFORMED, _OPEN, _SHORT = range(4)
-_LINE_END = re.compile(rb"[\r\n]")
-_LINES = re.compile(rb"\r\n|\r|\n")
+_NOTHING = re.compile(rb"")
 
 
 class Cell(NamedTuple):
@@ -82,16 +82,19 @@ class Cutter:
     """The rules, for one layout."""
 
     def __init__(self, layout: Layout) -> None:
-        self._width = len(layout.names)
+        self._width, self._returns = len(layout.names), layout.returns
         self._literals = frozenset(layout.no_records)
         self._delimiter = layout.delimiter.encode()
         self._quote, self._escape = layout.quote.encode(), layout.escape.encode()
         quote, escape = re.escape(self._quote), re.escape(self._escape)
-        inner = rb"[^" + quote + escape + rb"]++"
-        if self._escape:
-            inner += rb"|" + escape + rb"[" + quote + escape + rb"]?+"
-        self._plain = re.compile(rb"[^" + re.escape(self._delimiter) + rb"\r\n]*+")
-        self._quoted = re.compile(rb"(?:" + inner + rb"|" + quote * 2 + rb")*+")
+        self._ends = b"\r\n" if layout.returns else b"\n"
+        self._line_end = re.compile(rb"[" + self._ends + rb"]")
+        self._lines = re.compile(rb"\r\n|\r|\n" if layout.returns else rb"\n")
+        self._plain = re.compile(rb"[^" + re.escape(self._delimiter) + self._ends + rb"]*+")
+        self._quoted = _NOTHING
+        if quote:
+            escaped = rb"|" + escape + rb"[" + quote + escape + rb"]?+" if escape else b""
+            self._quoted = re.compile(rb"(?:[^" + quote + escape + rb"]++" + escaped + rb"|" + quote * 2 + rb")*+")
 
     def scan(self, data: bytes, pos: int, end: int, final: bool) -> Scan:
         """Read the row that begins at *pos*, as if the data ended at *end* (*final*: it does)."""
@@ -102,8 +105,7 @@ class Cutter:
                 match = self._quoted.match(data, pos + 1, end)
                 assert match
                 close = match.end()
-                taken = _LINES.findall(match[0])
-                lines += len(taken)
+                lines += len(self._lines.findall(match[0]))
                 if close == end:  # a line end or an escape may go on, too
                     return Scan(_OPEN if final else _SHORT, lines=lines)
                 if close + 1 == end and not final:
@@ -112,14 +114,21 @@ class Cutter:
                 doubled = self._quote in body or (bool(self._escape) and self._escape in body)
                 cells.append(Cell(pos + 1, close, True, doubled))
                 pos, holds = close + 1, True
-                if pos < end and data[pos : pos + 1] not in (self._delimiter, b"\r", b"\n"):
-                    return Scan(_MALFORMED, lines=lines, cells=tuple(cells[:-1]))
+                if pos < end and data[pos : pos + 1] != self._delimiter:
+                    if pos + 1 == end and data[pos] == 13 and not final:
+                        return Scan(_SHORT, lines=lines)
+                    if not self._is_line_end(data, pos, end):
+                        return Scan(_MALFORMED, lines=lines, cells=tuple(cells[:-1]))
             else:
                 match = self._plain.match(data, pos, end)
                 assert match
-                cells.append(Cell(pos, match.end(), False, False))
-                holds = holds or match.end() > pos
-                pos = match.end()
+                start, pos = pos, match.end()
+                if not self._returns and (pos == end or data[pos] == 10):
+                    pos = _before_return(data, start, pos)
+                if pos + 1 == end and data[pos] == 13 and not final:
+                    return Scan(_SHORT, lines=lines)
+                cells.append(Cell(start, pos, False, False))
+                holds = holds or pos > start
             if pos == end and not final:
                 return Scan(_SHORT, lines=lines)
             if pos < end and data[pos : pos + 1] == self._delimiter:
@@ -140,11 +149,11 @@ class Cutter:
             status = OK if right else WIDTH
             if scan.lines == 1 and (not scan.holds or self._skipped(data[pos : scan.line_end])):
                 status = SKIPPED
-            tail = status > OK and final and scan.line_end == end
+            tail = status > OK and final and scan.line_end == scan.end
             return Row(status, scan.end, scan.line_end, scan.lines, scan.cells, tail)
         if scan.how == _SHORT and limit == end:
             return Row(NEED)
-        found = _LINE_END.search(data, pos, limit)
+        found = self._line_end.search(data, pos, limit)
         if found is None and (limit < end or not final):
             return Row(TOO_LONG if limit < end else NEED)
         line_end = found.start() if found else end
@@ -152,8 +161,9 @@ class Cutter:
         if after is None:
             return Row(NEED)
         if scan.how == _MALFORMED and not scan.lines:
-            skipped = self._skipped(data[pos:line_end])
-            return Row(SKIPPED if skipped else TEXT, after, line_end, 1, (), not skipped and final and line_end == end)
+            text_end = _before_return(data, pos, line_end)
+            skipped = self._skipped(data[pos:text_end])
+            return Row(SKIPPED if skipped else TEXT, after, text_end, 1, (), not skipped and final and line_end == end)
         return self._recover(data, pos, after, scan, final, most, TOO_LARGE if scan.how == _SHORT else BROKEN)
 
     def _recover(self, data: bytes, pos: int, after: int, scan: Scan, final: bool, most: int, status: int) -> Row:
@@ -169,13 +179,16 @@ class Cutter:
                 or (there.lines == 1 and there.holds and self._skipped(data[after : there.line_end]))
             ):
                 break
-            found = _LINE_END.search(data, after)
+            found = self._line_end.search(data, after)
             beyond = after_line_end(data, found.start(), end, final) if found else end if final else None
             if beyond is None:
                 return Row(NEED)
             after, lines = beyond, lines + 1
-        cut_off = scan.how == _OPEN or data[after - 1 : after] not in (b"\r", b"\n")
+        cut_off = scan.how == _OPEN or data[after - 1] not in self._ends
         return Row(status, after, after, lines, scan.cells, status == BROKEN and final and after == end and cut_off)
+
+    def _is_line_end(self, data: bytes, pos: int, end: int) -> bool:
+        return data[pos] == 10 or (data[pos] == 13 and (self._returns or pos + 1 == end or data[pos + 1] == 10))
 
     def _skipped(self, line: bytes) -> bool:
         return line == b"\x1a" or line in self._literals
@@ -210,6 +223,11 @@ class Cutter:
             number += row.status != SKIPPED
             pos = row.end
         return found
+
+
+def _before_return(data: bytes, start: int, pos: int) -> int:
+    """Without the CR of a CR LF."""
+    return pos - 1 if pos > start and data[pos - 1] == 13 else pos
 
 
 def after_line_end(data: bytes, pos: int, end: int, final: bool) -> int | None:

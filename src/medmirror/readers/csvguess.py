@@ -36,12 +36,14 @@ class Guess(NamedTuple):
 
 class _Attempt(NamedTuple):
     """The first rows, read with some delimiter and escape character: their texts, and how many were broken. *first*:
-    the header, where it ends and its bytes without line end."""
+    the header, where it ends, how many lines it takes, and its bytes without line end."""
 
     delimiter: str
     escape: str
+    returns: bool
     first: tuple[str, ...]
     end: int
+    lines: int
     raw: bytes
     widths: Counter[int]
     trailing: int  # rows of one cell more than the first, and that empty
@@ -74,14 +76,15 @@ def guess(head: bytes, reopen: Callable[[], BinaryIO], said: Description) -> Gue
     literals: tuple[bytes, ...] = ()
     if said.header is None or said.header is True:
         begin = after_line_end(text, tried.end, len(text), True) or len(text) if tried.end < len(text) else len(text)
-        lines += len(tried.raw.splitlines())
-        if len(tried.raw.splitlines()) == 1:
+        lines += tried.lines
+        if tried.lines == 1:
             literals = (tried.raw,)
     size = min(len(head), 1024) if begin or encoding.recode else 0
     layout = Layout(
         tried.delimiter,
         '"' if said.quote is None else said.quote,
         tried.escape,
+        tried.returns,
         encoding.blocks,
         encoding.recode,
         names,
@@ -134,7 +137,9 @@ def _attempt(
     escapes = [said.escape] if said.escape is not None else ["", "\\"] if f"\\{quote}".encode() in text else [""]
     best: _Attempt | None = None
     for escape in escapes:
-        layout = Layout(delimiter, quote, escape, encoding.blocks, "", (), (), -1, -1, (), 0, 0, "", 0)
+        layout = Layout(
+            delimiter, quote, escape, _returns(text, begin), encoding.blocks, "", (), (), -1, -1, (), 0, 0, "", 0
+        )
         tried = _read(layout, text, begin, whole)
         if tried and (best is None or tried.broken < best.broken):
             best = tried
@@ -165,9 +170,15 @@ def _read(layout: Layout, text: bytes, begin: int, whole: bool) -> _Attempt | No
             trailing += len(row.cells) == len(texts) + 1 and last.start == last.end and not last.quoted
         broken += row.status in (TEXT, BROKEN)
         pos = row.end
-    return _Attempt(
-        layout.delimiter, layout.escape, texts, first.line_end, text[begin : first.line_end], widths, trailing, broken
-    )
+    raw = text[begin : first.line_end]
+    marks = (layout.delimiter, layout.escape, layout.returns)
+    return _Attempt(*marks, texts, first.line_end, first.lines, raw, widths, trailing, broken)
+
+
+def _returns(text: bytes, begin: int) -> bool:
+    """Whether lines end with a CR alone: the first one does."""
+    at = text.find(b"\r", begin)
+    return at >= 0 and b"\n" not in text[begin : at + 2]
 
 
 def _choose(attempts: Sequence[_Attempt], said: Description) -> _Attempt:

@@ -19,7 +19,7 @@ class Name(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """*encoding* is that of a block's bytes, *recode* what the file itself is recoded from (empty: it is not).
+    """*returns*: a CR alone ends a line, too. *encoding* is that of a block's bytes, *recode* what the file itself is recoded from (empty: it is not).
 
     *begin* bytes and *lines* lines of the (recoded) stream precede the first row; a stream is such a file, and not a
     block of one, when its first *mark_size* bytes have the digest *mark*. *literals* are lines that are no records,
@@ -31,6 +31,7 @@ class Layout(NamedTuple):
     delimiter: str
     quote: str
     escape: str
+    returns: bool
     encoding: str
     recode: str
     names: tuple[Name, ...]

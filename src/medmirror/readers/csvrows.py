@@ -13,7 +13,7 @@ from typing import NamedTuple
 import orjson
 
 from medmirror.native.csvrows import Program
-from medmirror.readers.csvcut import ENCODING, EXTRA, KEY, NUL, OK, SKIPPED, Cell, Cut, Cutter, Row
+from medmirror.readers.csvcut import ENCODING, EXTRA, KEY, NUL, OK, SKIPPED, WIDTH, Cell, Cut, Cutter, Row
 from medmirror.readers.csvencoding import table
 from medmirror.readers.csvlayout import MAY_BE_EMPTY, MUST_BE_EMPTY, Layout
 
@@ -102,7 +102,7 @@ class Reader:
             pos = row.end
 
     def _found(self, data: bytes, pos: int, row: Row, line: int) -> Found:
-        bad = Found(pos, row.line_end, row.status, len(row.cells), line)
+        bad = Found(pos, row.line_end, row.status, len(row.cells) if row.status in (OK, WIDTH) else 0, line)
         if row.status != OK:
             return bad
         layout = self.layout
