@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medmirror.cli import output
 from medmirror.cli.options import Command, shared
 from medmirror.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _FIELDS = 12  # of a changed record, that the terminal shows; --json has all
 
@@ -71,6 +74,14 @@ def apply(digest: str, path: Path) -> output.Answer:
 def _answer(made: Mapping[str, Any], code: int) -> output.Answer:
     quiet = shared().quiet
     return output.Answer(dict(made), lambda: [] if quiet else summary(made), code)
+
+
+def receipt_of(engine: Engine, run_id: int) -> dict[str, Any] | None:
+    """The receipt of the nightly *run_id*; None when it was not closed."""
+    from medmirror.nightly import book
+
+    with engine.connect() as conn:
+        return book.receipt(conn, run_id)
 
 
 def summary(made: Mapping[str, Any]) -> Iterable[Any]:

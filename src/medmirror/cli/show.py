@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medmirror import sources
-from medmirror.cli import output
+from medmirror.cli import nightly, output
 from medmirror.cli.options import Command, Group, shared
 from medmirror.errors import UsageError
 from medmirror.settings import mask_password
@@ -129,11 +129,13 @@ def show_run(number: int) -> output.Answer:
         if not found:
             raise UsageError(f"There is no run {number}; `medmirror runs` lists them.")
         data = {**found[0], "files": rows(engine, "run files", run_id=number)}
+        if data["command"] == "nightly":
+            data["receipt"] = nightly.receipt_of(engine, number)
     return output.Answer(data, lambda: _run(data))
 
 
 def _run(data: dict[str, Any]) -> Iterable[Any]:
-    plain = [(name, value) for name, value in data.items() if name not in ("files", "counts", "settings")]
+    plain = [(name, value) for name, value in data.items() if name not in ("files", "counts", "settings", "receipt")]
     inner = [(name, value) for part in ("settings", "counts") for name, value in (data[part] or {}).items()]
     told = {"paths", "run_id", "status", "seconds", "cpu_seconds"}
     inner = list(dict(inner).items())
@@ -149,6 +151,8 @@ def _run(data: dict[str, Any]) -> Iterable[Any]:
     names = ("file_id", "path", "status", "read", "inserted", "updated", "unchanged", "rejected", "reason")
     if data["files"]:
         yield output.table(names, [[file[name] for name in names] for file in data["files"]])
+    if data.get("receipt"):
+        yield from nightly.summary(data["receipt"])
 
 
 @click.command(cls=Command)
