@@ -6,6 +6,7 @@ of one value.
 
 from __future__ import annotations
 
+import medmirror.mapping.mappers  # noqa: F401 - the folder, now: imported later, it would take the function's name
 from medmirror.mapping.mapper import Mapped, Mapper, Tombstone, Unmapped, canonical_hash
 from medmirror.mapping.registry import Mappers, mappers
 from medmirror.mapping.schema import SCHEMA_VERSION
