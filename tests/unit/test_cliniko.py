@@ -110,7 +110,10 @@ def load(
                 wrong.append(row)
                 continue
             assert SOURCE.rows(feed, block.data, [item._replace(parsed=None)]) == [row]
-            found.append((item, SOURCE.record(feed, block.data, item)))
+            assert SOURCE.document
+            values = SOURCE.record(feed, block.data, item)
+            assert SOURCE.document(feed, block.data, item) == values["record"]
+            found.append((item, values))
     return found, wrong
 
 

@@ -127,6 +127,11 @@ def document(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     return ANY.document(data, item)
 
 
+def document(feed: Feed, data: bytes, item: Item) -> Mapping[str, Any]:
+    """The record as json gives it."""
+    return ANY.document(data, item)
+
+
 SOURCE = Source(
     "cliniko",
     FEEDS,
@@ -136,7 +141,7 @@ SOURCE = Source(
     items,
     rows,
     record,
-    document=document,
     tenant=True,
     certify=pages.certify,
+    document=document,
 )
