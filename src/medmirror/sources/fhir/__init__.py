@@ -47,6 +47,7 @@ LEFT_OUT: Mapping[str, str] = {
 }
 """What surrounds a resource and is not stored, and why. The resource itself is stored whole."""
 
+_TYPE = re.compile(rb'"resourceType"\s*:\s*"([A-Z][A-Za-z]*)"')
 _SIGNS = re.compile(rb'"resourceType"\s*:\s*"[A-Z]|"transactionTime"\s*:\s*"|"exportId"\s*:\s*"')
 _NAMED = re.compile(r"(?:.*\.)?[A-Z][A-Za-z]+(?:\.[\w-]+)?\.ndjson(?:\.gz)?")
 _LOG = frozenset(("exportId", "eventId"))
@@ -92,7 +93,9 @@ def _of_many(name: str, head: bytes, reopen: Callable[[], BinaryIO], outline: Ou
         raise LayoutChanged(
             f"No FHIR resources: the records have the keys {jsonoutline.name_some(found[0])}.", file=name
         )
-    return {"layout": outline.kind, "array": "", **about}
+    first = _TYPE.search(head)
+    kind = first[1].decode() if first else ""  # of the first resource: nearly always that of all
+    return {"layout": outline.kind, "array": "", "type": kind, **about}
 
 
 def _of_one(name: str, outline: Outline, values: Mapping[str, Any], about: Context) -> Context:
@@ -106,10 +109,10 @@ def _of_one(name: str, outline: Outline, values: Mapping[str, Any], about: Conte
     if kind == "OperationOutcome" and ".ndjson" not in name:
         raise LayoutChanged("The file is a server's answer that something went wrong (OperationOutcome).", file=name)
     if kind != "Bundle" or values.get("type") in WHOLE:
-        return {"layout": "bare", "array": "", **about}
+        return {"layout": "bare", "array": "", "type": kind, **about}
     if outline.kind != "key":
-        return {"layout": "empty"}
-    return {"layout": "key", "array": "entry", "time": bundle_time(values), **about}
+        return {"layout": "empty", **about}
+    return {"layout": "key", "array": "entry", "type": kind, "time": bundle_time(values), **about}
 
 
 def _is_lines(head: bytes, reopen: Callable[[], BinaryIO]) -> bool:

@@ -214,14 +214,20 @@ def _troubles(files: Sequence[Witness], number: int, what: str) -> Iterator[str]
         yield f"{len(unread)} files {what}could not be read to their end"
     if rejected := sum(one.rejected for one in here):
         yield f"{rejected} records {what}were rejected"
-    short = {one.context["file"] for one in here if one.read != one.context.get("count", one.read)} - unread
+    short = {one.context["file"] for one in here if _is_short(one)} - unread
     if short:
         yield f"{len(short)} files {what}do not hold as many records as the manifest says"
 
 
+def _is_short(one: Witness) -> bool:
+    count = int(one.context.get("count", one.read))
+    # Of deletions a manifest counts the Bundles, in each of which there is one or more.
+    return one.read < count if one.context["list"] == "deleted" else one.read != count
+
+
 def _of_others(files: Iterable[Witness]) -> Certificate:
     some = list(files)
-    kinds = sorted({str(one.context["type"]) for one in some if one.context.get("list") == "output"})
+    kinds = sorted({str(one.context["type"]) for one in some if one.context.get("type")})
     named = sum("manifest" in one.context for one in some)
     reasons = []
     if named:
