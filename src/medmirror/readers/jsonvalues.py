@@ -50,15 +50,23 @@ def _dumped(value: Any) -> bytes:
 
 def exactly(raw: bytes, value: Any) -> Any:
     """*value*, which was parsed of *raw*, but with whole numbers of more than 64 bits, floats there, exact."""
-    if not _LONG.search(raw):
-        return value
-    try:
-        return json.loads(raw)
-    except ValueError:  # thousands of digits
-        return value
+    marks = raw.translate(_MARKS)
+    place = marks.find(_LONG)
+    while place >= 0:
+        digits = _DIGITS.match(raw, place + 1)
+        if digits and (len(digits[0]) > 20 or int(digits[0]) >= 1 << (63 if raw[place] == _MINUS else 64)):
+            try:
+                return json.loads(raw)
+            except ValueError:  # thousands of digits
+                return value
+        place = marks.find(_LONG, place + 1)
+    return value
 
 
-_LONG = re.compile(rb"[\s:,\[]-?\d{19}")
+_MARKS = bytes(b"1"[0] if c in b"0123456789" else b":"[0] if c in b":,[- \t\r\n" else b"x"[0] for c in range(256))
+_LONG = b":" + b"1" * 19  # of fewer digits, any number is exact
+_DIGITS = re.compile(rb"\d+")
+_MINUS = b"-"[0]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:

@@ -127,11 +127,6 @@ def document(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     return ANY.document(data, item)
 
 
-def document(feed: Feed, data: bytes, item: Item) -> Mapping[str, Any]:
-    """The record as json gives it."""
-    return ANY.document(data, item)
-
-
 SOURCE = Source(
     "cliniko",
     FEEDS,
