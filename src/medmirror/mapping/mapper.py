@@ -193,24 +193,30 @@ def _version(value: Any) -> int:
 
 
 def _lost(held: Any, back: Any, at: str) -> list[str]:
-    """The paths of *held* whose values *back* does not have."""
-    if held == back:
+    """The paths of *held* whose values *back* does not have. An enum's raw word is its source's own: only of OTHER it is
+    all there is."""
+    if held == back or held is None or held in ({}, []):
         return []
-    if isinstance(held, dict) and isinstance(back, dict) and held.keys() != {"code", "raw"}:
-        return [
-            path for name, one in held.items() for path in _lost(one, back.get(name), f"{at}.{name}" if at else name)
-        ]
+    if isinstance(held, dict) and isinstance(back, dict):
+        if held.keys() == {"code", "raw"}:
+            return [] if held["code"] == back.get("code") != "OTHER" else [at]
+        return [path for name in held for path in _lost(held[name], back.get(name), f"{at}.{name}" if at else name)]
     if isinstance(held, list) and isinstance(back, list):
-        left = list(back)
-        gone = []
-        for place, one in enumerate(held):
-            if one in left:
-                left.remove(one)
-            else:
-                gone.append(place)
-        found = [path for place in gone for path in _lost(held[place], _twin(held[place], left), f"{at}[]")]
-        return found or [at]  # the same ones in another order
-    return [] if held is None or held in ({}, []) else [at]
+        return _lost_of_list(held, back, at)
+    return [at]
+
+
+def _lost_of_list(held: list[Any], back: list[Any], at: str) -> list[str]:
+    left = list(back)
+    gone = []
+    for one in held:
+        if one in left:
+            left.remove(one)
+        else:
+            gone.append(one)
+    if not gone:
+        return [] if [one for one in back if one in held] == held else [at]  # the same ones in another order
+    return [path for one in gone for path in _lost(one, _twin(one, left), f"{at}[]")]
 
 
 def _twin(part: Any, others: list[Any]) -> Any:

@@ -120,7 +120,7 @@ def enum(options: Mapping[str, Any], field: Field) -> Pair:
         code, raw = value["code"], value.get("raw")
         if raw is not None and codes.get(_word(raw), "OTHER") == code:
             return str(raw)
-        if code in words:
+        if code in words and (code, raw) != ("UNKNOWN", None):
             return words[code]
         raise ValueError("no word for it")
 

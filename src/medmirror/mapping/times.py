@@ -62,7 +62,9 @@ def day(text: str) -> str:
     text = text.strip()
     if len(text) == 10 and text[4] == "-" == text[7]:
         return date.fromisoformat(text).isoformat()
-    return partial(text) if len(text) < 10 else datetime.fromisoformat(text).date().isoformat()
+    if len(text) < 10 or text[4] != "-" or text[7] != "-":  # a week or the day of a year are ISO 8601, too
+        return partial(text)
+    return datetime.fromisoformat(text).date().isoformat()
 
 
 def day_of(moment: Moment) -> str:
