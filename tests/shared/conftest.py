@@ -37,6 +37,14 @@ def openfda(server: str, template: str) -> Iterator[tuple[str, LoadResult]]:
         yield dsn, medmirror.load("openfda", catalogue.named("openfda"), dsn=dsn, workers=2, index=False)
 
 
+@pytest.fixture(scope="session")
+def fhir(server: str, template: str) -> Iterator[tuple[str, LoadResult]]:
+    """A DSN of a database that holds every file of fhir/, as those of one organisation, and what the load said."""
+    with _database(server, template, "fhir") as dsn:
+        files = catalogue.named("fhir")
+        yield dsn, medmirror.load("fhir", files, dsn=dsn, workers=2, index=False, organization="clinic-a")
+
+
 @contextmanager
 def _database(server: str, template: str, source: str) -> Iterator[str]:
     name = f"medmirror_test_{os.getpid()}_shared_{source}"

@@ -14,7 +14,7 @@ from medmirror.api import LoadResult
 
 pytestmark = catalogue.SHARED
 
-FOLDERS = {"pubmed": "pubmed", "ctgov": "clinicaltrials", "openfda": "openfda"}
+FOLDERS = {"pubmed": "pubmed", "ctgov": "clinicaltrials", "openfda": "openfda", "fhir": "fhir"}
 
 
 def ids(path: Path) -> str:
@@ -91,7 +91,7 @@ def test_each_file_is_recognised_without_naming_its_source(dsn: str) -> None:
         for path in catalogue.named(folder)
         if path.stat().st_size < 2_000_000
     }
-    result = medmirror.load(None, list(files), dsn=dsn, workers=1, index=False)
+    result = medmirror.load(None, list(files), dsn=dsn, workers=1, index=False, organization="clinic-a")
     wrong = []
     for state in result.files:
         folder, verdict = files[Path(state.path)]
