@@ -23,7 +23,7 @@ COMMENT ON COLUMN fhir.resource.deleted IS 'true: a tombstone; all other columns
 COMMENT ON COLUMN fhir.resource.resource IS 'the resource, equal to the input, value for value';
 COMMENT ON COLUMN fhir.resource.version IS 'meta.versionId';
 COMMENT ON COLUMN fhir.resource.last_updated IS 'meta.lastUpdated; NULL when absent, or no moment of any calendar';
-COMMENT ON COLUMN fhir.resource.full_url IS 'fullUrl of the Bundle''s entry that it came in, by which others may refer to it';
+COMMENT ON COLUMN fhir.resource.full_url IS 'fullUrl of the entry that it came in, by which others may refer to it';
 CREATE INDEX resource_full_url ON fhir.resource (organization_id, full_url) WHERE full_url IS NOT NULL;
 
 CREATE TABLE fhir.resource_fact (
@@ -156,12 +156,12 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION fhir.moment(text) IS
-    'the first moment that a FHIR date, dateTime or instant can mean (in UTC, unless it says otherwise); NULL for no such date';
+    'the first moment that a FHIR date, dateTime or instant can mean (UTC unless it says otherwise); NULL for no such date';
 
 CREATE FUNCTION fhir.day(said text) RETURNS date LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
     SELECT CAST(fhir.moment(substring(said FROM 1 FOR 10)) AT TIME ZONE 'UTC' AS date)
 $body$;
-COMMENT ON FUNCTION fhir.day(text) IS 'the first day that a FHIR date or dateTime can mean, as it is said; NULL for no such date';
+COMMENT ON FUNCTION fhir.day(text) IS 'the first day that a date or dateTime can mean, as it is said; NULL for no such date';
 
 CREATE FUNCTION fhir.preferred(several jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
     SELECT one
@@ -203,11 +203,19 @@ COMMENT ON FUNCTION fhir.texts(jsonb, jsonpath) IS 'what texts, codes or concept
 
 CREATE FUNCTION fhir.said(reference jsonb) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
     SELECT coalesce(reference ->> 'reference',
-                    concat(reference ->> 'type', '?identifier=', (reference #>> '{identifier,system}') || '|',
-                           nullif(reference #>> '{identifier,value}', '')),
+                    CASE WHEN reference #>> '{identifier,value}' IS NOT NULL
+                         THEN concat(reference ->> 'type', '?identifier=', (reference #>> '{identifier,system}') || '|',
+                                     reference #>> '{identifier,value}') END,
                     reference ->> 'display')
 $body$;
 COMMENT ON FUNCTION fhir.said(jsonb) IS 'what a Reference says: its text, its identifier, or the words that stand for it';
+
+CREATE FUNCTION fhir.medication(request jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $body$
+    SELECT coalesce(request -> 'medicationCodeableConcept',
+                    jsonb_path_query_first(request, '$.contained[*] ? (@.id == $id).code', jsonb_build_object(
+                        'id', substring(request #>> '{medicationReference,reference}' FROM '^#(.+)$'))))
+$body$;
+COMMENT ON FUNCTION fhir.medication(jsonb) IS 'the drug that a MedicationRequest names itself, or in a contained Medication';
 
 -- migrate 3 --
 CREATE FUNCTION fhir.unescaped(said text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $body$
@@ -244,7 +252,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION fhir.identified(text, text, text, text) IS
-    'Type/id of the one resource of a type that has an identifier of a system (NULL: of any); NULL when none has, or several';
+    'Type/id of the one resource of a type that has an identifier of a system (NULL: of any); NULL when none or several have';
 
 CREATE FUNCTION fhir.target(organization text, reference jsonb, VARIADIC kinds text[]) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $body$
@@ -307,7 +315,7 @@ COMMENT ON FUNCTION fhir.target(text, jsonb, text[]) IS
 CREATE FUNCTION fhir.reference(organization text, said text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $body$
     SELECT fhir.target(organization, jsonb_build_object('reference', said), VARIADIC CAST('{}' AS text[]))
 $body$;
-COMMENT ON FUNCTION fhir.reference(text, text) IS 'Type/id that the text of a reference points to; NULL when nobody can tell';
+COMMENT ON FUNCTION fhir.reference(text, text) IS 'Type/id that the text of a reference points to, or NULL';
 
 CREATE FUNCTION fhir.target_ids(organization text, several jsonb, kind text) RETURNS text[]
 LANGUAGE sql STABLE PARALLEL SAFE AS $body$
@@ -316,7 +324,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $body$
          LATERAL (SELECT fhir.target(organization, one, kind) AS found) AS resolved
     WHERE starts_with(found, kind || '/')
 $body$;
-COMMENT ON FUNCTION fhir.target_ids(text, jsonb, text) IS 'the ids of what one or several References point to that is of a type';
+COMMENT ON FUNCTION fhir.target_ids(text, jsonb, text) IS 'the ids of all of a type that one or several References point to';
 
 CREATE FUNCTION fhir.target_id(organization text, several jsonb, kind text) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $body$
@@ -368,7 +376,8 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        fhir.words(r.resource -> 'maritalStatus') AS marital_status,
        fhir.target_id(r.organization_id, r.resource -> 'generalPractitioner', 'Practitioner') AS practitioner_id,
        fhir.said(jsonb_path_query_first(r.resource, '$.generalPractitioner[*]')) AS practitioner_reference,
-       fhir.target_id(r.organization_id, r.resource -> 'managingOrganization', 'Organization') AS managing_organization_id,
+       fhir.target_id(r.organization_id, r.resource -> 'managingOrganization', 'Organization')
+           AS managing_organization_id,
        fhir.said(r.resource -> 'managingOrganization') AS managing_organization_reference,
        r.resource -> 'identifier' AS identifiers,
        r.resource
@@ -395,7 +404,8 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        fhir.preferred(r.resource -> 'address') ->> 'postalCode' AS post_code,
        fhir.preferred(r.resource -> 'address') ->> 'country' AS country,
        fhir.texts(r.resource, '$.qualification[*].code') AS qualifications,
-       jsonb_path_query_first(r.resource, '$.identifier[*] ? (@.system == "http://hl7.org/fhir/sid/us-npi").value') #>> '{}' AS npi,
+       jsonb_path_query_first(r.resource,
+           '$.identifier[*] ? (@.system == "http://hl7.org/fhir/sid/us-npi").value') #>> '{}' AS npi,
        r.resource -> 'identifier' AS identifiers,
        r.resource
 FROM fhir.resource AS r
@@ -422,7 +432,8 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        r.resource
 FROM fhir.resource AS r
 WHERE r.resource_type = 'PractitionerRole' AND NOT r.deleted;
-COMMENT ON VIEW fhir.practitioner_role IS 'What a practitioner does, for whom and where; service_organization: for which Organization';
+COMMENT ON VIEW fhir.practitioner_role IS
+    'What a practitioner does, for whom and where; service_organization: for which Organization';
 SELECT medmirror.show_safely('fhir.practitioner_role');
 
 CREATE VIEW fhir.organization AS
@@ -462,7 +473,8 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        fhir.preferred(r.resource -> 'address') ->> 'country' AS country,
        CAST(jsonb_path_query_first(r.resource, '$.position.latitude ? (@.type() == "number")') AS float8) AS latitude,
        CAST(jsonb_path_query_first(r.resource, '$.position.longitude ? (@.type() == "number")') AS float8) AS longitude,
-       fhir.target_id(r.organization_id, r.resource -> 'managingOrganization', 'Organization') AS managing_organization_id,
+       fhir.target_id(r.organization_id, r.resource -> 'managingOrganization', 'Organization')
+           AS managing_organization_id,
        fhir.said(r.resource -> 'managingOrganization') AS managing_organization_reference,
        fhir.target_id(r.organization_id, r.resource -> 'partOf', 'Location') AS part_of_id,
        fhir.said(r.resource -> 'partOf') AS part_of_reference,
@@ -489,15 +501,20 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        CAST(jsonb_path_query_first(r.resource, '$.minutesDuration ? (@.type() == "number")') AS numeric) AS minutes,
        r.resource ->> 'created' AS created,
        fhir.moment(r.resource ->> 'created') AS created_from,
-       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].actor'), 'Patient') AS patient_id,
-       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].actor'), 'Practitioner') AS practitioner_id,
-       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].actor'), 'Location') AS location_id,
-       (SELECT array_agg(fhir.said(actor)) FROM jsonb_array_elements(jsonb_path_query_array(r.resource, '$.participant[*].actor')) AS actor) AS participant_references,
+       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].actor'), 'Patient')
+           AS patient_id,
+       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].actor'),
+           'Practitioner') AS practitioner_id,
+       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].actor'), 'Location')
+           AS location_id,
+       (SELECT array_agg(fhir.said(actor)) FROM jsonb_array_elements(jsonb_path_query_array(r.resource,
+           '$.participant[*].actor')) AS actor) AS participant_references,
        fhir.target_ids(r.organization_id, r.resource -> 'slot', 'Slot') AS slot_ids,
        r.resource
 FROM fhir.resource AS r
 WHERE r.resource_type = 'Appointment' AND NOT r.deleted;
-COMMENT ON VIEW fhir.appointment IS 'Appointments; patient, practitioner and location are the first participant of each kind';
+COMMENT ON VIEW fhir.appointment IS
+    'Appointments; patient, practitioner and location are the first participant of each kind';
 SELECT medmirror.show_safely('fhir.appointment');
 
 CREATE VIEW fhir.schedule AS
@@ -507,7 +524,8 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        fhir.words(r.resource -> 'specialty') AS specialty,
        fhir.target_id(r.organization_id, r.resource -> 'actor', 'Practitioner') AS practitioner_id,
        fhir.target_id(r.organization_id, r.resource -> 'actor', 'Location') AS location_id,
-       (SELECT array_agg(fhir.said(actor)) FROM jsonb_path_query(r.resource, '$.actor[*]') AS actor) AS actor_references,
+       (SELECT array_agg(fhir.said(actor)) FROM jsonb_path_query(r.resource, '$.actor[*]') AS actor)
+           AS actor_references,
        r.resource #>> '{planningHorizon,start}' AS starts,
        fhir.moment(r.resource #>> '{planningHorizon,start}') AS starts_from,
        r.resource #>> '{planningHorizon,end}' AS ends,
@@ -545,9 +563,11 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        coalesce(fhir.words(r.resource -> 'reasonCode'), fhir.words(r.resource -> 'reason')) AS reason,
        fhir.target_id(r.organization_id, r.resource -> 'subject', 'Patient') AS patient_id,
        fhir.said(r.resource -> 'subject') AS patient_reference,
-       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].individual'), 'Practitioner') AS practitioner_id,
+       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.participant[*].individual'),
+           'Practitioner') AS practitioner_id,
        fhir.said(jsonb_path_query_first(r.resource, '$.participant[*].individual')) AS practitioner_reference,
-       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.location[*].location'), 'Location') AS location_id,
+       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.location[*].location'), 'Location')
+           AS location_id,
        fhir.said(jsonb_path_query_first(r.resource, '$.location[*].location')) AS location_reference,
        fhir.target_id(r.organization_id, r.resource -> 'serviceProvider', 'Organization') AS service_provider_id,
        fhir.said(r.resource -> 'serviceProvider') AS service_provider_reference,
@@ -574,12 +594,14 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        fhir.words(r.resource -> 'code') AS display,
        fhir.target_id(r.organization_id, r.resource -> 'subject', 'Patient') AS patient_id,
        fhir.said(r.resource -> 'subject') AS patient_reference,
-       fhir.target_id(r.organization_id, coalesce(r.resource -> 'encounter', r.resource -> 'context'), 'Encounter') AS encounter_id,
+       fhir.target_id(r.organization_id, coalesce(r.resource -> 'encounter', r.resource -> 'context'), 'Encounter')
+           AS encounter_id,
        fhir.said(coalesce(r.resource -> 'encounter', r.resource -> 'context')) AS encounter_reference,
        coalesce(r.resource ->> 'onsetDateTime', r.resource #>> '{onsetPeriod,start}') AS onset,
        fhir.moment(coalesce(r.resource ->> 'onsetDateTime', r.resource #>> '{onsetPeriod,start}')) AS onset_from,
        coalesce(r.resource ->> 'abatementDateTime', r.resource #>> '{abatementPeriod,start}') AS abatement,
-       fhir.moment(coalesce(r.resource ->> 'abatementDateTime', r.resource #>> '{abatementPeriod,start}')) AS abatement_from,
+       fhir.moment(coalesce(r.resource ->> 'abatementDateTime', r.resource #>> '{abatementPeriod,start}'))
+           AS abatement_from,
        coalesce(r.resource ->> 'recordedDate', r.resource ->> 'assertedDate') AS recorded,
        fhir.moment(coalesce(r.resource ->> 'recordedDate', r.resource ->> 'assertedDate')) AS recorded_from,
        fhir.target_id(r.organization_id, r.resource -> 'asserter', 'Practitioner') AS asserter_id,
@@ -595,23 +617,27 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        r.resource ->> 'status' AS status,
        r.resource ->> 'intent' AS intent,
        fhir.code(r.resource -> 'category') AS category,
-       r.resource #>> '{medicationCodeableConcept,coding,0,system}' AS medication_system,
-       fhir.code(r.resource -> 'medicationCodeableConcept') AS medication_code,
-       fhir.words(r.resource -> 'medicationCodeableConcept') AS medication,
+       fhir.medication(r.resource) #>> '{coding,0,system}' AS medication_system,
+       fhir.code(fhir.medication(r.resource)) AS medication_code,
+       fhir.words(fhir.medication(r.resource)) AS medication,
        fhir.target_id(r.organization_id, r.resource -> 'medicationReference', 'Medication') AS medication_id,
        fhir.said(r.resource -> 'medicationReference') AS medication_reference,
        fhir.target_id(r.organization_id, r.resource -> 'subject', 'Patient') AS patient_id,
        fhir.said(r.resource -> 'subject') AS patient_reference,
-       fhir.target_id(r.organization_id, coalesce(r.resource -> 'encounter', r.resource -> 'context'), 'Encounter') AS encounter_id,
+       fhir.target_id(r.organization_id, coalesce(r.resource -> 'encounter', r.resource -> 'context'), 'Encounter')
+           AS encounter_id,
        fhir.said(coalesce(r.resource -> 'encounter', r.resource -> 'context')) AS encounter_reference,
        r.resource ->> 'authoredOn' AS authored,
        fhir.moment(r.resource ->> 'authoredOn') AS authored_from,
-       fhir.target_id(r.organization_id, coalesce(r.resource #> '{requester,agent}', r.resource -> 'requester'), 'Practitioner') AS requester_id,
+       fhir.target_id(r.organization_id, coalesce(r.resource #> '{requester,agent}', r.resource -> 'requester'),
+           'Practitioner') AS requester_id,
        fhir.said(coalesce(r.resource #> '{requester,agent}', r.resource -> 'requester')) AS requester_reference,
        fhir.words(r.resource -> 'reasonCode') AS reason,
        fhir.texts(r.resource, '$.dosageInstruction[*].text') AS dosages,
-       CAST(jsonb_path_query_first(r.resource, '$.dispenseRequest.numberOfRepeatsAllowed ? (@.type() == "number")') AS numeric) AS repeats,
-       CAST(jsonb_path_query_first(r.resource, '$.dispenseRequest.quantity.value ? (@.type() == "number")') AS numeric) AS quantity,
+       CAST(jsonb_path_query_first(r.resource, '$.dispenseRequest.numberOfRepeatsAllowed ? (@.type() == "number")')
+           AS numeric) AS repeats,
+       CAST(jsonb_path_query_first(r.resource, '$.dispenseRequest.quantity.value ? (@.type() == "number")')
+           AS numeric) AS quantity,
        r.resource #>> '{dispenseRequest,quantity,unit}' AS quantity_unit,
        r.resource
 FROM fhir.resource AS r
@@ -633,8 +659,12 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        fhir.target_id(r.organization_id, r.resource -> 'payor', 'Organization') AS payor_id,
        fhir.said(jsonb_path_query_first(r.resource, '$.payor[*]')) AS payor_reference,
        r.resource #>> '{payor,0,display}' AS payor,
-       coalesce(jsonb_path_query_first(r.resource, '$.class[*] ? (exists(@.type.coding[*] ? (@.code == "group"))).value') #>> '{}', r.resource #>> '{grouping,group}') AS group_number,
-       coalesce(jsonb_path_query_first(r.resource, '$.class[*] ? (exists(@.type.coding[*] ? (@.code == "plan"))).value') #>> '{}', r.resource #>> '{grouping,plan}') AS plan,
+       coalesce(jsonb_path_query_first(r.resource,
+           '$.class[*] ? (exists(@.type.coding[*] ? (@.code == "group"))).value') #>> '{}',
+           r.resource #>> '{grouping,group}') AS group_number,
+       coalesce(jsonb_path_query_first(r.resource,
+           '$.class[*] ? (exists(@.type.coding[*] ? (@.code == "plan"))).value') #>> '{}',
+           r.resource #>> '{grouping,plan}') AS plan,
        r.resource #>> '{period,start}' AS starts,
        fhir.moment(r.resource #>> '{period,start}') AS starts_from,
        r.resource #>> '{period,end}' AS ends,
@@ -661,12 +691,14 @@ SELECT r.organization_id, r.id, r.version, r.last_updated,
        fhir.said(jsonb_path_query_first(r.resource, '$.author[*]')) AS author_reference,
        fhir.target_id(r.organization_id, r.resource -> 'custodian', 'Organization') AS custodian_id,
        fhir.said(r.resource -> 'custodian') AS custodian_reference,
-       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.context.encounter[*]'), 'Encounter') AS encounter_id,
+       fhir.target_id(r.organization_id, jsonb_path_query_array(r.resource, '$.context.encounter[*]'), 'Encounter')
+           AS encounter_id,
        fhir.said(jsonb_path_query_first(r.resource, '$.context.encounter[*]')) AS encounter_reference,
        r.resource #>> '{content,0,attachment,contentType}' AS content_type,
        r.resource #>> '{content,0,attachment,title}' AS title,
        r.resource #>> '{content,0,attachment,url}' AS url,
-       CAST(jsonb_path_query_first(r.resource, '$.content[0].attachment.size ? (@.type() == "number")') AS numeric) AS size,
+       CAST(jsonb_path_query_first(r.resource, '$.content[0].attachment.size ? (@.type() == "number")') AS numeric)
+           AS size,
        r.resource #> '{content,0,attachment}' ? 'data' AS has_data,
        r.resource
 FROM fhir.resource AS r
