@@ -14,30 +14,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from mariadbserver import Server
 
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/usr/libexec")
 _PATIENCE = 60  # seconds
 _numbers = itertools.count(1)
-
-
-class Server(NamedTuple):
-    """A running server."""
-
-    socket: Path
-
-    def url(self, database: str = "", user: str = "root") -> str:
-        """The URL of a database in it."""
-        made = URL.create("mysql+pymysql", user, database=database or None, query={"unix_socket": str(self.socket)})
-        return made.render_as_string(hide_password=False)
-
-    def engine(self, database: str = "") -> Engine:
-        """An engine for the test itself, by which it plays the clinic."""
-        return create_engine(self.url(database), poolclass=NullPool)
 
 
 def _program(*names: str) -> str:
@@ -95,7 +82,7 @@ def _wait(process: subprocess.Popen[bytes], server: Server, log: Path) -> None:
         try:
             with server.engine().connect():
                 return
-        except Exception:
+        except DBAPIError:
             if process.poll() is not None or time.monotonic() > end:
                 pytest.fail(f"MariaDB did not start: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
@@ -103,12 +90,14 @@ def _wait(process: subprocess.Popen[bytes], server: Server, log: Path) -> None:
 
 @pytest.fixture
 def practice(mariadb: Server) -> Iterator[str]:
-    """The URL of a database of this test's own, for its engine and for the user `reader`, who may only read."""
+    """The name of a database of this test's own; the user `reader` may read it."""
     name = f"practice_{next(_numbers)}"
     with mariadb.engine().begin() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
         connection.execute(text("CREATE USER IF NOT EXISTS reader@localhost"))
         connection.execute(text(f"GRANT SELECT ON {name}.* TO reader@localhost"))
     yield name
+    for user in ("reader", "half"):  # a reading holds the table's definition
+        mariadb.kill(user)
     with mariadb.engine().begin() as connection:
         connection.execute(text(f"DROP DATABASE {name}"))

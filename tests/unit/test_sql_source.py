@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -300,8 +300,21 @@ def write(path: Path, patients: int = 5, **options: Any) -> None:
     engine.dispose()
 
 
-def origins(path: Path, mapping: str) -> Iterator[Origin]:
-    return sql.origins({"url": f"sqlite:///{path}", "mapping": orjson.dumps([mapping]).decode(), "organization": "o"})
+Pass = Callable[[Path, str], Iterator[Origin]]
+
+
+@pytest.fixture
+def origins() -> Iterator[Pass]:
+    """The origins of a pass; what is left of one is ended with the test."""
+    begun: list[Any] = []
+
+    def begin(path: Path, mapping: str) -> Iterator[Origin]:
+        begun.append(sql.origins({"url": f"sqlite:///{path}", "mapping": orjson.dumps([mapping]).decode()}))
+        return begun[-1]  # type: ignore[no-any-return]
+
+    yield begin
+    for one in begun:
+        one.close()
 
 
 def items_of(origin: Origin, wanted: int = 1 << 20) -> list[Item | Flaw]:
@@ -325,7 +338,7 @@ VSRX = "".join(
 )
 
 
-def test_each_table_is_an_origin_and_each_row_an_item(clinic: Path) -> None:
+def test_each_table_is_an_origin_and_each_row_an_item(clinic: Path, origins: Pass) -> None:
     write(clinic, 3)
     found = {str(one.context["kind"]): (one, items_of(one, 700)) for one in origins(clinic, VSRX)}
     assert {kind: len(some) for kind, (_, some) in found.items()} == {
@@ -339,7 +352,7 @@ def test_each_table_is_an_origin_and_each_row_an_item(clinic: Path) -> None:
     assert found["patient"][0].name == f"sqlite:///{clinic}/patients"
 
 
-def test_two_passes_are_told_apart_and_give_the_same_bytes(clinic: Path) -> None:
+def test_two_passes_are_told_apart_and_give_the_same_bytes(clinic: Path, origins: Pass) -> None:
     write(clinic, 3)
     first, again = ([(one.identity, one.open().read()) for one in origins(clinic, VSRX)] for _ in range(2))
     assert [data for _, data in first] == [data for _, data in again]
@@ -347,7 +360,7 @@ def test_two_passes_are_told_apart_and_give_the_same_bytes(clinic: Path) -> None
     assert all(len(identity) == 32 for identity, _ in first)
 
 
-def test_what_changes_while_the_tables_are_read_is_not_seen(clinic: Path) -> None:
+def test_what_changes_while_the_tables_are_read_is_not_seen(clinic: Path, origins: Pass) -> None:
     write(clinic, 3)
     fill(clinic, "PRAGMA journal_mode = wal")  # else the clinic could not write at all
     some = origins(clinic, VSRX)
@@ -357,7 +370,7 @@ def test_what_changes_while_the_tables_are_read_is_not_seen(clinic: Path) -> Non
     assert len(items_of(next(some))) == 6
 
 
-def test_a_table_that_cannot_be_read_does_not_keep_the_others(clinic: Path) -> None:
+def test_a_table_that_cannot_be_read_does_not_keep_the_others(clinic: Path, origins: Pass) -> None:
     write(clinic, 3)
     missing = '[[table]]\nkind = "gone"\nname = "gone"\nkey = "id"\n'
     first, second, *_ = origins(clinic, missing + VSRX)
@@ -371,7 +384,7 @@ def test_the_url_and_the_password_may_come_from_the_environment(clinic: Path, mo
     write(clinic, 1)
     monkeypatch.setenv("MEDMIRROR_SOURCE_URL", f"sqlite:///{clinic}")
     monkeypatch.setenv("MEDMIRROR_SOURCE_PASSWORD", "tiger")
-    (first, *_) = sql.origins({"mapping": orjson.dumps([VSRX]).decode()})
+    first, *_ = sql.origins({"mapping": orjson.dumps([VSRX]).decode()})
     assert "tiger" not in f"{first.name} {first.context}"
 
 

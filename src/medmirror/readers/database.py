@@ -150,6 +150,14 @@ def end(connection: Connection) -> None:
         _log.debug("a connection could not be closed in good order")
 
 
+def forget(cursor: Any) -> None:
+    """Note that nothing more comes over *cursor*, which had an error. pymysql does not: it would wait for the rest of
+    the rows, for ever."""
+    result = getattr(cursor, "_result", None)
+    if result is not None and hasattr(result, "unbuffered_active"):
+        result.unbuffered_active = False
+
+
 def _begin_mysql(connection: Connection) -> str:
     run = connection.exec_driver_sql
     # A load that has to wait for its own database must not be taken for a client that is gone.

@@ -99,8 +99,12 @@ class Rows(io.RawIOBase):
     def _select(self, query: Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:
         options = {"stream_results": True, "max_row_buffer": _AT_ONCE}
         result = self._connection.execute(query, execution_options=options)
+        cursor = result.cursor
         try:
             yield from result.partitions(_AT_ONCE)
+        except (DBAPIError, OSError):
+            database.forget(cursor)
+            raise
         finally:
             result.close()
 

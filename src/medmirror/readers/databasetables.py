@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     Text,
     bindparam,
@@ -23,16 +24,19 @@ from sqlalchemy import (
     select,
     table,
 )
+from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedIndex
 from sqlalchemy.engine.reflection import Inspector
-from sqlalchemy.exc import NoSuchTableError, SAWarning
-from sqlalchemy.types import NullType, String
+from sqlalchemy.exc import DBAPIError, NoSuchTableError, SAWarning
+from sqlalchemy.types import NullType, String, to_instance
 
 from medmirror.errors import LayoutChanged, UsageError
 from medmirror.readers import database
 from medmirror.readers.databasetypes import Convert, as_text, converter, pages
 
+_NOT_ALLOWED = 1142  # MySQL
+_MYSQL_TYPES: dict[str, Any] = mysql.dialect.ischema_names
 _SNAPSHOTS = {"innodb", "rocksdb", "tokudb"}  # MySQL's engines that have them
 
 
@@ -86,16 +90,22 @@ def look(snapshot: database.Snapshot, wanted: Table) -> Plan:
 def _look(snapshot: database.Snapshot, wanted: Table) -> Plan:
     inspector = inspect(snapshot.connection)
     backend = snapshot.connection.dialect.name
+    looked = True
     try:
         found = {one["name"]: _based(one) for one in inspector.get_columns(wanted.name, schema=wanted.schema)}
     except NoSuchTableError:
         raise LayoutChanged("There is no table of this name.", table=wanted.shown) from None
+    except DBAPIError as error:  # who may read a view of MySQL's may not be allowed to see what it is made of
+        found = _listed(snapshot.connection, wanted) if database.facts(error).get("code") == _NOT_ALLOWED else {}
+        looked = False
+        if not found:
+            raise
     _all_there(wanted, found)
     names = tuple(name for name in found if not wanted.columns or name in (*wanted.columns, *wanted.needed))
     source = table(wanted.name, *(column(name, NullType()) for name in found), schema=wanted.schema)
     read = [_read(source.c[name], found[name], backend) for name in names]
     where = [_condition(source.c[one.column], found[one.column], one) for one in wanted.where]
-    order = _order(inspector, wanted, found, backend)
+    order = _order(inspector, wanted, found, backend) if looked else ()
     behind = [name for name in order if name not in names]
     converts = {name: converter(found[name]["type"], backend) for name in names}
     return Plan(
@@ -107,8 +117,22 @@ def _look(snapshot: database.Snapshot, wanted: Table) -> Plan:
         tuple([*names, *behind].index(name) for name in order),
         tuple(source.c[name] for name in order),
         backend in ("postgresql", "sqlite"),
-        _apart(inspector, wanted, backend),
+        _apart(inspector, wanted, backend) if looked else "",
     )
+
+
+def _listed(connection: Connection, wanted: Table) -> dict[str, ReflectedColumn]:
+    """The columns as MySQL lists them for everybody who may read them."""
+    names = ("column_name", "data_type", "numeric_precision", "table_schema", "table_name", "ordinal_position")
+    columns = table("columns", *map(column, names), schema="information_schema").c
+    schema = func.database() if wanted.schema is None else bindparam("schema", wanted.schema)
+    query = select(columns.column_name, columns.data_type, columns.numeric_precision)
+    query = query.where(columns.table_schema == schema, columns.table_name == wanted.name)
+    found: dict[str, ReflectedColumn] = {}
+    for name, kind, precision in connection.execute(query.order_by(columns.ordinal_position)):
+        made = mysql.BIT(precision) if kind == "bit" else to_instance(_MYSQL_TYPES.get(kind, NullType))
+        found[name] = {"name": name, "type": made, "nullable": True, "default": None}
+    return found
 
 
 def _based(one: ReflectedColumn) -> ReflectedColumn:
@@ -151,7 +175,8 @@ def _order(inspector: Inspector, wanted: Table, found: dict[str, ReflectedColumn
     name, schema = wanted.name, wanted.schema
     primary = inspector.get_pk_constraint(name, schema=schema)["constrained_columns"]
     unique = [_columns(index) for index in inspector.get_indexes(name, schema=schema)]
-    unique += [one["column_names"] for one in inspector.get_unique_constraints(name, schema=schema)]
+    if backend == "sqlite":  # the others list a constraint's index among the indexes
+        unique += [one["column_names"] for one in inspector.get_unique_constraints(name, schema=schema)]
     usable = [
         tuple(columns)
         for columns in [primary, *unique]

@@ -12,7 +12,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 
 from sqlalchemy import Engine
@@ -41,7 +41,7 @@ class _Reading(NamedTuple):
 
 def origins(
     engine: Engine, sections: Sequence[Section], sleep: Callable[[float], None] = time.sleep
-) -> Iterator[Origin]:
+) -> Generator[Origin]:
     """The tables of *sections*, each to be read to its end before the next is asked for.
 
     A table that cannot be read raises SourceError when it is opened; the others are still read. Raises DatabaseLost
