@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import contention, jsonfeeds, lab, memory, pubmed, scaling, searching, startup
+from bench import contention, csvfeeds, jsonfeeds, lab, memory, practice, pubmed, scaling, searching, startup
 from bench.lab import Lab
 from bench.measure import machine
 from bench.report import Report, write_markdown
@@ -24,6 +24,8 @@ CLAIMS: dict[str, Callable[[Lab], Report]] = {
     "pubmed": pubmed.first_and_again,
     "changed": pubmed.changed,
     "json": jsonfeeds.against_copy,
+    "csv": csvfeeds.against_pandas,
+    "practice": practice.per_megabyte,
     "scaling": scaling.workers,
     "memory": memory.flat,
     "contention": contention.writers,
