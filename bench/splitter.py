@@ -1,4 +1,5 @@
-"""How much memory the streaming reader takes by itself: ``python -m bench.splitter SOURCE FILE`` prints it as JSON."""
+"""How much memory the streaming reader takes by itself: ``python -m bench.splitter SOURCE FILE [MAPPING]`` prints it as
+JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from medmirror.settings import Settings
 
 def main() -> None:
     """Read *FILE* from end to end as the parent of a load does, keeping nothing."""
-    name, path = sys.argv[1], Path(sys.argv[2])
+    name, path, *mappings = sys.argv[1], *map(Path, sys.argv[2:])
+    given = {"mapping": json.dumps([mapping.read_text() for mapping in mappings])}
     source, settings = sources.get(name), Settings.from_environment({})
     before = _forget_peak()
     start, blocks, size = time.process_time(), 0, 0
     for stream in files.streams(path, settings.max_zip_ratio):
-        context = source.context(stream.name, files.head(stream), stream.open, {})
+        context = source.context(stream.name, files.head(stream), stream.open, given)
         with stream.open() as file:
             for block in source.split(file, context, settings.chunk_bytes, settings.max_record_bytes):
                 blocks += 1

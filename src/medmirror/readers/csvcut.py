@@ -1,8 +1,9 @@
 """Where the rows of a CSV file begin and end, and blocks of whole rows.
 
-A row ends with LF or CR LF outside quotes; where the file's first row ends with a CR alone, with each CR, too. (In other
-files a CR alone is text: taken for an end, it would cut records short.) A quote opens a quoted cell only at the cell's begin, and must close it
-right before a delimiter or the row's end; within, it is doubled (or escaped, when the layout has an escape character).
+A row ends with LF or CR LF outside quotes; where the file's first row ends with a CR alone, with each CR, too. (In
+other files a CR alone is text: taken for an end, it would cut records short.) A quote opens a quoted cell only at the
+cell's begin, and must close it right before a delimiter or the row's end; within, it is doubled (or escaped, when the
+layout has an escape character).
 
 What becomes of a row that breaks these rules, or has not as many cells as it must:
 

@@ -19,7 +19,8 @@ class Name(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """*returns*: a CR alone ends a line, too. *encoding* is that of a block's bytes, *recode* what the file itself is recoded from (empty: it is not).
+    """*returns*: a CR alone ends a line, too. *encoding* is that of a block's bytes, *recode* what the file itself is
+    recoded from (empty: it is not).
 
     *begin* bytes and *lines* lines of the (recoded) stream precede the first row; a stream is such a file, and not a
     block of one, when its first *mark_size* bytes have the digest *mark*. *literals* are lines that are no records,
