@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+from collections import Counter
 from datetime import date
 from functools import cache
 from types import TracebackType
@@ -116,11 +117,16 @@ def end(
 
     def work(conn: Connection) -> None:
         seconds = float(receipt.get("seconds", 0.0))
-        ledger.end_run(conn, run_id, status=status, counts=receipt.get("counts", {}), seconds=seconds, error=error)
+        ledger.end_run(conn, run_id, status=status, counts={"parts": _states(receipt)}, seconds=seconds, error=error)
         written = orjson.dumps(receipt, default=str).decode()
         conn.execute(statement("end night"), {"run_id": run_id, "through": through, "receipt": written})
 
     retry.in_transaction(engine, work)
+
+
+def _states(receipt: dict[str, Any]) -> dict[str, int]:
+    """How many parts ended how. What was read and written stands in the runs of the parts themselves."""
+    return dict(Counter(str(one["status"]) for one in receipt.get("parts", ())))
 
 
 def receipt(conn: Connection, run_id: int) -> dict[str, Any] | None:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from medmirror.errors import UsageError
 from medmirror.nightly.config import Config, Load, When
 
-
-STAGES: tuple[str, ...] = ()  # TODO: ("map", "dedup") as soon as they have landed
+STAGES: tuple[str, ...] = ("dedup",)  # TODO: ("map", "dedup") as soon as they have landed
 
 
 @dataclass(frozen=True, slots=True)

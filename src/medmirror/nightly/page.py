@@ -68,6 +68,8 @@ def notes(receipt: Mapping[str, Any]) -> Iterator[str]:
     for part in receipt["parts"]:
         if part["status"] in ("failed", "skipped"):
             yield f"{part['name']} {part['status']}: {part['error']}"
+        if part.get("note"):
+            yield f"{part['name']}: {part['note']}."
         for verdict in part.get("verdicts", ()):
             if verdict["withheld"]:
                 yield (

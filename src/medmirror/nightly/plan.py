@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,10 +147,10 @@ def _basis(config: Config, todo: Sequence[Part], only: Sequence[str], conn: Conn
     """What a plan stands on."""
     inputs = []
     for part in todo:
-        if part.load is None:
-            continue
-        for path in find(part.load.files(config.folder, part.organization)):
-            inputs.append([part.name, str(path), _file_digest(path)])
+        if part.load is not None:
+            with suppress(UsageError):  # an empty folder: the part fails, and the plan says so
+                paths = list(find(part.load.files(config.folder, part.organization)))
+                inputs += [[part.name, str(path), _file_digest(path)] for path in paths]
     tables = {name: one.text for name, one in setdigest.table_digests(conn).items()}
     return {"configuration": config.digest, "only": list(only), "inputs": sorted(inputs), "tables": tables}
 

@@ -23,6 +23,7 @@ from medmirror.nightly.graph import Part
 _log = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds between two looks at the clock, the lock and the signals
+_ALONE = {"index", "dedup"}
 _DONE, _NEVER = {"done", "rejects"}, {"failed", "skipped", "stopped"}
 OWN_CONNECTIONS = 2  # the lock's and the books'
 
@@ -162,8 +163,8 @@ class Schedule:
 
 
 def _apart(one: Part, other: Part) -> bool:
-    """Whether the two must not run side by side: both heavy, or both index, which works under one lock for all."""
-    return (one.when.heavy and other.when.heavy) or one.kind == other.kind == "index"
+    """Whether the two must not run side by side: both heavy, or of a kind that works under one lock for all."""
+    return (one.when.heavy and other.when.heavy) or (one.kind == other.kind and one.kind in _ALONE)
 
 
 def _without_words(problem: BaseException) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from importlib.util import find_spec
 from typing import Any
 
 import psycopg
@@ -86,6 +87,15 @@ class Work:
             )
             verdicts = infer.judge(engine, seen, certificates, self.config.deletions, self.run_id)
         return {"status": infer.status(verdicts), "verdicts": [one._asdict() for one in verdicts]}
+
+    def _dedup(self, part: Part, workers: int) -> Answer:
+        if find_spec("splink") is None:
+            return {"status": "done", "note": "not done: it needs pip install 'medmirror[matching]'"}
+        from medmirror.matching import run
+
+        with self.engine() as engine:
+            result = run.deduplicate(engine, organizations=[str(part.organization)])
+        return {"status": "done", "found": [one._asdict() for one in result.found]}
 
     def _index(self, part: Part, workers: int) -> Answer:
         with self.engine() as engine:
