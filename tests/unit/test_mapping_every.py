@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.mapping_documents import JSON, documents
+from tests.mapping_fixtures import path_of, told
 
 from medmirror.mapping import Mapper, canonical_hash, mappers
 from medmirror.mapping.coverage import Seen
-from tests.mapping_documents import JSON, documents
-from tests.mapping_fixtures import path_of, told
 
 MAPPERS = mappers().all()
 each = pytest.mark.parametrize("mapper", MAPPERS, ids=lambda mapper: f"{mapper.source}.{mapper.feed}")

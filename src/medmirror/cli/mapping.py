@@ -160,10 +160,9 @@ def _mappers(files: tuple[Path, ...]) -> Mappers:
 
 
 def _texts(files: tuple[Path, ...]) -> tuple[str, ...]:
-    try:
-        return tuple(path.read_text(encoding="utf-8") for path in files)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"A mapping file cannot be read: {type(error).__name__}.") from None
+    from medmirror import api
+
+    return api.read_mappings(files)
 
 
 def _of_database(source: str | None, organization: str | None, limit: int | None) -> _Documents:

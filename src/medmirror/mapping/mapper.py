@@ -193,8 +193,8 @@ def _version(value: Any) -> int:
 
 
 def _lost(held: Any, back: Any, at: str) -> list[str]:
-    """The paths of *held* whose values *back* does not have. An enum's raw word is its source's own: only of OTHER it is
-    all there is."""
+    """The paths of *held* whose values *back* does not have. An enum's raw word is its source's own affair, but for
+    OTHER, of which it is all there is."""
     if held == back or held is None or held in ({}, []):
         return []
     if isinstance(held, dict) and isinstance(back, dict):

@@ -120,14 +120,18 @@ def _one(frozen: str) -> Declaration:
 @cache
 def _ignored(texts: tuple[str, ...]) -> dict[Key, str]:
     """(source, feed) of what is not mapped on purpose, to the reason; a mapper for it takes that back."""
-    found: dict[Key, str] = {}
-    for text in (*builtin_texts().values(), *texts):
-        for table in tomllib.loads(text).get("ignore", ()):
-            feeds, reason = table.get("feed", ()), str(table.get("reason", "")).strip()
-            if not (table.get("source") and feeds and reason):
-                raise UsageError("[[ignore]] needs source, feed and reason.")
-            found |= {(table["source"], feed): reason for feed in ([feeds] if isinstance(feeds, str) else feeds)}
+    found = {key: reason for text in (*builtin_texts().values(), *texts) for key, reason in _ignores(text).items()}
     return {key: reason for key, reason in found.items() if key not in _declared(texts)}
+
+
+def _ignores(text: str) -> dict[Key, str]:
+    found: dict[Key, str] = {}
+    for table in tomllib.loads(text).get("ignore", ()):
+        feeds, reason = table.get("feed", ()), str(table.get("reason", "")).strip()
+        if not (table.get("source") and feeds and reason):
+            raise UsageError("[[ignore]] needs source, feed and reason.")
+        found |= {(table["source"], feed): reason for feed in ([feeds] if isinstance(feeds, str) else feeds)}
+    return found
 
 
 @cache
@@ -151,7 +155,7 @@ def check(text: str, name: str) -> list[str]:
             if key not in _TOP and (close := difflib.get_close_matches(key, _TOP, 1, 0.7))
         ]
         own = _tables(text, name)
-        _ignored((text,))
+        _ignores(text)
     except UsageError as error:
         return [error.message]
     except tomllib.TOMLDecodeError as error:
