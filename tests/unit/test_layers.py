@@ -16,12 +16,14 @@ LAYERS = (
     {"sources", "mapping"},
     {"worker", "inputs"},
     {"executors", "pipeline", "matching", "search", "audit", "diff", "rejects", "ops"},
-    {"api", "benchmark", "cli", "nightly"},
+    {"api", "benchmark", "cli", "nightly", "remapping"},
 )
 """Layer 0 first. A name is a module or a package of medmirror. Those of one layer may import each other."""
 
 APART = {
     ("sources", "db"): "a source knows no database",
+    ("mapping", "db"): "mapping knows no database",
+    ("mapping", "sources"): "mapping knows documents, no source",
     ("readers", "sources"): "a reader knows no source",
     ("db", "sources"): "db knows tables and statements, no source by name",
 }
