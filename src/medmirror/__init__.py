@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medmirror.api import LoadResult, load
     from medmirror.db.retry import retry_with_advisory_lock
+    from medmirror.remapping import RemapResult, remap
 
 __version__ = "0.1.0"
 
-__all__ = ["LoadResult", "load", "retry_with_advisory_lock"]
+__all__ = ["LoadResult", "RemapResult", "load", "remap", "retry_with_advisory_lock"]
 
-_HOMES = {"LoadResult": "api", "load": "api", "retry_with_advisory_lock": "db.retry"}
+_HOMES = {
+    "LoadResult": "api",
+    "RemapResult": "remapping",
+    "load": "api",
+    "remap": "remapping",
+    "retry_with_advisory_lock": "db.retry",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -137,7 +137,7 @@ def load(
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     named = sources.get(source) if source else None
-    texts = _texts([mapping] if isinstance(mapping, str | os.PathLike) else mapping)
+    texts = read_mappings([mapping] if isinstance(mapping, str | os.PathLike) else mapping)
     said = _said(named, organization, texts, url)
     settings = settings or Settings.from_environment(dsn=dsn, workers=workers)
     began = time.perf_counter()
@@ -146,7 +146,8 @@ def load(
     executors.check(executor)
     engine, settings = (within(settings, None), settings) if within else open_database(settings)
     try:
-        run_id = _begin(engine, "load", source, settings, [str(path) for path in given])
+        shown = {"workers": settings.workers, "chunk_bytes": settings.chunk_bytes, "paths": list(map(str, given[:100]))}
+        run_id = begin(engine, "load", source, shown)
         own_functions = (filter, transform, dict(map_with or {}))
         functions = worker.pack(own_functions) if any(own_functions) else b""
         own = frozenset(Path(path) for path in given)
@@ -188,8 +189,8 @@ def load(
         engine.dispose()
 
 
-def _texts(files: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """What stands in the user's mapping *files*."""
+def read_mappings(files: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """What stands in the user's mapping *files*. Raises UsageError."""
     texts = []
     for path in map(Path, files):
         try:
@@ -229,11 +230,12 @@ def _reason(error: MedmirrorError) -> str:
     return f"{error.message} ({', '.join(facts)})" if facts else error.message
 
 
-def _begin(engine: Engine, command: str, source: str | None, settings: Settings, paths: Sequence[str]) -> int:
+def begin(engine: Engine, command: str, source: str | None, shown: Mapping[str, Any]) -> int:
+    """Open a run in the ledger, with the settings to show of it; return its number. Runs of this machine whose process
+    is gone are marked as interrupted."""
     host = platform.node()
-    shown = {"workers": settings.workers, "chunk_bytes": settings.chunk_bytes, "paths": list(paths[:100])}
 
-    def begin(conn: Any) -> int:
+    def write(conn: Any) -> int:
         gone = [run_id for run_id, pid in ledger.running(conn, host).items() if not _alive(pid)]
         if gone:
             ledger.abandon_runs(conn, gone)
@@ -247,7 +249,7 @@ def _begin(engine: Engine, command: str, source: str | None, settings: Settings,
             settings=shown,
         )
 
-    return retry.in_transaction(engine, begin)
+    return retry.in_transaction(engine, write)
 
 
 def _alive(pid: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from medmirror.db.mapping import Deletion, Row
-from medmirror.mapping import SCHEMA_VERSION, Mappers, canonical_hash
+from medmirror.mapping import SCHEMA_VERSION, Mappers, Problem, canonical_hash
 from medmirror.model import Item
 from medmirror.sources.base import Feed
 
@@ -41,11 +41,12 @@ class Meaning(NamedTuple):
 
     rows: list[Row]
     deletions: list[Deletion]
+    problems: list[Problem]  # of fields that could not be read; no value
 
     @classmethod
     def nothing(cls) -> Meaning:
         """An empty one, to add to."""
-        return cls([], [])
+        return cls([], [], [])
 
 
 def add_record(
@@ -72,6 +73,7 @@ def add_record(
         meaning.rows.append(row)
         return
     mapped = mapper.to_canonical(document)
+    meaning.problems.extend(mapped.problems)
     tombstone = mapped.tombstone
     if tombstone and tombstone.grade == "explicit":
         about = Name(tombstone.feed, tombstone.source_id or name.source_id)

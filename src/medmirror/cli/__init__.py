@@ -16,6 +16,7 @@ import click
 
 from medmirror import __version__
 from medmirror.cli import bench, db, dedup, diff, index, load, mapping, matches, nightly, output, rejects, show
+from medmirror.cli import map as map_
 from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
 
@@ -104,6 +105,7 @@ for _command in (
     show.audit,
     mapping.mapping,
     diff.diff,
+    map_.map_,
     db.db,
     bench.bench,
 ):

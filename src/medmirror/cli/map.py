@@ -1,0 +1,74 @@
+"""``medmirror map``: map anew what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medmirror.cli import output
+from medmirror.cli.options import Command, shared
+
+if TYPE_CHECKING:
+    from medmirror.remapping import RemapResult
+
+_PROBLEMS = 20  # that are told of
+
+
+@click.command(cls=Command, name="map")
+@click.option("--org", "organization", metavar="NAME", help="Only this organisation's records.")
+@click.option("--source", metavar="NAME", help="Only records of this source.")
+@click.option("--since", metavar="RUN", type=click.IntRange(1), help="Only records that this run or a later one wrote.")
+@click.option(
+    "--mapping",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Your own mapping file, as `load` was given; more than one may be given.",
+)
+@click.option("--all", "everything", is_flag=True, help="Also records that were mapped by the same mapper.")
+@click.option("--workers", metavar="N", help="Worker processes; as for `load`.")
+def map_(
+    organization: str | None,
+    source: str | None,
+    since: int | None,
+    mapping: tuple[Path, ...],
+    everything: bool,
+    workers: str | None,
+) -> output.Answer:
+    """Map stored records anew after a mapping was edited: only those that it touches.
+
+    Loading maps by itself; this is for what is there already. It may be stopped at any time: the same command does the
+    rest. Give the mapping files that `load` is given, for without them your own mappings are undone.
+    """
+    from medmirror import remapping
+
+    options = shared()
+    settings = options.settings(workers=workers)
+    result = remapping.remap(
+        organization=organization, source=source, since=since, mapping=mapping, everything=everything, settings=settings
+    )
+    return output.Answer(result.as_dict(), lambda: [] if options.quiet else _lines(result))
+
+
+def _lines(result: RemapResult) -> Iterable[Any]:
+    done = result.counts
+    if not any(done):
+        yield "Everything is mapped as it should be."
+        return
+    yield output.table(
+        ["feed", "records", "mapped", "unchanged", "unmapped", "deletions", "problems", "left"],
+        [
+            (name, one.records, one.mapped, one.unchanged, one.unmapped, one.deletions, one.problems, one.left)
+            for name, one in sorted(result.feeds.items())
+            if any(one)
+        ],
+    )
+    for problem, times in result.problems.most_common(_PROBLEMS):
+        yield f"{times:,} x {problem}"
+    if done.left:
+        yield f"{done.left:,} records were mapped with a mapping file that was not given now, and stay as they are."
+    looked = f"run {result.run_id}: {done.records:,} records looked at in {result.seconds:,.1f} s"
+    yield f"{looked}, {done.mapped:,} mapped anew"
