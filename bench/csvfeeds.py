@@ -50,7 +50,8 @@ def _export(lab: Lab, rows: int) -> Sample:
 
 def _options(lab: Lab) -> list[str]:
     path = lab.scratch / "patients.toml"
-    path.write_text(samples.PMS_MAPPINGS["patient"].replace('"patient"', '"export"').replace("patient*", "*"))
+    section, _, _ = samples.PMS_MAPPINGS["patient"].partition("[[mapper]]")
+    path.write_text(section)
     return ["--org", "bench", "--mapping", str(path)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -77,6 +77,56 @@ _HEADERS: dict[Kind, tuple[str, ...]] = {
 }
 _KEYS: dict[Kind, str] = {"patient": "Patient No", "practitioner": "Staff No", "appointment": "Appointment No"}
 
+_MEANINGS: dict[Kind, str] = {
+    "patient": """\
+entity = "patient"
+region = { source = "Country", default = "AU" }
+
+[mapper.fields]
+"names[0].prefix" = "Title"
+"names[0].given" = ["First Name", "Middle Name"]
+"names[0].family" = { source = "Surname", required = true }
+sex = { source = "Sex", enum = { F = "FEMALE", M = "MALE" } }
+birth_date = { source = "Date of Birth", format = "%d/%m/%Y" }
+"phones[0].use" = { value = "MOBILE" }
+"phones[0].raw" = "Mobile"
+"emails[0]" = "E-Mail"
+"addresses[0].lines" = ["Street"]
+"addresses[0].city" = "City"
+"addresses[0].region" = "State"
+"addresses[0].post_code" = "Postcode"
+"addresses[0].country_text" = "Country"
+"identifiers[0].system" = { value = "medicare" }
+"identifiers[0].type" = { value = "MEDICARE" }
+"identifiers[0].value" = "Medicare No"
+notes = "Notes"
+""",
+    "practitioner": """\
+entity = "practitioner"
+region = "AU"
+
+[mapper.fields]
+"names[0].prefix" = "Title"
+"names[0].given" = "First Name"
+"names[0].family" = "Surname"
+"specialties[0]" = "Specialty"
+"phones[0].raw" = "Phone"
+"emails[0]" = "E-Mail"
+""",
+    "appointment": """\
+entity = "appointment"
+
+[mapper.fields]
+status = { source = "Arrived", enum = { Yes = "ARRIVED", No = "NO_SHOW" } }
+starts = "Starts"
+minutes = "Minutes"
+patient = { source = "Patient No", feed = "patient", required = true }
+practitioner = { source = "Staff No", feed = "practitioner" }
+"service_types[0]" = "Type"
+notes = "Notes"
+""",
+}
+
 PMS_MAPPINGS: dict[Kind, str] = {
     kind: f"""\
 [file]
@@ -86,6 +136,15 @@ key = ["{key}"]
 updated = {{column = "Last Updated", format = "%d/%m/%Y %H:%M:%S", zone = "Australia/Sydney"}}
 deleted = {{column = "Status", values = ["DELETED"]}}
 whole = true
+
+[[mapper]]
+source = "csv"
+feed = "{kind}"
+{_MEANINGS[kind]}
+[mapper.drop]
+"{key}" = "the record's key"
+Status = "told by sync_mapping.state"
+"Last Updated" = "the record's version"
 """
     for kind, key in _KEYS.items()
 }
@@ -201,9 +260,3 @@ _CELLS: dict[Kind, Callable[[int, int, bool], list[str]]] = {
     "practitioner": _practitioner,
     "appointment": _appointment,
 }
-
-
-def rows_of(kind: Kind, rows: int, *, first: int = 0, seed: int = 0) -> Iterator[dict[str, str]]:
-    """The same records by header, but for the columns Status and Last Updated."""
-    for ordinal in range(first, first + rows):
-        yield dict(zip(_HEADERS[kind], _CELLS[kind](ordinal, seed, False), strict=False))
