@@ -165,6 +165,10 @@ def test_a_missing_or_unreadable_value_costs_no_record_and_is_noted_without_it()
     assert ("names", "missing") in [tuple(one) for one in mapper.to_canonical({}).problems]
 
 
+def test_a_mapper_says_what_it_requires() -> None:
+    assert own('birth_date = { source = "Born", required = true }').required == ("birth_date", "names")
+
+
 def test_tombstones_are_told_of_the_record_itself_and_of_others() -> None:
     mapper = own(
         '[[mapper.tombstone]]\ngrade = "explicit"\nwhen = "gone_at"\n'

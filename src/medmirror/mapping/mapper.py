@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from medmirror.mapping.down import writer
 from medmirror.mapping.fetch import UNREADABLE
 from medmirror.mapping.pairs import text_of
 from medmirror.mapping.paths import getter
-from medmirror.mapping.rules import Declaration, Deletion, Told
+from medmirror.mapping.rules import Declaration, Deletion, Node, Told
 from medmirror.mapping.schema import SCHEMA_VERSION
 from medmirror.mapping.scope import Problem, Scope
 from medmirror.mapping.up import compiled
@@ -61,6 +61,12 @@ class Mapper:
         self._region = _teller(declared.region, addresses.country)
         self._deletions = [_detector(one) for one in declared.deletions]
         self._down = writer(declared.node)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The targets without which a record is noted as incomplete, sorted."""
+        node = self.declared.node
+        return tuple(sorted({field.name for field in node.part.fields if field.required} | set(_required(node))))
 
     def __repr__(self) -> str:
         return f"<Mapper {self.source}.{self.feed} -> {self.entity}>"
@@ -116,6 +122,15 @@ def canonical_hash(record: dict[str, Any]) -> bytes:
     except TypeError:  # a number of more than 64 bits
         text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
     return sha256(text).digest()[:16]
+
+
+def _required(node: Node) -> Iterator[str]:
+    for leaf in (*node.leaves, *node.extra, *(one.leaf for one in node.nested if one.leaf)):
+        if leaf.required:
+            yield leaf.target
+    for nested in node.nested:
+        if nested.node is not None:
+            yield from _required(nested.node)
 
 
 def _digest(declared: Declaration, salt: bytes) -> bytes:
