@@ -179,9 +179,15 @@ COPY (
     WHERE r.entity = 'practitioner' AND r.organization_id = (SELECT medmirror.organization()) AND r.record -> 'person' IS NULL
 ) TO STDOUT (FORMAT csv)
 
--- people's word --
-SELECT left_source, left_feed, left_id, right_source, right_feed, right_id, status, evidence
-FROM medmirror.match WHERE organization_id = :organization AND entity = :entity AND grade = 'user'
+-- standing --
+-- What holds whatever is compared now: people's word, and what was joined of records that have not changed.
+SELECT m.left_source, m.left_feed, m.left_id, m.right_source, m.right_feed, m.right_id, m.status, m.grade,
+       CASE WHEN m.status <> 'joined' THEN m.evidence END AS evidence
+FROM medmirror.match AS m
+LEFT JOIN match_input AS l ON (l.source, l.feed, l.source_id) = (m.left_source, m.left_feed, m.left_id)
+LEFT JOIN match_input AS r ON (r.source, r.feed, r.source_id) = (m.right_source, m.right_feed, m.right_id)
+WHERE m.organization_id = :organization AND m.entity = :entity
+  AND (m.grade = 'user' OR m.status = 'joined' AND NOT l.changed AND NOT r.changed)
 
 -- stage --
 CREATE TEMP TABLE match_stage (
@@ -208,6 +214,18 @@ WHERE m.organization_id = :organization AND m.entity = :entity AND m.grade <> 'u
       SELECT FROM match_stage AS s
       WHERE (s.left_source, s.left_feed, s.left_id, s.right_source, s.right_feed, s.right_id)
           = (m.left_source, m.left_feed, m.left_id, m.right_source, m.right_feed, m.right_id))
+
+-- hold --
+-- Pairs that were joined before, and have come into a group that contradicts itself.
+UPDATE medmirror.match AS m
+SET status = 'review', evidence = jsonb_set(m.evidence, '{held}', m.evidence -> 'held' || to_jsonb(CAST(:why AS text))),
+    decided_by = :by, decided_at = clock_timestamp(), reason = NULL, run_id = :run_id
+FROM unnest(CAST(:left_source AS text[]), CAST(:left_feed AS text[]), CAST(:left_id AS text[]), CAST(:right_source AS text[]),
+            CAST(:right_feed AS text[]), CAST(:right_id AS text[]))
+     AS n(left_source, left_feed, left_id, right_source, right_feed, right_id)
+WHERE m.organization_id = :organization AND m.entity = :entity
+  AND (m.left_source, m.left_feed, m.left_id, m.right_source, m.right_feed, m.right_id)
+    = (n.left_source, n.left_feed, n.left_id, n.right_source, n.right_feed, n.right_id)
 
 -- decide --
 -- On a pair that people said no to, only a proposal is staged (see deciding.py); what they joined is left alone.

@@ -46,6 +46,7 @@ def dedup(
     settings = options.settings()
     logs.set_up(settings.log_level, as_json=settings.log_json, quiet=options.quiet)
     from medmirror.matching import fields, run
+    from medmirror.matching.deciding import Thresholds
 
     with database() as engine:
         result = run.deduplicate(
@@ -53,8 +54,9 @@ def dedup(
             organizations=organizations or None,
             entities=[entity] if entity else tuple(fields.FIELDS),
             everything=everything,
-            join_at=fields.JOIN_AT if join_at is None else join_at,
-            review_at=fields.REVIEW_AT if review_at is None else review_at,
+            thresholds=Thresholds(
+                fields.JOIN_AT if join_at is None else join_at, fields.REVIEW_AT if review_at is None else review_at
+            ),
             on_step=lambda organization, kind: _log.info("comparing: %s records of %s", kind, organization),
         )
     return output.Answer(result.as_dict(), lambda: _found(result))

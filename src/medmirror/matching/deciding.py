@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from medmirror.matching.clusters import components, torn
+from medmirror.matching.fields import JOIN_AT, REVIEW_AT
 from medmirror.matching.judging import JOINED, REVIEW, Verdict, evidence, judge, levels
 from medmirror.matching.scoring import Scored, Scorer
 
@@ -28,49 +29,61 @@ class Decision(NamedTuple):
     evidence: dict[str, Any]
 
 
-def decide(
-    scorer: Scorer,
-    entity: str,
-    join_at: float,
-    review_at: float,
-    *,
-    together: Collection[Pair] = (),
-    apart: Mapping[Pair, Mapping[str, str]] | None = None,
-) -> Iterator[Decision]:
-    """The decisions on what *scorer* has scored, by record numbers.
+class Standing(NamedTuple):
+    """What holds before anything is decided.
 
-    *together* are pairs that people joined. *apart* are those that people said no to, with the levels of that time:
-    such a pair is never joined, and it is proposed again only when its records compare otherwise now.
+    *said*: pairs that people joined. *kept*: pairs that were joined before and are not compared now. *apart*: pairs
+    that people said no to, with the levels of that time.
     """
-    apart = apart or {}
-    verdicts = ((pair, judge(entity, pair.compared, join_at, review_at)) for pair in scorer.scored())
-    edges = [(one.left, one.right) for one, verdict in verdicts if verdict.status == JOINED]
-    edges = [edge for edge in edges if edge not in apart]
-    doubtful = _doubtful(scorer, [*edges, *together], apart)
+
+    said: Collection[Pair] = ()
+    kept: Collection[Pair] = ()
+    apart: Mapping[Pair, Mapping[str, str]] = {}
+
+
+class Thresholds(NamedTuple):
+    """The probabilities from which a pair is joined, and from which people are asked."""
+
+    join_at: float = JOIN_AT
+    review_at: float = REVIEW_AT
+
+
+def doubtful(scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing) -> set[int]:
+    """The records of groups that contradict themselves, if all were joined that *scorer* has scored high enough.
+
+    That is groups in which two records cannot be one person, or of which people said so, and groups that are too large.
+    """
+    verdicts = ((pair, judge(entity, pair.compared, *thresholds)) for pair in scorer.scored())
+    edges = {(one.left, one.right) for one, verdict in verdicts if verdict.status == JOINED} - standing.apart.keys()
+    groups = components([*edges, *standing.said, *standing.kept])
+    large = [group for group in groups if len(group) > 2]  # a pair alone was judged as such
+    small = [group for group in large if len(group) <= MOST_IN_GROUP]
+    wrong = [group for group in large if len(group) > MOST_IN_GROUP]
+    wrong += [small[place] for place in scorer.contradictory(small)]
+    parted = {one for pair in torn(groups, standing.apart) for one in pair}
+    wrong += [group for group in groups if group & parted]
+    return set().union(*wrong)
+
+
+def decide(
+    scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing, doubted: Collection[int]
+) -> Iterator[Decision]:
+    """The decisions on what *scorer* has scored, by record numbers; records of *doubted* are not joined.
+
+    A pair that people said no to is never joined, and it is proposed again only when its records compare otherwise now.
+    """
     for one in scorer.scored():
-        verdict = judge(entity, one.compared, join_at, review_at)
+        verdict = judge(entity, one.compared, *thresholds)
         if not verdict.status:
             continue
-        if verdict.status == JOINED and one.left in doubtful:
+        if verdict.status == JOINED and one.left in doubted:
             verdict = Verdict(REVIEW, verdict.grade, (*verdict.held, GROUP))
-        before = apart.get((one.left, one.right))
+        before = standing.apart.get((one.left, one.right))
         if before is not None:
             verdict = Verdict(REVIEW, verdict.grade, (*verdict.held, BEFORE))
         made = _decision(entity, one, verdict)
         if before is None or levels(made.evidence) != before:
             yield made
-
-
-def _doubtful(scorer: Scorer, edges: Collection[Pair], apart: Collection[Pair]) -> set[int]:
-    """The records whose groups contradict themselves."""
-    groups = components(edges)
-    large = [group for group in groups if len(group) > 2]  # a pair alone was judged as such
-    small = [group for group in large if len(group) <= MOST_IN_GROUP]
-    wrong = [group for group in large if len(group) > MOST_IN_GROUP]
-    wrong += [small[place] for place in scorer.contradictory(small)]
-    found = set().union(*wrong)
-    found.update(one for pair in torn(groups, apart) for group in groups if pair[0] in group for one in group)
-    return found
 
 
 def _decision(entity: str, one: Scored, verdict: Verdict) -> Decision:

@@ -21,12 +21,13 @@ from medmirror import __version__
 from medmirror.db import ledger, locks, retry
 from medmirror.errors import LockRaceLost, UsageError
 from medmirror.matching import scoring, store
-from medmirror.matching.deciding import Pair, decide
-from medmirror.matching.fields import FIELDS, JOIN_AT, REVIEW_AT
-from medmirror.matching.judging import JOINED, RULES, levels
+from medmirror.matching.deciding import Thresholds, decide, doubtful
+from medmirror.matching.fields import FIELDS
+from medmirror.matching.judging import RULES
 from medmirror.matching.scoring import Figures
 from medmirror.matching.store import Scope
 
+DEFAULT = Thresholds()
 BY = "medmirror dedup"
 BUSY = "Another deduplication holds lock 12347; run the same command again when it is done."
 
@@ -68,8 +69,7 @@ def deduplicate(
     organizations: Sequence[str] | None = None,
     entities: Sequence[str] = tuple(FIELDS),
     everything: bool = False,
-    join_at: float = JOIN_AT,
-    review_at: float = REVIEW_AT,
+    thresholds: Thresholds = DEFAULT,
     memory: int | None = None,
     on_step: Callable[[str, str], None] = lambda organization, entity: None,
 ) -> DedupResult:
@@ -78,15 +78,14 @@ def deduplicate(
     Only records that have changed since they were compared last are compared again, with all others; *everything*:
     all. Running it again changes nothing. Raises LockRaceLost when another one is at it, UsageError without splink.
     """
-    if not 0 < review_at <= join_at < 1:
+    if not 0 < thresholds.review_at <= thresholds.join_at < 1:
         raise UsageError("The thresholds must be probabilities, the one for review not above the one for joining.")
     with engine.connect() as conn:
         places = [Scope(one, e) for one in store.organizations(conn, entities, organizations) for e in entities]
-    thresholds = {"join_at": join_at, "review_at": review_at, "all": everything}
-    with running(engine, "dedup", thresholds) as result:
+    with running(engine, "dedup", {**thresholds._asdict(), "all": everything}) as result:
         for scope in places:
             on_step(*scope)
-            work = _Work(scope, result.run_id, everything, join_at, review_at, memory)
+            work = _Work(scope, result.run_id, everything, thresholds, memory)
             result.found.append(alone(engine, work.do))
     return result
 
@@ -135,8 +134,7 @@ class _Work:
     scope: Scope
     run_id: int
     everything: bool
-    join_at: float
-    review_at: float
+    thresholds: Thresholds
     memory: int | None
 
     def do(self, conn: Connection) -> Found:
@@ -169,28 +167,19 @@ class _Work:
         )
 
     def _compare(self, conn: Connection, scorer: scoring.Scorer, model: bytes, figures: Figures | None) -> int:
-        scorer.take(store.read(conn, self.scope.entity))
-        pairs = scorer.score(self.review_at, figures)
+        scope = self.scope
+        scorer.take(store.read(conn, scope.entity))
+        pairs = scorer.score(self.thresholds.review_at, figures)
         keys = scorer.keys()
-        together, apart = self._words(conn, {key: number for number, key in keys.items()})
-        made = decide(scorer, self.scope.entity, self.join_at, self.review_at, together=together, apart=apart)
-        store.write(conn, self.scope, keys, made, by=BY, run_id=self.run_id, model=model)
+        standing = store.standing(conn, scope, keys)
+        doubted = doubtful(scorer, scope.entity, self.thresholds, standing)
+        made = decide(scorer, scope.entity, self.thresholds, standing, doubted)
+        store.write(conn, scope, keys, made, by=BY, run_id=self.run_id, model=model)
+        store.hold(conn, scope, keys, (pair for pair in standing.kept if pair[0] in doubted), by=BY, run_id=self.run_id)
         return pairs
-
-    def _words(self, conn: Connection, numbers: dict[store.Key, int]) -> tuple[list[Pair], dict[Pair, dict[str, str]]]:
-        together: list[Pair] = []
-        apart: dict[Pair, dict[str, str]] = {}
-        for word in store.words(conn, self.scope):
-            if word.left in numbers and word.right in numbers:
-                pair = numbers[word.left], numbers[word.right]
-                if word.status == JOINED:
-                    together.append(pair)
-                else:
-                    apart[pair] = levels(word.evidence)
-        return together, apart
 
     def _digest(self, figures: Figures | None) -> bytes:
         """16 bytes that change when records must be compared anew although none has changed."""
-        limits = (scoring.SHARED_BY, scoring.MOST_IN_BLOCK, scoring.USUAL_RECORDS, self.join_at, self.review_at)
+        limits = (scoring.SHARED_BY, scoring.MOST_IN_BLOCK, scoring.USUAL_RECORDS, *self.thresholds)
         parts = (RULES, FIELDS[self.scope.entity], limits, sorted((figures or {}).items()))
         return sha256(repr(parts).encode()).digest()[:16]

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, TextClause, text
 from medmirror.copyformat import encoder
 from medmirror.db import connect, load, sql
 from medmirror.matching.clusters import canonical_ids
-from medmirror.matching.deciding import Decision
+from medmirror.matching.deciding import GROUP, Decision, Pair, Standing
+from medmirror.matching.judging import JOINED, USER, levels
 from medmirror.matching.scoring import Figures, columns
 from medmirror.model import Column
 
@@ -40,15 +41,6 @@ class Scope(NamedTuple):
 
     organization: str
     entity: str
-
-
-class Word(NamedTuple):
-    """What a person said of two records: *status* and, of that time, the evidence."""
-
-    left: Key
-    right: Key
-    status: str
-    evidence: Mapping[str, Any]
 
 
 @cache
@@ -147,10 +139,32 @@ def keep_figures(conn: Connection, scope: Scope, found: Figures | None, run_id: 
     conn.execute(statement("keep figures"), values)
 
 
-def words(conn: Connection, scope: Scope) -> list[Word]:
-    """What people said of this scope's pairs."""
-    rows = conn.execute(statement("people's word"), scope._asdict())
-    return [Word(tuple(row[0:3]), tuple(row[3:6]), row.status, row.evidence) for row in rows]
+def standing(conn: Connection, scope: Scope, keys: Mapping[int, Key]) -> Standing:
+    """What people said of this scope's pairs, and what stays joined; by the record numbers of *keys*."""
+    numbers = {key: number for number, key in keys.items()}
+    said: list[Pair] = []
+    kept: list[Pair] = []
+    apart: dict[Pair, dict[str, str]] = {}
+    for row in conn.execute(statement("standing"), scope._asdict()):
+        left, right = numbers.get(tuple(row[0:3])), numbers.get(tuple(row[3:6]))
+        if left is None or right is None:
+            continue
+        if row.status != JOINED:
+            apart[left, right] = levels(row.evidence)
+        else:
+            (said if row.grade == USER else kept).append((left, right))
+    return Standing(said, kept, apart)
+
+
+def hold(
+    conn: Connection, scope: Scope, keys: Mapping[int, Key], pairs: Iterable[Pair], *, by: str, run_id: int
+) -> None:
+    """Put *pairs*, which were joined, before a person: their group has come to contradict itself."""
+    rows = [(*keys[left], *keys[right]) for left, right in pairs]
+    if rows:
+        columns = (list(column) for column in zip(*rows, strict=True))
+        sides = dict(zip((column.name for column in _SIDES), columns, strict=True))
+        conn.execute(statement("hold"), {**scope._asdict(), **sides, "why": GROUP, "by": by, "run_id": run_id})
 
 
 def write(

@@ -9,9 +9,10 @@ there, too: families under one roof with one telephone, fathers and sons of one 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
-from typing import NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple
 
 from medmirror.samples import people
 
@@ -38,6 +39,30 @@ class Entry(NamedTuple):
     state: str
     post_code: str
     identifier: str
+
+
+def canonical(entry: Entry) -> dict[str, Any]:
+    """The canonical patient record of *entry*, as far as mapping would make one of it."""
+    given = [one for one in (entry.given, entry.middle) if one]
+    street = {"lines": [entry.street], "city": entry.city, "region": entry.state, "post_code": entry.post_code}
+    identifier = {"system": "national", "type": "NI", "value": entry.identifier}
+    many = {
+        "names": [{"family": entry.family, "given": given}],
+        "phones": [{"raw": entry.phone, "e164": entry.phone, "valid": True}] if entry.phone else [],
+        "emails": [{"address": entry.email}] if entry.email else [],
+        "addresses": [street] if entry.street else [],
+        "identifiers": [identifier] if entry.identifier else [],
+    }
+    one = {"birth_date": entry.birth_date, "sex": {"code": entry.sex.upper() or "UNKNOWN", "raw": entry.sex or None}}
+    return {name: value for name, value in (many | one).items() if value}
+
+
+def same_person(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """The pairs of record ids that are of one person, the smaller id first."""
+    records: dict[int, list[str]] = {}
+    for entry in entries:
+        records.setdefault(entry.person, []).append(entry.source_id)
+    return {pair for some in records.values() for pair in combinations(sorted(some), 2)}
 
 
 def register(entries: int, seed: int = 0) -> Iterator[Entry]:
