@@ -194,7 +194,9 @@ class Inputs:
             raise LayoutChanged(f"This is not a file of {source.name}; it begins like {_looks_like(start)}.")
         if source.tenant and not self.given.get("organization"):
             raise LayoutChanged(f"This is a file of {source.name}: say whose it is with --org.")
-        context = source.context(stream.name, start, stream.open, {**self.given, "path": str(path)})
+        context = source.context(
+            stream.name, start, stream.open, {**self.given, "path": str(Path(path) / stream.member)}
+        )
         return self._with_organization(source, context)
 
     def _split(self, state: FileState) -> Iterator[Part]:

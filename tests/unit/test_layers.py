@@ -14,7 +14,7 @@ LAYERS = (
     {"model", "errors", "settings", "copyformat"},
     {"readers", "native", "db", "dedup", "samples", "measure", "processes", "setdigest", "stages", "validate"},
     {"sources", "mapping"},
-    {"worker", "inputs"},
+    {"worker", "meaning", "inputs"},
     {"executors", "pipeline", "matching", "search", "audit", "diff", "rejects", "ops"},
     {"api", "benchmark", "cli", "nightly", "remapping"},
 )
