@@ -30,6 +30,7 @@ _MOSTLY = 0.9
 _LETTERS = frozenset(bytes(range(0xC0, 0x100))) - {0xD7, 0xF7} | frozenset(b"\x8a\x8c\x8e\x9a\x9c\x9e\x9f")
 _UNUSED = frozenset(b"\x81\x8d\x8f\x90\x9d")  # no characters of Windows-1252
 _WITHIN = _LETTERS | frozenset(b"\x92\x96\xad\xb4")  # what Windows-1252 has within words: letters, apostrophes, dashes
+_CAPITALS = frozenset(bytes(range(0xC0, 0xDF))) | frozenset(b"\x8a\x8c\x8e\x9f")
 _AFTER = _WITHIN | frozenset(bytes(range(0xA0, 0xC0))) | frozenset(b"\x80\x85\x91\x93\x94\x97\x99")
 _DECLARE = "Declare it in the mapping file: [file] encoding = ..."
 
@@ -87,7 +88,16 @@ def table(name: str) -> tuple[bytes, ...] | None:
         if (code < 128 and text != chr(code)) or len(text) > 1:
             return None
         made.append(text.encode("utf-8", "surrogatepass"))
-    return tuple(made) if any(made[128:]) else None
+    leads = [code for code, text in enumerate(made) if not text]
+    several = any(_is_character(bytes([code, trail]), name) for code in leads for trail in (0x40, 0xA1))
+    return tuple(made) if any(made[128:]) and not several else None
+
+
+def _is_character(raw: bytes, name: str) -> bool:
+    try:
+        return len(raw.decode(name)) == 1
+    except UnicodeDecodeError:
+        return False
 
 
 def _wide(head: bytes) -> str | None:
@@ -127,9 +137,10 @@ def _narrow(data: bytes) -> str:
         raise LayoutChanged(
             f"The file's encoding is not clear: it is neither UTF-8 nor a code page throughout. {_DECLARE}"
         )
-    # Older code pages have letters where Windows-1252 has signs that follow no letter.
+    # Older code pages have letters where Windows-1252 has signs that follow no letter, or capitals.
     fitting = [
         code in (_WITHIN if _is_letter(data[place + 1]) else _AFTER)
+        and (code not in _CAPITALS or data[place - 1] <= 90)
         for place, code in enumerate(data[1:-1], 1)
         if code >= 128 and _is_letter(data[place - 1])
     ]

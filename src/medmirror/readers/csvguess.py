@@ -262,8 +262,8 @@ def _unique(names: Sequence[str]) -> list[str]:
     made: list[str] = []
     for place, name in enumerate(names, 1):
         text, times = name or f"#{place}", 1
-        while text in made or (times == 1 and not name and text in names):
+        while text in made or (text != name and text in names):
             times += 1
-            text = f"{name or f'#{place}'}#{times}"
+            text = f"{name}#{times}" if name else f"#{place}#{times}"
         made.append(text)
     return made

@@ -73,7 +73,7 @@ class _Offsets:
         self._of_hour = lru_cache(maxsize=1 << 14)(self._whole_hour)
 
     def seconds(self, days: int, seconds: int) -> int | None:
-        """The offset at that second of that day (a number as of ``date.toordinal``); None when there is no such time."""
+        """The offset at that second of that day (as of ``date.toordinal``); None when there is no such time."""
         offset = self._of_hour(days, seconds // 3600)
         return self._at(days, seconds) if offset is None else offset
 
