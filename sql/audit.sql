@@ -115,3 +115,77 @@ WHERE w.deleted IS DISTINCT FROM f.deleted
 SELECT coalesce(sum(c.created), 0)
 FROM medmirror.chunk AS c JOIN medmirror.file AS f USING (file_id)
 WHERE f.source = :source
+
+-- unwalled --
+-- Tables with organisations' records that anyone who may read them could read whole, and views that ask with their
+-- owner's rights where the server knows another way.
+SELECT n.nspname || '.' || c.relname AS name, c.relkind = 'v' AS view
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE (n.nspname = ANY (CAST(:schemas AS text[])) OR n.nspname || '.' || c.relname = ANY (CAST(:named AS text[])))
+  AND EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+              WHERE a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped)
+  AND CASE c.relkind
+      WHEN 'v' THEN CAST(current_setting('server_version_num') AS int) >= 150000
+          AND NOT 'security_invoker=true' = ANY (coalesce(c.reloptions, '{}'))
+      WHEN 'r' THEN true
+      WHEN 'p' THEN true
+      ELSE false END
+  AND (c.relkind = 'v' OR NOT (c.relrowsecurity AND c.relforcerowsecurity AND EXISTS (
+      SELECT FROM pg_catalog.pg_policy AS p WHERE p.polrelid = c.oid AND p.polname = 'medmirror_wall')))
+ORDER BY 1
+
+-- size: walled --
+SELECT count(*)
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE (n.nspname = ANY (CAST(:schemas AS text[])) OR n.nspname || '.' || c.relname = ANY (CAST(:named AS text[])))
+  AND c.relkind IN ('r', 'p', 'v')
+  AND EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+              WHERE a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped)
+
+-- noted --
+-- A feed's facts against what sync_mapping says of its records. {kind} is the kind in its key, or its name.
+SELECT count(f.version) AS facts,
+       count(*) FILTER (WHERE f.version IS NOT NULL AND m.version IS NULL) AS unnoted,
+       count(*) FILTER (WHERE f.version <> m.version OR f.digest <> m.source_hash OR f.deleted AND NOT m.gone) AS stale,
+       count(*) FILTER (WHERE f.version IS NULL AND m.version IS NOT NULL) AS orphans
+FROM (SELECT {organization} AS organization_id, {kind} AS feed, {id} AS source_id, f.version, f.digest, f.deleted
+      FROM {fact} AS f) AS f
+FULL JOIN (SELECT organization_id, feed, source_id, version, source_hash, gone FROM medmirror.sync_mapping
+           WHERE source = :source AND (CAST(:feed AS text) IS NULL OR feed = :feed)) AS m
+    USING (organization_id, feed, source_id)
+
+-- canonical --
+SELECT coalesce(m.source, r.source) AS source, coalesce(m.feed, r.feed) AS feed,
+       count(*) FILTER (WHERE r.source_id IS NULL) AS lost, count(*) FILTER (WHERE m.source_id IS NULL) AS orphans
+FROM (SELECT entity, organization_id, source, feed, source_id FROM medmirror.sync_mapping
+      WHERE canonical_hash IS NOT NULL) AS m
+FULL JOIN canonical.record AS r USING (entity, organization_id, source, feed, source_id)
+GROUP BY 1, 2
+HAVING count(*) <> count(m.source_id) OR count(*) <> count(r.source_id)
+ORDER BY 1, 2
+
+-- size: canonical --
+SELECT count(*) FROM canonical.record
+
+-- nothing made --
+-- Living records that a mapper makes nothing of.
+SELECT source, feed, count(*) AS records FROM medmirror.sync_mapping
+WHERE state = 'unmapped' AND mapping_digest IS NOT NULL
+GROUP BY 1, 2 ORDER BY 1, 2
+
+-- meanings --
+SELECT m.organization_id, m.source, m.feed, m.canonical_hash, m.schema_version, CAST(r.record AS text) AS record
+FROM canonical.record AS r
+JOIN medmirror.sync_mapping AS m USING (organization_id, source, feed, source_id)
+WHERE m.canonical_hash IS NOT NULL
+
+-- unresolved --
+SELECT n.source, n.feed, n.target, CAST(sum(n.times) AS bigint) AS times
+FROM unnest(CAST(:organization AS text[]), CAST(:source AS text[]), CAST(:feed AS text[]), CAST(:target AS text[]),
+            CAST(:id AS text[]), CAST(:times AS int8[])) AS n(organization_id, source, feed, target, id, times)
+WHERE NOT EXISTS (
+    SELECT FROM medmirror.sync_mapping AS m
+    WHERE m.organization_id = n.organization_id AND m.source = n.source AND m.feed = n.target AND m.source_id = n.id)
+GROUP BY 1, 2, 3

@@ -6,14 +6,14 @@ Reads only, in one snapshot, so it may run while something is loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, text
 
-from medmirror import setdigest, sources
+from medmirror import auditmapping, setdigest, sources
 from medmirror.db import sql
+from medmirror.findings import AuditReport, Check, Finding
 from medmirror.sources.base import Feed
 
 _MOST = 20  # findings that are told of each check
@@ -21,44 +21,9 @@ _HEADER = 64 << 10  # bytes that may stand before a file's first record
 _BETWEEN = 1 << 10  # and between two blocks of records
 
 
-class Finding(NamedTuple):
-    """Something that does not add up: which check found it, where, what is wrong, what to do about it."""
-
-    check: str
-    where: str
-    what: str
-    advice: str
-
-
-class Check(NamedTuple):
-    """One thing that was checked, how many were looked at, how many of them are wrong."""
-
-    what: str
-    looked_at: int
-    wrong: int
-
-
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """What an audit found. At most some findings of each check are told; ``checks`` counts all."""
-
-    checks: list[Check]
-    findings: list[Finding]
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything adds up."""
-        return not any(check.wrong for check in self.checks)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON."""
-        named = {name: [one._asdict() for one in some] for name, some in asdict(self).items()}
-        return {"ok": self.ok, **named}
-
-
 def audit(engine: Engine) -> AuditReport:
     """Check the ledger against itself and against the tables. Changes nothing."""
-    report = AuditReport([], [])
+    report = AuditReport()
     with engine.connect() as connection:
         conn = connection.execution_options(isolation_level="REPEATABLE READ")
         for check in _BOOKS:
@@ -67,6 +32,7 @@ def audit(engine: Engine) -> AuditReport:
             _source(conn, name, report)
         for relation in setdigest.relations(conn):
             _digest(conn, relation, report)
+        auditmapping.check(conn, report)
     return report
 
 

@@ -11,11 +11,11 @@ import medmirror
 ROOT = Path(medmirror.__file__).parent
 
 LAYERS = (
-    {"model", "errors", "settings", "copyformat"},
+    {"model", "errors", "settings", "copyformat", "findings"},
     {"readers", "native", "db", "dedup", "samples", "measure", "processes", "setdigest", "stages", "validate"},
     {"sources", "mapping"},
     {"worker", "meaning", "inputs"},
-    {"executors", "pipeline", "matching", "search", "audit", "diff", "rejects", "ops"},
+    {"executors", "pipeline", "matching", "search", "audit", "auditmapping", "diff", "rejects", "ops"},
     {"api", "benchmark", "cli", "nightly", "remapping"},
 )
 """Layer 0 first. A name is a module or a package of medmirror. Those of one layer may import each other."""

@@ -17,7 +17,7 @@ from medmirror.settings import mask_password
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from medmirror.audit import AuditReport
+    from medmirror.findings import AuditReport
     from medmirror.search import Hit
 
 RUN_COLUMNS = ("run_id", "command", "source", "started_at", "seconds", "status", "read", "inserted", "updated",
@@ -222,4 +222,6 @@ def _audit(report: AuditReport) -> Iterable[Any]:
     yield output.table(["check", "looked at", "wrong"], [(one.what, one.looked_at, one.wrong) for one in report.checks])
     for finding in report.findings:
         yield f"{finding.where}: {finding.what}\n    {finding.advice}"
+    for warning in report.warnings:
+        yield f"warning: {warning.where}: {warning.what}\n    {warning.advice}"
     yield "Everything adds up." if report.ok else "Something does not add up; see above."
