@@ -1,5 +1,6 @@
 """Paths into a document: ``a.b``, ``a[0].b``, ``a[].b`` (all elements), ``a[system=phone].b`` (the elements whose field
-says so). A name that holds a dot, a bracket or a backtick stands in backticks; ``.`` alone is the whole document.
+says so), ``a[system!=phone].b`` (all the others). A name that holds a dot, a bracket or a backtick stands in backticks;
+``.`` alone is the whole document.
 
     a value          the first one that the path leads to and that is not empty
     all values       in document order
@@ -9,7 +10,7 @@ says so). A name that holds a dot, a bracket or a backtick stands in backticks; 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
@@ -26,10 +27,12 @@ class Index(NamedTuple):
 
 
 class Where(NamedTuple):
-    """The elements of an array whose field *name* (may be dotted) is *value*; all of them when *name* is empty."""
+    """The elements of an array whose field *name* (may be dotted) is *value* (*other*: is not); all of them when *name*
+    is empty."""
 
     name: tuple[str, ...] = ()
     value: str = ""
+    other: bool = False
 
 
 Step = Key | Index | Where
@@ -98,7 +101,7 @@ def _bracket(inside: str) -> Step:
     name, sign, value = inside.partition("=")
     if not (name and sign and value):
         raise ValueError(f"[{inside}] is neither [], nor a number, nor [field=value]")
-    return Where(tuple(name.split(".")), value)
+    return Where(tuple(name.removesuffix("!").split(".")), value, name.endswith("!"))
 
 
 def quoted(name: str) -> str:
@@ -107,91 +110,110 @@ def quoted(name: str) -> str:
 
 
 def getter(path: Path) -> Callable[[Any], Any]:
-    """A function that gives the first value that *path* leads to and that is neither null nor "", or None."""
-    steps = path.steps
-    names = [step.name for step in steps if isinstance(step, Key)]
-    if len(names) < len(steps):
-
-        def first(document: Any) -> Any:
-            for value in _walk(document, steps, 0):
-                if value is not None and value != "":
-                    return value
-            return None
-
-        return first
-    if not names:
-        return lambda document: document
-    *way, last = names
-    if not way:
-        return lambda document: document.get(last) if isinstance(document, dict) else None
-
-    def get(document: Any) -> Any:
-        try:
-            for name in way:
-                document = document[name]
-            return document.get(last)
-        except (KeyError, TypeError, AttributeError, IndexError):
-            return None
-
+    """A function that gives the first value that *path* leads to and that is neither null nor "", or one of those."""
+    get: Callable[[Any], Any] = _itself
+    for step in reversed(path.steps):
+        get = _first(step, get)
     return get
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _first(step: Step, rest: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function that takes *step* and then goes on to *rest*."""
+    if isinstance(step, Key):
+        name = step.name
+        if rest is _itself:
+            return lambda value: value.get(name) if isinstance(value, dict) else None
+        return lambda value: rest(value.get(name)) if isinstance(value, dict) else None
+    if isinstance(step, Index):
+        at = step.at
+        return lambda value: rest(value[at]) if isinstance(value, list) and at < len(value) else None
+    meets = _meeting(step)
+
+    def first(value: Any) -> Any:
+        for one in _elements(value):
+            if meets(one):
+                found = rest(one)
+                if found is not None and found != "":
+                    return found
+        return None
+
+    return first
 
 
 def lister(path: Path) -> Callable[[Any], list[Any]]:
     """A function that gives all values that *path* leads to and that are neither null nor "". An array at its end is
     taken apart."""
-    steps = path.steps
-    if steps and steps[-1] == Where():
-        return lister(path._replace(steps=steps[:-1]))
-    if steps and all(isinstance(step, Key) for step in steps):
-        get_one = getter(path)
-
-        def get_all(document: Any) -> list[Any]:
-            value = get_one(document)
-            if isinstance(value, list):
-                return [one for one in value if one is not None and one != ""]
-            return [] if value is None or value == "" else [value]
-
-        return get_all
+    collect: Callable[[Any, list[Any]], None] = _gather
+    for step in reversed(path.steps):
+        collect = _all(step, collect)
 
     def get(document: Any) -> list[Any]:
         found: list[Any] = []
-        for value in _walk(document, steps, 0):
-            if isinstance(value, list):
-                found += [one for one in value if one is not None and one != ""]
-            elif value is not None and value != "":
-                found.append(value)
+        collect(document, found)
         return found
 
     return get
 
 
-def _walk(value: Any, steps: tuple[Step, ...], at: int) -> Iterator[Any]:
-    while at < len(steps):
-        step = steps[at]
-        at += 1
-        if isinstance(step, Key):
-            if not isinstance(value, Mapping):
-                return
-            value = value.get(step.name)
-        elif isinstance(step, Index):
-            if not isinstance(value, list) or step.at >= len(value):
-                return
-            value = value[step.at]
-        else:
-            # A lone object where an array was expected is an array of one: some systems write it so.
-            for one in value if isinstance(value, list) else [] if value is None else [value]:
-                if not step.name or _meets(one, step):
-                    yield from _walk(one, steps, at)
-            return
-    yield value
+def _gather(value: Any, found: list[Any]) -> None:
+    if isinstance(value, list):
+        found += [one for one in value if one is not None and one != ""]
+    elif value is not None and value != "":
+        found.append(value)
 
 
-def _meets(value: Any, where: Where) -> bool:
-    for name in where.name:
-        if not isinstance(value, Mapping):
-            return False
-        value = value.get(name)
-    return (str(value).lower() if isinstance(value, bool) else str(value)) == where.value
+def _all(step: Step, rest: Callable[[Any, list[Any]], None]) -> Callable[[Any, list[Any]], None]:
+    if isinstance(step, Key):
+        name = step.name
+
+        def by_name(value: Any, found: list[Any]) -> None:
+            if isinstance(value, dict):
+                rest(value.get(name), found)
+
+        return by_name
+    if isinstance(step, Index):
+        at = step.at
+
+        def by_place(value: Any, found: list[Any]) -> None:
+            if isinstance(value, list) and at < len(value):
+                rest(value[at], found)
+
+        return by_place
+    meets = _meeting(step)
+
+    def each(value: Any, found: list[Any]) -> None:
+        for one in _elements(value):
+            if meets(one):
+                rest(one, found)
+
+    return each
+
+
+def _elements(value: Any) -> list[Any]:
+    """The elements of an array; a lone value where an array was expected is an array of one: some systems write so."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _meeting(where: Where) -> Callable[[Any], bool]:
+    """A function that tells whether an element meets *where*."""
+    if not where.name:
+        return lambda value: True
+    get, wanted, other = getter(Path("", tuple(Key(name) for name in where.name))), where.value, where.other
+
+    def meets(value: Any) -> bool:
+        found = get(value)
+        same = found == wanted or (not isinstance(found, str) and found is not None and _plain(found) == wanted)
+        return same != other
+
+    return meets
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def put(document: dict[str, Any], path: Path, value: Any) -> None:
@@ -209,12 +231,12 @@ def add(document: dict[str, Any], path: Path, values: list[Any]) -> None:
     where = steps[at]
     assert isinstance(where, Where)
     made = [_element(where, _placed(None, steps[at + 1 :], value)) for value in values]
-    held = next(_walk(document, steps[:at], 0), None)
+    held = getter(Path("", steps[:at]))(document)
     document.update(_placed(document, steps[:at], [*(held if isinstance(held, list) else []), *made]))
 
 
 def _element(where: Where, value: Any) -> Any:
-    if where.name and isinstance(value, dict):
+    if where.name and not where.other and isinstance(value, dict):
         return _placed(value, tuple(Key(name) for name in where.name), where.value)
     return value
 
@@ -224,13 +246,14 @@ def _placed(node: Any, steps: tuple[Step, ...], value: Any) -> Any:
         return value
     step, rest = steps[0], steps[1:]
     if isinstance(step, Key):
-        made = dict(node) if isinstance(node, Mapping) else {}
+        made = dict(node) if isinstance(node, dict) else {}
         made[step.name] = _placed(made.get(step.name), rest, value)
         return made
     held = list(node) if isinstance(node, list) else []
     at = step.at if isinstance(step, Index) else 0
     if isinstance(step, Where) and step.name:
-        at = next((place for place, one in enumerate(held) if _meets(one, step)), len(held))
+        meets = _meeting(step)
+        at = next((place for place, one in enumerate(held) if meets(one)), len(held))
     while len(held) <= at:
         held.append(None)
     made_one = _placed(held[at], rest, value)
