@@ -224,9 +224,9 @@ def _as_written() -> dict[Any, Any]:
     return {kind: convert for kind, convert in conversions.items() if kind not in texts}
 
 
-_TEXTS = (
+_TEXTS = (  # not json: SQLAlchemy asks the catalogue for some
     *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
-    *("numeric", "json", "jsonb", "uuid", "inet", "cidr"),
+    *("numeric", "uuid", "inet", "cidr"),
 )
 
 

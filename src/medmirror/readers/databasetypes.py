@@ -63,12 +63,13 @@ def converter(kind: Type, backend: str) -> Convert | None:
 
 
 def as_text(kind: Type, backend: str) -> bool:
-    """Whether the server has to be asked for the text of a value of *kind*, which no driver has a value for."""
+    """Whether the server has to be asked for the text of a value of *kind*: no driver has a value for it, or not one
+    that is as exact (JSON's numbers)."""
     own = isinstance(kind, types.NullType | postgresql.HSTORE)
     ranges = isinstance(kind, postgresql.ranges.AbstractRange | postgresql.ranges.AbstractMultiRange)
     if backend == "mssql":  # the drivers do not agree on an instant's type
         return own or isinstance(kind, mssql.DATETIMEOFFSET)
-    return backend == "postgresql" and (own or ranges)
+    return backend == "postgresql" and (own or ranges or isinstance(kind, types.JSON))
 
 
 def pages(kind: Type, backend: str) -> bool:

@@ -23,15 +23,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
-from zoneinfo import ZoneInfo
 
 import orjson
 
 from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError, UsageError
+from medmirror.mapping import times
 from medmirror.model import Block, Column, Flaw, Item
 from medmirror.readers import database
 from medmirror.readers import json as jsonreader
@@ -87,7 +87,7 @@ class _Reader(NamedTuple):
     kind: str
     key: tuple[str, ...]
     updated: str
-    zone: ZoneInfo | None  # None: nobody said
+    zone: tzinfo | None  # None: nobody said
     latest: int
     deleted: str
     deleted_values: frozenset[Any]
@@ -146,7 +146,7 @@ def _part(record: Mapping[str, Any], name: str) -> str:
     raise InvalidRecord(f"The key column {name} is {kind(value)}.")
 
 
-def _micros(moment: datetime, zone: ZoneInfo | None) -> int:
+def _micros(moment: datetime, zone: tzinfo | None) -> int:
     """*moment*, in *zone* where it names none, in microseconds since 1970."""
     if moment.tzinfo is not None:
         return (moment - _EPOCH_UTC) // _MICROSECOND
@@ -168,7 +168,7 @@ def _reader(facts: tuple[tuple[str, int | str], ...]) -> _Reader:
         str(found["kind"]),
         tuple(orjson.loads(str(found["key"]))),
         str(found["updated"]),
-        ZoneInfo(zone) if zone else None,
+        times.zone(zone) if zone else None,
         int(found["read_at"]) + (0 if zone else _EASTMOST),
         str(found["deleted"]),
         frozenset(orjson.loads(str(found["deleted_values"]))),

@@ -22,11 +22,11 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
 from medmirror.errors import UsageError
+from medmirror.mapping import times
 from medmirror.readers.databasetables import Comparison, Table
 
 _HOW = ("=", "<>", "<", "<=", ">", ">=", "in", "null")
@@ -123,8 +123,8 @@ def _are_names(value: Any) -> bool:
 
 def _check_zone(zone: str, where: str) -> None:
     try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        times.zone(zone)
+    except ValueError:
         raise UsageError(f"{where}: there is no time zone {zone!r}; write it as Australia/Sydney.") from None
 
 
