@@ -12,6 +12,7 @@ from medmirror.samples.fhir_bundles import write_bundle
 from medmirror.samples.hostile import HOSTILE, write_hostile, write_huge_citation, write_huge_study
 from medmirror.samples.openfda import write_openfda
 from medmirror.samples.pms_csv import PMS_MAPPINGS, write_pms_csv
+from medmirror.samples.practice import write_practice
 from medmirror.samples.pubmed import write_pubmed
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "write_huge_study",
     "write_openfda",
     "write_pms_csv",
+    "write_practice",
     "write_pubmed",
     "write_studies",
 ]
