@@ -46,7 +46,7 @@ class Load:
     source: str
     organizations: tuple[str, ...]
     paths: tuple[str, ...]
-    mapping: Path | None
+    mapping: tuple[Path, ...]
     url_env: str | None
     after: tuple[str, ...]
     when: When
@@ -180,13 +180,13 @@ def _load(table: Table, name: str, folder: Path) -> Load:
         table.wrong("source", f"{source!r} is none of the sources {known}", f'"{sources.names()[0]}"')
     one = table.text("organization", '"org_123"', _ORGANIZATION)
     several = table.texts("organizations", '["org_123", "org_456"]', _ORGANIZATION)
-    mapping = table.text("mapping", '"patients.toml"')
+    mapping = table.texts("mapping", '["patients.toml"]')
     made = Load(
         name=name,
         source=source,
         organizations=(one,) if one else several,
         paths=table.texts("paths", '["exports/"]'),
-        mapping=folder.absolute() / mapping if mapping else None,
+        mapping=tuple(folder.absolute() / name for name in mapping),
         url_env=table.text("url_env", '"CLINIC_URL"', _VARIABLE, secret=True),
         after=table.texts("after", '["patients"]'),
         when=_when(table),
@@ -211,8 +211,9 @@ def _check_inputs(table: Table, load: Load) -> None:
         table.wrong("paths", "url_env is given, too; make two tables", '["exports/"]')
     if len(load.organizations) > 1 and load.paths and not all("{organization}" in path for path in load.paths):
         table.wrong("paths", "each of several organizations needs paths of its own", '["exports/{organization}/"]')
-    if load.mapping and not load.mapping.is_file():
-        table.wrong("mapping", f"there is no file {load.mapping}", '"patients.toml"')
+    for path in load.mapping:
+        if not path.is_file():
+            table.wrong("mapping", f"there is no file {path}", '["patients.toml"]')
 
 
 def _check_after(file: str, loads: tuple[Load, ...]) -> None:
@@ -232,7 +233,6 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
 
 def _digest(content: bytes, loads: tuple[Load, ...]) -> str:
     made = hashlib.sha256(content)
-    for load in loads:
-        if load.mapping:
-            made.update(hashlib.sha256(load.mapping.read_bytes()).digest())
+    for path in (path for load in loads for path in load.mapping):
+        made.update(hashlib.sha256(path.read_bytes()).digest())
     return made.hexdigest()

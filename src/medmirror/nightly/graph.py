@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from medmirror.errors import UsageError
 from medmirror.nightly.config import Config, Load, When
 
-STAGES: tuple[str, ...] = ("dedup",)  # TODO: ("map", "dedup") as soon as they have landed
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -46,7 +44,7 @@ def parts(config: Config, only: Sequence[str] = ()) -> tuple[Part, ...]:
     if config.deletions.when.enabled:
         made += list(_deletions(tenants, config.deletions.when))
     for kind, when in (("map", config.map), ("dedup", config.dedup)):
-        if when.enabled and kind in STAGES:
+        if when.enabled:
             made += list(_of_organizations(kind, tenants, made, when))
     if config.index.enabled:
         made += list(_index(made, config.index))

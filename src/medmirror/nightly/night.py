@@ -106,9 +106,7 @@ class _Night:
         self.run_id = book.begin(self.engine, self.config, self.nominal, shown, self.plan)
         with self.engine.connect() as conn:
             before = setdigest.table_digests(conn)
-        work = Work(
-            self.config, self.settings, self.run_id, self.nominal, api.load, self._one_connection, self.governor.pace
-        )
+        work = Work(self.config, self.settings, self.run_id, self.nominal, self._one_connection, self.governor.pace)
         schedule = Schedule(todo, self.room, work, self._may_begin, self._check(hold))
         server = measure.postmaster(self.engine)
         server_began = measure.cpu_seconds(server)
@@ -218,7 +216,9 @@ def _room(config: Config, settings: Settings) -> Room:
     half = max(1, workers // 2)
 
     def takes(part: Part) -> int:
-        return (part.load.workers or half) if part.load else 0
+        if part.load:
+            return part.load.workers or half
+        return half if part.kind == "map" else 0
 
     return Room(workers, connections, takes)
 

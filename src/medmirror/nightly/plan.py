@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import orjson
 from psycopg.sql import SQL, Literal
 from sqlalchemy import Connection, Engine, text
 
-from medmirror import api, setdigest
+from medmirror import setdigest
 from medmirror.db import connect, rehearsal, retry
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.inputs import find
@@ -122,7 +121,7 @@ def _rehearse(config: Config, settings: Settings, todo: Sequence[Part], after: C
 
     nominal = due.due(None, night.clock(), config.at, config.zone).nominal
     run_id = book.begin(rehearsal.engine(after), config, nominal, {"plan": True}, None)
-    work = Work(config, settings, run_id, nominal, partial(api.load, within=engine_of), own, lambda: None)
+    work = Work(config, settings, run_id, nominal, own, lambda: None, engine_of)
     told: dict[str, Any] = {}
     for part in todo:
         blocked = [name for name in part.after if told[name]["status"] in ("failed", "skipped")]

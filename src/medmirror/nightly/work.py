@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from medmirror import search, worker
+from medmirror import api, remapping, search, worker
 from medmirror.api import LoadResult
 from medmirror.errors import SourceError, UsageError
 from medmirror.model import Certificate
@@ -22,26 +23,24 @@ from medmirror.nightly import infer
 from medmirror.nightly.config import Config, Load
 from medmirror.nightly.graph import Part
 from medmirror.nightly.schedule import Answer
+from medmirror.remapping.page import Mapped
 from medmirror.settings import Settings
 
 _NAMED = 50  # refused files that an answer names
 
-Loader = Callable[..., LoadResult]
-"""``api.load``, or what stands in for it in a plan."""
-
 
 @dataclass(slots=True)
 class Work:
-    """The work of one night. *loader* loads; *engine* opens an engine for the other kinds of part; *pace* is the
-    governor's, asked before each chunk; ``loaded`` has the results of the loads that are through, by part."""
+    """The work of one night. *engine* opens an engine for what is no load; *pace* is the governor's, asked before each
+    chunk; *within* is what a plan loads and maps with. ``loaded`` has the results of the loads that are through."""
 
     config: Config
     settings: Settings
     run_id: int
     nominal: date
-    loader: Loader
     engine: Callable[[], AbstractContextManager[Engine]]
     pace: Callable[[], None]
+    within: worker.EngineOf | None = None
     loaded: dict[str, tuple[Part, LoadResult]] = field(default_factory=dict)
 
     def __call__(self, part: Part, workers: int) -> Answer:
@@ -55,14 +54,15 @@ class Work:
     def _load(self, part: Part, workers: int) -> Answer:
         load = part.load
         assert load is not None
-        result = self.loader(
+        result = api.load(
             load.source,
             load.files(self.config.folder, part.organization),
             organization=part.organization,
-            mapping=[load.mapping] if load.mapping else [],
+            mapping=load.mapping,
             url=_url(load),
             settings=replace(self.settings, workers=workers),
             pace=self.pace,
+            within=self.within,
         )
         self.loaded[part.name] = part, result
         if result.exit_code == 1:
@@ -87,6 +87,29 @@ class Work:
             )
             verdicts = infer.judge(engine, seen, certificates, self.config.deletions, self.run_id)
         return {"status": infer.status(verdicts), "verdicts": [one._asdict() for one in verdicts]}
+
+    def _map(self, part: Part, workers: int) -> Answer:
+        counts, problems = Mapped(), 0
+        for source, mapping in self._mappings(str(part.organization)).items():
+            result = remapping.remap(
+                organization=part.organization,
+                source=source,
+                mapping=mapping,
+                settings=replace(self.settings, workers=workers),
+                pace=self.pace,
+                within=self.within,
+            )
+            counts, problems = counts.plus(result.counts), problems + sum(result.problems.values())
+        return {"status": "done", "mapped": counts._asdict(), "problems": problems}
+
+    def _mappings(self, organization: str) -> dict[str, list[Path]]:
+        """The sources of *organization*, each with the mapping files that its loads name."""
+        found: dict[str, list[Path]] = {}
+        for load in self.config.loads:
+            if organization in load.organizations:
+                known = found.setdefault(load.source, [])
+                known += [path for path in load.mapping if path not in known]
+        return found
 
     def _dedup(self, part: Part, workers: int) -> Answer:
         if find_spec("splink") is None:

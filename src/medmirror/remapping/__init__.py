@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine
@@ -71,13 +72,15 @@ def remap(
     on_progress: Callable[[RemapResult], None] = lambda result: None,
     pace: Callable[[], None] = lambda: None,
     settings: Settings | None = None,
+    within: worker.EngineOf | None = None,
 ) -> RemapResult:
     """Map anew what is stored, of every *source* and *organization* or of those that are named; return what was done.
 
     *mapping* and *map_with* are what loads are given, and should be given here, too: records that were mapped with
     them are mapped without them otherwise; only where no mapper is left at all are they not touched. *since* takes
     only records that this run or a later one has written; *everything* does those as well that need nothing. *pace* is
-    called before each page and may sleep. Running it again does what is open, and else nothing.
+    called before each page and may sleep. *within* is as of ``api.load``. Running it again does what is open, and else
+    nothing.
 
     Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays).
     """
@@ -87,7 +90,8 @@ def remap(
     texts = api.read_mappings([mapping] if isinstance(mapping, str | os.PathLike) else mapping)
     functions = worker.pack((None, None, dict(map_with))) if map_with else b""
     worker.mappers_of(texts, functions)  # a wrong file is told of before anything begins
-    engine, settings = api.open_database(settings or Settings.from_environment(dsn=dsn, workers=workers))
+    settings = settings or Settings.from_environment(dsn=dsn, workers=workers)
+    engine, settings = (within(settings, None), settings) if within else api.open_database(settings)
     began = time.perf_counter()
     try:
         shown = {"organization": organization, "since": since, "everything": everything, "workers": settings.workers}
@@ -97,7 +101,8 @@ def remap(
         todo = _Todo(engine, job, [one for one in wanted if one.tenant], organization, since, everything, result)
         error = None
         try:
-            _spread(todo.pages(), job, result, on_progress, pace)
+            made = partial(executors.Inline, within) if within else partial(executors.local, settings.workers)
+            _spread(todo.pages(), job, result, made, on_progress, pace)
             setdigest.fold(engine)
             result.status = "done"
         except KeyboardInterrupt:
@@ -162,6 +167,7 @@ def _spread(
     pages: Iterator[Page],
     job: worker.Job,
     result: RemapResult,
+    make_executor: Callable[[], Executor],
     on_progress: Callable[[RemapResult], None],
     pace: Callable[[], None],
 ) -> None:
@@ -175,7 +181,7 @@ def _spread(
         while True:
             while len(flying) < 2 * workers and (page := next(pages, None)) is not None:
                 pace()
-                executor = executor or executors.local(workers)
+                executor = executor or make_executor()
                 flying[executor.submit(process, page, job)] = page
             if not flying:
                 return

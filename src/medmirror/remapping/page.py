@@ -65,11 +65,12 @@ def _engine(settings: Settings, organization: str) -> Engine:
     return connect.engine_of(settings, pool_size=1, session={"synchronous_commit": "off"}, organization=organization)
 
 
-def process(page: Page, job: worker.Job) -> Answer:
-    """Map *page* in one transaction; return what the database reported. Running it again changes nothing."""
+def process(page: Page, job: worker.Job, engine_of: worker.EngineOf | None = None) -> Answer:
+    """Map *page* in one transaction of *engine_of*'s engine (None: this process's own); return what the database
+    reported. Running it again changes nothing."""
     tally = retry.Tally()
     try:
-        engine = _engine(job.settings, page.unit.organization)
+        engine = (engine_of or _engine)(job.settings, page.unit.organization)
         counts, problems = retry.in_transaction(engine, partial(_page, page, job, tally), tally=tally)
     except (DBAPIError, psycopg.Error) as error:
         raise worker.refusal(error) from None
