@@ -41,6 +41,8 @@ DOCUMENT = {
         ("list[7].value", None, []),
         ("list[system=phone].value", "1", ["1", "3"]),
         ("list[].value", "1", ["1", "2", "3"]),
+        ("list[system!=phone].value", "2", ["2"]),
+        ("list[other!=phone].value", "1", ["1", "2", "3"]),
         ("words", ["x", "", None, "y"], ["x", "y"]),
         ("words[]", "x", ["x", "y"]),
         ("`Date.of.birth`", "d", ["d"]),
@@ -68,6 +70,7 @@ def test_values_are_put_where_their_paths_lead() -> None:
     put(document, parse("list[system=phone].use"), "home")
     add(document, parse("words[]"), ["x", "y"])
     add(document, parse("list[system=fax]"), [{"value": "3"}])
+    add(document, parse("list[system!=fax]"), [{"value": "4"}])
     put(document, parse("`Date.of.birth`"), "d")
     assert document == {
         "a": {"b": 1},
@@ -75,6 +78,7 @@ def test_values_are_put_where_their_paths_lead() -> None:
             {"value": "1", "system": "phone", "use": "home"},
             {"value": "2", "system": "email"},
             {"value": "3", "system": "fax"},
+            {"value": "4"},
         ],
         "words": ["x", "y"],
         "Date.of.birth": "d",
