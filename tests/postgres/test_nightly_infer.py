@@ -205,15 +205,16 @@ def test_what_was_written_is_of_the_runs_number(clinic: Clinic) -> None:
 def test_evidence_is_which_files_and_of_when(tmp_path: Path) -> None:
     path = tmp_path / "page-1.json"
     path.write_text("{}")
-    file = {"digest": "ab", "file_order": "{}", "path": str(path)}
+    file = {"source": "cliniko", "digest": "ab", "file_order": "{}", "path": str(path)}
     night = date(2026, 3, 10)
     first = infer.evidence([file], night)
     assert infer.evidence([file], date(2026, 3, 11)) == first  # nobody has written it since
     os.utime(path, ns=(1, 1))
     assert infer.evidence([file], night) != first
     assert infer.evidence([{**file, "digest": "cd"}], night) != infer.evidence([file], night)
-    live = {**file, "path": "a database"}
+    live = {**file, "source": "sql", "path": "a database"}
     assert infer.evidence([live], night) != infer.evidence([live], date(2026, 3, 11))
+    assert infer.evidence([live], night) == infer.evidence([{**live, "digest": "of another pass"}], night)
     assert infer.evidence([file, live], night) == infer.evidence([live, file], night)
 
 

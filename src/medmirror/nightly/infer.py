@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from medmirror import sources
 from medmirror.db import retry
 from medmirror.model import Certificate
 from medmirror.nightly.book import statement
@@ -57,16 +59,18 @@ def inputs(conn: Connection, file_ids: Iterable[int]) -> list[dict[str, Any]]:
 def evidence(files: Iterable[Mapping[str, Any]], nominal: date) -> bytes:
     """What tells this pass from another one: the files' digests, and when each was last written.
 
-    An export that nobody made anew shows nothing that it did not show the night before, and neither does the same run
-    taken up again. What is no file (a database that was read) counts as read anew each night.
+    An export that nobody made anew shows nothing that it did not show the night before, and neither does the same night
+    taken up again. A live database counts as looked at once a night.
     """
-    made = hashlib.sha256()
-    for digest, order, path in sorted((one["digest"], one["file_order"], one["path"]) for one in files):
-        try:
-            written = str(Path(path).stat().st_mtime_ns)
-        except OSError:
-            written = nominal.isoformat()
-        made.update(f"{digest}\x1f{order}\x1f{written}\x1e".encode())
+    facts = []
+    for one in files:
+        if sources.get(one["source"]).origins is not None:
+            facts.append(f"{one['path']}\x1f{nominal}")
+            continue
+        with suppress(OSError):
+            written = Path(one["path"]).stat().st_mtime_ns
+            facts.append(f"{one['digest']}\x1f{one['file_order']}\x1f{written}")
+    made = hashlib.sha256("\x1e".join(sorted(facts)).encode())
     return made.digest()
 
 
