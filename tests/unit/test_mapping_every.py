@@ -17,7 +17,7 @@ from medmirror.mapping.coverage import Seen
 
 MAPPERS = mappers().all()
 each = pytest.mark.parametrize("mapper", MAPPERS, ids=lambda mapper: f"{mapper.source}.{mapper.feed}")
-quick = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def cases(mapper: Mapper) -> list[dict[str, Any]]:
@@ -51,29 +51,17 @@ def test_stored_documents_come_back(mapper: Mapper) -> None:
 
 
 @each
-def test_what_the_source_can_hold_comes_back_as_it_was(mapper: Mapper) -> None:
-    @quick
-    @given(documents(mapper))
-    def check(document: dict[str, Any]) -> None:
-        record = mapper.to_canonical(document).record
-        assert record is not None
-        back = mapper.from_canonical(record)
-        assert back.lost == ()
-        assert mapper.to_canonical(back.document).record == record
-
-    check()
-
-
-@each
-def test_the_order_of_keys_and_of_records_means_nothing(mapper: Mapper) -> None:
+def test_any_document_comes_back_and_the_order_of_keys_and_records_means_nothing(mapper: Mapper) -> None:
     @quick
     @given(documents(mapper), st.randoms(use_true_random=False))
     def check(document: dict[str, Any], rng: random.Random) -> None:
         before = json.dumps(document)
         first = mapper.to_canonical(document)
-        mapper.to_canonical(shuffled({**document, "of": "another record"}, rng))
-        second = mapper.to_canonical(shuffled(document, rng))
         assert first.record is not None
+        back = mapper.from_canonical(first.record)
+        assert back.lost == ()
+        assert mapper.to_canonical(back.document).record == first.record
+        second = mapper.to_canonical(shuffled(document, rng))
         assert second.record is not None
         assert canonical_hash(first.record) == canonical_hash(second.record)
         assert (first.tombstone, set(first.problems)) == (second.tombstone, set(second.problems))
