@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,8 @@ from json_reading import at
 from psycopg.rows import dict_row
 
 from medmirror.api import LoadResult
+from medmirror.mapping import mappers
+from medmirror.mapping.coverage import Seen
 
 pytestmark = catalogue.SHARED
 
@@ -190,3 +192,21 @@ def test_all_but_contained_resources_can_be_followed(fhir: Loaded) -> None:
 def test_nothing_of_it_is_whole_without_a_manifest(fhir: Loaded) -> None:
     [certificate] = fhir[1].certificates["fhir"]
     assert (certificate.whole, certificate.seen) == (False, fhir[1].read)
+
+
+def test_every_field_of_the_files_is_mapped_or_left_out_for_a_reason(newest: dict[Key, list[Resource]]) -> None:
+    seen: defaultdict[str, Seen] = defaultdict(Seen)
+    problems: Counter[tuple[str, str, str]] = Counter()
+    some = mappers()
+    for (kind, _), copies in newest.items():
+        for one in copies:
+            seen[kind].add(one)
+            if mapper := some.of("fhir", kind):
+                problems.update((kind, *problem) for problem in mapper.to_canonical(one).problems)
+    reports = {
+        kind: found.report("fhir", kind, some.of("fhir", kind), some.ignored.get(("fhir", kind)))
+        for kind, found in seen.items()
+    }
+    assert {kind: report.unmapped for kind, report in reports.items() if report.unmapped} == {}
+    assert len(reports) == 20
+    assert problems == Counter()

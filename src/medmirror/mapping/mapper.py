@@ -174,7 +174,7 @@ def _detector(deletion: Deletion) -> Callable[[dict[str, Any]], Tombstone | None
 
     def detect(document: dict[str, Any]) -> Tombstone | None:
         value = when(document)
-        if value is None or value == "" or value is False:
+        if value is None or value == "" or (value is False and not words):
             return None
         if words and text_of(value).strip().casefold() not in words:
             return None

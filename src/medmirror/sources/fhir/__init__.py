@@ -37,7 +37,7 @@ from medmirror.readers.jsonwindow import Window
 from medmirror.sources.base import Context, Given, Source
 from medmirror.sources.fhir import exports
 from medmirror.sources.fhir.reading import WHOLE
-from medmirror.sources.fhir.resources import FEED, bundle_time, items, record, rows
+from medmirror.sources.fhir.resources import FEED, bundle_time, document, items, record, rows
 
 LEFT_OUT: Mapping[str, str] = {
     "entry.request": "what a server was asked to do with the resource; only whether it was to delete it counts",
@@ -136,4 +136,16 @@ def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterato
     return jsonreader.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
 
 
-SOURCE = Source("fhir", (FEED,), recognise, context, split, items, rows, record, tenant=True, certify=exports.certify)
+SOURCE = Source(
+    "fhir",
+    (FEED,),
+    recognise,
+    context,
+    split,
+    items,
+    rows,
+    record,
+    document=document,
+    tenant=True,
+    certify=exports.certify,
+)

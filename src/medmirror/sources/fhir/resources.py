@@ -165,6 +165,17 @@ def _row(view: memoryview, item: Item) -> bytes | RecordError:
         return error
 
 
+def document(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
+    """The resource, as JSON gives it."""
+    start, end, _ = item.parsed
+    raw = data[item.start + start : item.start + end]
+    value, reason = parse(raw)
+    if reason:
+        raise ParseError(reason)
+    made: dict[str, Any] = exactly(raw, value)
+    return made
+
+
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     """The resource's values by column."""
     raw = data[item.start : item.end]

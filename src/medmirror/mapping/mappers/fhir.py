@@ -1,0 +1,202 @@
+"""What of FHIR a table of paths cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from medmirror.mapping.fhir import reference, written
+
+Pair = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+
+_BIRTH_SEX = {"F": "FEMALE", "M": "MALE", "OTH": "OTHER", "UNK": "UNKNOWN", "ASKU": "UNKNOWN"}
+_GENDER = {"female": "FEMALE", "male": "MALE", "other": "OTHER", "unknown": "UNKNOWN"}
+
+
+def _sex_up(values: tuple[Any, Any]) -> dict[str, Any] | None:
+    """(us-core-birthsex, administrative gender) as a sex: at birth, where the source tells."""
+    born, gender = values
+    if isinstance(born, str) and born in _BIRTH_SEX:
+        return {"code": _BIRTH_SEX[born], "raw": born}
+    return {"code": _GENDER.get(gender, "OTHER"), "raw": gender} if _is_text(gender) else None
+
+
+def _sex_down(sex: dict[str, Any]) -> tuple[str | None, str | None]:
+    code, raw = sex["code"], sex.get("raw")
+    if raw is not None:
+        return (raw, None) if _BIRTH_SEX.get(raw) == code else (None, raw)
+    if code == "UNKNOWN":
+        raise ValueError
+    return None, next(word for word, meant in _GENDER.items() if meant == code)
+
+
+sex: Pair = (_sex_up, _sex_down)
+
+
+def _status_of_active_up(active: Any) -> dict[str, Any] | None:
+    """Whether an organisation is active, as the status of a location."""
+    return {"code": "ACTIVE" if active else "INACTIVE", "raw": None} if isinstance(active, bool) else None
+
+
+def _status_of_active_down(status: dict[str, Any]) -> bool:
+    return {"ACTIVE": True, "INACTIVE": False}[status["code"]]
+
+
+status_of_active: Pair = (_status_of_active_up, _status_of_active_down)
+
+# --- who takes part ---------------------------------------------------------------------------------------------------
+# The first participant of each kind has a field of its own; the list itself is kept in extra.
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of an array; a lone one is an array of one."""
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+
+
+_MEANT = {"individual": "Practitioner"}
+"""What kind a participant is when its reference (a ``urn:uuid:`` of a Bundle) does not say it."""
+
+
+def _who(participants: Any, member: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(participant, canonical reference) of each that names somebody."""
+    for one in _objects(participants):
+        said = one.get(member)
+        if isinstance(said, dict) and (found := reference(said, _MEANT.get(member))):
+            yield one, found
+
+
+def _first(kind: str, member: str) -> Pair:
+    """The first participant of a kind. (the array, where to write to)"""
+
+    def up(values: tuple[Any, Any]) -> dict[str, Any] | None:
+        return next((found for _, found in _who(values[0], member) if found.get("feed") == kind), None)
+
+    def down(value: dict[str, Any]) -> tuple[None, dict[str, Any]]:
+        if value.get("feed") != kind:
+            raise ValueError
+        return None, written(value)
+
+    return up, down
+
+
+appointment_patient = _first("Patient", "actor")
+appointment_practitioner = _first("Practitioner", "actor")
+appointment_location = _first("Location", "actor")
+encounter_practitioner = _first("Practitioner", "individual")
+
+_STATUS = {"accepted": "ACCEPTED", "declined": "DECLINED", "tentative": "TENTATIVE", "needs-action": "NEEDS_ACTION"}
+
+
+def _others(member: str, *firsts: str) -> Callable[[Any], list[dict[str, Any]] | None]:
+    """All that take part but the first of each kind; there is no way back but through extra."""
+
+    def up(values: Any) -> list[dict[str, Any]] | None:
+        left, made = set(firsts), []
+        for one, found in _who(values, member):
+            if found.get("feed") in left:
+                left.remove(found["feed"])
+                continue
+            part: dict[str, Any] = {"who": found}
+            if role := _concept(next(iter(_objects(one.get("type"))), None)):
+                part["role"] = role
+            if isinstance(status := one.get("status"), str) and status:
+                part["status"] = {"code": _STATUS.get(status, "OTHER"), "raw": status}
+            made.append(part)
+        return made or None
+
+    return up
+
+
+appointment_others = _others("actor", "Patient", "Practitioner", "Location")
+encounter_others = _others("individual", "Practitioner")
+
+# --- concepts, prescriptions, coverages, documents --------------------------------------------------------------------
+
+
+def _concept(value: Any) -> dict[str, Any] | None:
+    """A CodeableConcept as a concept."""
+    if not isinstance(value, dict):
+        return None
+    codings = [
+        {name: one[name].strip() for name in ("system", "code", "display") if _is_text(one.get(name))}
+        for one in _objects(value.get("coding"))
+    ]
+    made: dict[str, Any] = {"text": value["text"].strip()} if _is_text(value.get("text")) else {}
+    return made | ({"codings": held} if (held := [one for one in codings if one]) else {}) or None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _medication_up(values: tuple[Any, ...]) -> dict[str, Any] | None:
+    """(medicationCodeableConcept, code of a contained Medication, display of a medicationReference) as a concept."""
+    coded, contained, words = values
+    return _concept(coded) or _concept(contained) or ({"text": words.strip()} if _is_text(words) else None)
+
+
+def _medication_down(value: dict[str, Any]) -> tuple[dict[str, Any], None, None]:
+    text = {"text": value["text"]} if "text" in value else {}
+    return {**text, **({"coding": value["codings"]} if "codings" in value else {})}, None, None
+
+
+medication: Pair = (_medication_up, _medication_down)
+
+
+def _prescriber_up(values: tuple[Any, Any]) -> dict[str, Any] | None:
+    """(requester, requester.agent): R4 says it itself, STU3 in its agent."""
+    said = next((one for one in reversed(values) if isinstance(one, dict)), None)
+    return reference(said, "Practitioner") if said else None
+
+
+prescriber: Pair = (_prescriber_up, lambda value: (written(value), None))
+
+
+_CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
+
+
+def _class_of(one: dict[str, Any], kinds: tuple[str, ...]) -> str | None:
+    """Which of *kinds* a class of R4 is."""
+    said = _concept(one.get("type")) or {}
+    words = (said.get("text"), *(coding.get("code") for coding in said.get("codings", ())))
+    return next((kind for kind in kinds if kind in words), None)
+
+
+def _class(kind: str) -> Pair:
+    """(R4's array of classes, where to write to, STU3's grouping) as the value of the class of that kind."""
+
+    def up(values: tuple[Any, Any, Any]) -> str | None:
+        found = [one.get("value") for one in _objects(values[0]) if _class_of(one, (kind,))]
+        return next((one.strip() for one in (*found, values[2]) if _is_text(one)), None)
+
+    def down(value: str) -> tuple[None, dict[str, Any], None]:
+        return None, {"type": {"coding": [{"system": _CLASS, "code": kind}]}, "value": value}, None
+
+    return up, down
+
+
+plan = _class("plan")
+group_number = _class("group")
+
+
+def _classes_up(values: Any) -> list[dict[str, Any]] | None:
+    """R4's classes, when they say more than the value of a plan and of a group."""
+    some = _objects(values)
+    kinds = [_class_of(one, ("plan", "group")) for one in some if one.keys() <= {"type", "value"}]
+    return some if len({*kinds} - {None}) < len(some) else None
+
+
+classes: Pair = (_classes_up, lambda value: value)
+
+
+def _other_content_up(values: tuple[Any, ...]) -> list[dict[str, Any]] | None:
+    """(the array of contents, where to write to ...): all renditions of a document but the first, without bytes."""
+    made = [
+        {name: value for name, value in one["attachment"].items() if name != "data"}
+        for one in _objects(values[0])[1:]
+        if isinstance(one.get("attachment"), dict)
+    ]
+    return made or None
+
+
+other_content: Pair = (_other_content_up, lambda value: (None, *value))
