@@ -275,6 +275,13 @@ def test_rows_after_a_lost_quote_are_found_where_quotes_are_empty() -> None:
     assert [row.status for row in found] == [csvcut.BROKEN] + [csvcut.OK] * 1000
 
 
+def test_lines_of_a_note_are_not_taken_for_rows_after_a_number() -> None:
+    note = b"some words, and some more, and more\n" * 100
+    found = read(b'17,"' + note + b"18,b,c\n", layout())
+    assert [row.status for row in found] == [csvcut.BROKEN, csvcut.OK]
+    assert found[1].id == "18"
+
+
 def test_a_flaw_of_many_lines_ends_somewhere() -> None:
     junk = b"no row at all\n" * 20_000
     found = read(b'x,"open\n' + junk + b"1,2,3\n", layout())

@@ -172,18 +172,35 @@ def test_a_line_without_end_is_read_past_and_not_held() -> None:
     data = b"Id,Note\n1,a\n2," + b"x" * 300_000 + b"\r\n3,c\n4," + b"y" * 300_000
     items, flaws, _ = load(data, wanted=1_000, most=5_000)
     assert [item.key[2] for item in items] == ["1", "3"]
-    assert [(flaw.error, flaw.end - flaw.start) for flaw in flaws] == [("RecordTooLarge", 300_002)] * 2
-    assert flaws[0].reason.startswith("Line 3: the line has more than 5000 bytes")
+    assert [(flaw.error, flaw.end - flaw.start) for flaw in flaws] == [
+        ("RecordTooLarge", 300_003),
+        ("RecordTooLarge", 300_002),
+    ]
+    assert flaws[0].reason.startswith("Line 3: the row has more than 5000 bytes")
     assert flaws[1].reason.startswith("Line 5: ")
 
 
 def test_a_record_over_the_limit_is_a_flaw_of_its_own() -> None:
-    cell = b'"' + b"line of a note\n" * 1_000 + b'"'
-    items, flaws, _ = load(b"Id,Note\n1,a\n2," + cell + b"\n3,c\n", most=5_000)
-    assert [item.key[2] for item in items] == ["1", "3"]
-    assert [flaw.error for flaw in flaws] == ["RecordTooLarge"]
-    items, flaws, _ = load(b"Id,Note\n1,a\n2," + cell + b"\n3,c\n")
-    assert (len(items), flaws) == (3, [])
+    cell = b'"' + b'a line of a ""note"", and words\n' * 50_000 + b'"'
+    data = b"Id,Note\n1,a\n2," + cell + b"\n3,c,\n4,d\n"
+    for wanted in (1_000, 3_000_000):
+        items, flaws, _ = load(data, most=1 << 20, wanted=wanted)
+        assert [item.key[2] for item in items] == ["1", "4"]
+        assert [flaw.error for flaw in flaws] == ["RecordTooLarge", "ParseError"]
+        assert [flaw.reason.partition(":")[0] for flaw in flaws] == ["Line 3", "Line 50004"]
+        assert flaws[0].end - flaws[0].start == len(cell) + 2
+    items, flaws, _ = load(data, most=1 << 24)
+    assert ([item.key[2] for item in items], len(flaws)) == (["1", "2", "4"], 1)
+
+
+def test_a_quote_that_nothing_closes_and_no_row_follows_is_given_up_in_the_end() -> None:
+    rows = b"".join(b"%d,a\n" % number for number in range(3, 500_000))
+    data = b'Id,Note\n1,a\n2,"' + b"words, and, more\n" * 40_000 + rows
+    items, flaws, _ = load(data, most=1 << 19, wanted=100_000)
+    assert flaws[0].error == "RecordTooLarge"
+    assert flaws[0].end - flaws[0].start < 4 * (1 << 19) + (1 << 20)
+    assert items[-1].key[2] == "499999"
+    assert len(items) > 250_000
 
 
 def test_a_utf_16_file_is_cut_into_blocks_that_can_be_cut_again(tmp_path: Path) -> None:
@@ -215,9 +232,6 @@ def test_the_same_records_in_every_form(form: dict[str, Any], tmp_path: Path) ->
         path = write_pms_csv(tmp_path / "patient.csv", "patient", 40, **how).path
         items, flaws, ended = load(path.read_bytes(), PMS_MAPPINGS["patient"], wanted=1_500, name=path.name)
         assert (flaws, ended) == ([], "")
-        empty = {
-            None: "",
-        }
         records = [csv.record(csv.FEED, b"", item)["record"] for item in items]
         return [
             (item.key, item.version, {name: cell or "" for name, cell in record.items()})

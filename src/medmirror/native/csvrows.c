@@ -19,9 +19,9 @@
 typedef const uint8_t *bytes;
 
 enum { ROW_OK = 0, ROW_WIDTH = 1, ROW_TEXT = 2, ROW_BROKEN = 3, ROW_ENCODING = 4, ROW_NUL = 5, ROW_KEY = 6, ROW_EXTRA = 7 };
-enum { SKIPPED = -1, NEED = -2, TOO_LARGE = -3, TOO_LONG = -4, TAIL = -5 }; /* what a row may be besides */
+enum { SKIPPED = -1, NEED = -2, TOO_LARGE = -3, TOO_LONG = -4, TAIL = -5, TOO_WIDE = -6 }; /* what a row may be besides */
 enum { WHOLE, MALFORMED, OPEN, SHORT }; /* how the reading of a row ends: SHORT: more data could tell */
-enum { FLAW_MOST = 1 << 16 }; /* readers/csvcut.py: FLAW_MOST */
+enum { FLAW_MOST = 1 << 19 }; /* readers/csvcut.py: FLAW_MOST */
 enum { N_DELIMITER, N_QUOTE, N_ESCAPE, N_RETURN, N_WIDTH, N_KEYS, N_UPDATED, N_DELETED, N_LITERALS, N_TABLE, N_FIXED };
 enum { STRIDE = 14 };
 
@@ -42,6 +42,7 @@ typedef struct {
     bytes end, line_end; /* behind the row's line end; before it */
     int64_t cells, lines, text; /* text: bytes of the row that are no delimiter */
     int how;
+    Cell first; /* when there is any */
 } Scan;
 
 typedef struct { bytes end, line_end; int64_t lines, cells; int status, tail; } Row; /* tail: cut off by the file's end */
@@ -179,7 +180,7 @@ static inline bytes before_cr(bytes start, bytes p) { return p > start && p[-1] 
 
 /* Read the row at p, its cells too when there is room for them. */
 static Scan scan_row(const mc *m, bytes p, bytes end, int final, Cell *cells) {
-    Scan s = {p, p, 0, 0, 0, WHOLE};
+    Scan s = {p, p, 0, 0, 0, WHOLE, {p, p, 0, 0}};
     const int delimiter = m->delimiter, quote = m->quote, escape = m->escape < 0 ? m->quote : m->escape;
     for (;;) {
         Cell cell = {p, p, 0, 0};
@@ -220,6 +221,7 @@ static Scan scan_row(const mc *m, bytes p, bytes end, int final, Cell *cells) {
         }
         if (p == end && !final) { s.how = SHORT; return s; }
         if (cells && s.cells <= m->width) cells[s.cells] = cell;
+        if (!s.cells) s.first = cell;
         s.cells++;
         if (p < end && *p == delimiter) { p++; continue; }
         s.line_end = p;
@@ -241,6 +243,14 @@ static int skipped(const mc *m, const Scan *s, bytes p) {
     for (int32_t i = 0; i < m->literals; i++)
         if (size == m->literal[2 * i + 1] && !memcmp(p, m->blob + m->literal[2 * i], (size_t)size)) return 1;
     return 0;
+}
+
+/* Whether the first cell of a row is one word, if that of the broken one before it is, as far as that is known. Lines of a
+   note that happen to have the right number of commas mostly begin with several. */
+static int alike(const Scan *broken, const Scan *row) {
+    size_t known = (size_t)(broken->first.end - broken->first.start), size = (size_t)(row->first.end - row->first.start);
+    if (!broken->cells || !known || memchr(broken->first.start, ' ', known)) return 1;
+    return size && !memchr(row->first.start, ' ', size);
 }
 
 /* The row at p, which may be broken: then it goes as far as the next line that is a whole row. `most`: bytes of a row. */
@@ -272,23 +282,24 @@ static Row next_row(const mc *m, bytes p, bytes end, int final, int64_t most, Ce
     if (s.how == MALFORMED && s.lines == 0) {
         int open = line_end == end;
         line_end = before_cr(p, line_end);
-        Scan line = {q, line_end, 0, 1, 1, MALFORMED};
+        Scan line = {q, line_end, 0, 1, 1, MALFORMED, {p, p, 0, 0}};
         row.end = q;
         row.line_end = line_end;
         row.status = skipped(m, &line, p) ? SKIPPED : ROW_TEXT;
         row.tail = row.status == ROW_TEXT && final && open;
         return row;
     }
+    int found = 0;
     while (q < end && q - p < FLAW_MOST) {
         limit = end - q > most ? q + most : end;
         Scan t = scan_row(m, q, limit, final && limit == end, NULL);
         if (t.how == SHORT && limit == end) return row;
-        if (t.how == WHOLE && (t.cells == m->width || (t.lines == 1 && t.text && skipped(m, &t, q)))) break;
+        if (t.how == WHOLE && ((t.cells == m->width && alike(&s, &t)) || (t.lines == 1 && t.text && skipped(m, &t, q)))) { found = 1; break; }
         q = next_line(m, q, end, final);
         if (!q) return row;
         row.lines++;
     }
-    row.status = s.how == SHORT ? TOO_LARGE : ROW_BROKEN;
+    row.status = s.how != SHORT ? ROW_BROKEN : found ? TOO_LARGE : TOO_WIDE;
     row.end = row.line_end = q;
     row.tail = row.status == ROW_BROKEN && final && q == end && (s.how == OPEN || (q[-1] != '\n' && q[-1] != m->cr));
     return row;
@@ -306,7 +317,7 @@ EXPORT int64_t mm_csv_cut(const mc *m, bytes data, int64_t length, int64_t at, i
         Row row = next_row(m, p, end, final, most, NULL);
         if (row.status < SKIPPED || row.tail) {
             *why = row.tail ? TAIL : row.status;
-            if (*why == NEED || *why == TOO_LONG) return p - data;
+            if (*why != TOO_LARGE && *why != TAIL) return p - data;
             *next = row.end - data;
             *next_lines = row.lines;
             return p - data;

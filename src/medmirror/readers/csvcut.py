@@ -9,7 +9,8 @@ What becomes of a row that breaks these rules, or has not as many cells as it mu
 
 * one of a single line costs that line;
 * one that goes over several lines (an unclosed quote takes in what follows) costs its first line, and those after it up
-  to the next one that is a whole row, at most 64 KiB. So a quote that nobody closed costs one row, not the file.
+  to the next one that is a whole row, at most 512 KiB. (Where the broken row's first cell is one word, that of the next
+  must be one, too: a note may have as many commas as a row.) So a quote that nobody closed costs one row, not the file.
 
 Lines that hold nothing (empty, or only delimiters), those that repeat the header, and the trailer are no rows.
 
@@ -26,8 +27,8 @@ from typing import NamedTuple
 from medmirror.readers.csvlayout import Layout
 
 OK, WIDTH, TEXT, BROKEN, ENCODING, NUL, KEY, EXTRA = range(8)
-SKIPPED, NEED, TOO_LARGE, TOO_LONG, TAIL = -1, -2, -3, -4, -5
-FLAW_MOST = 1 << 16  # bytes: a flaw of several lines ends with the line that passes this
+SKIPPED, NEED, TOO_LARGE, TOO_LONG, TAIL, TOO_WIDE = -1, -2, -3, -4, -5, -6
+FLAW_MOST = 1 << 19  # bytes: a flaw of several lines ends with the line that passes this
 
 _WHOLE, _MALFORMED, _OPEN, _SHORT = range(4)
 _NOTHING = re.compile(rb"")
@@ -108,16 +109,16 @@ class Cutter:
                 close = match.end()
                 lines += len(self._lines.findall(match[0]))
                 if close == end:  # a line end or an escape may go on, too
-                    return Scan(_OPEN if final else _SHORT, lines=lines)
+                    return Scan(_OPEN if final else _SHORT, lines=lines, cells=tuple(cells))
                 if close + 1 == end and not final:
-                    return Scan(_SHORT, lines=lines)
+                    return Scan(_SHORT, lines=lines, cells=tuple(cells))
                 body = match[0]
                 doubled = self._quote in body or (bool(self._escape) and self._escape in body)
                 cells.append(Cell(pos + 1, close, True, doubled))
                 pos, holds = close + 1, True
                 if pos < end and data[pos : pos + 1] != self._delimiter:
                     if pos + 1 == end and data[pos] == 13 and not final:
-                        return Scan(_SHORT, lines=lines)
+                        return Scan(_SHORT, lines=lines, cells=tuple(cells[:-1]))
                     if not self._is_line_end(data, pos, end):
                         return Scan(_MALFORMED, lines=lines, cells=tuple(cells[:-1]))
             else:
@@ -127,17 +128,17 @@ class Cutter:
                 if not self._returns and (pos == end or data[pos] == 10):
                     pos = _before_return(data, start, pos)
                 if pos + 1 == end and data[pos] == 13 and not final:
-                    return Scan(_SHORT, lines=lines)
+                    return Scan(_SHORT, lines=lines, cells=tuple(cells))
                 cells.append(Cell(start, pos, False, False))
                 holds = holds or pos > start
             if pos == end and not final:
-                return Scan(_SHORT, lines=lines)
+                return Scan(_SHORT, lines=lines, cells=tuple(cells[:-1]))
             if pos < end and data[pos : pos + 1] == self._delimiter:
                 pos += 1
                 continue
             after = after_line_end(data, pos, end, final) if pos < end else pos
             if after is None:
-                return Scan(_SHORT, lines=lines)
+                return Scan(_SHORT, lines=lines, cells=tuple(cells))
             return Scan(_WHOLE, after, pos, lines + 1, tuple(cells), holds)
 
     def row(self, data: bytes, pos: int, final: bool, most: int) -> Row:
@@ -169,22 +170,25 @@ class Cutter:
 
     def _recover(self, data: bytes, pos: int, after: int, scan: Scan, final: bool, most: int, status: int) -> Row:
         """The flaw that begins at *pos*, whose first line ends at *after*."""
-        end, lines = len(data), 1
+        end, lines, found = len(data), 1, False
         while after < end and after - pos < FLAW_MOST:
             limit = min(end, after + most)
             there = self.scan(data, after, limit, final and limit == end)
             if there.how == _SHORT and limit == end:
                 return Row(NEED)
             if there.how == _WHOLE and (
-                len(there.cells) == self._width
+                (len(there.cells) == self._width and _alike(data, scan.cells, there.cells[0]))
                 or (there.lines == 1 and there.holds and self._skipped(data[after : there.line_end]))
             ):
+                found = True
                 break
-            found = self._line_end.search(data, after)
-            beyond = after_line_end(data, found.start(), end, final) if found else end if final else None
+            line_end = self._line_end.search(data, after)
+            beyond = after_line_end(data, line_end.start(), end, final) if line_end else end if final else None
             if beyond is None:
                 return Row(NEED)
             after, lines = beyond, lines + 1
+        if status == TOO_LARGE and not found:
+            return Row(TOO_WIDE)
         cut_off = scan.how == _OPEN or data[after - 1] not in self._ends
         return Row(status, after, after, lines, scan.cells, status == BROKEN and final and after == end and cut_off)
 
@@ -224,6 +228,15 @@ class Cutter:
             number += row.status != SKIPPED
             pos = row.end
         return found
+
+
+def _alike(data: bytes, broken: tuple[Cell, ...], cell: Cell) -> bool:
+    """Whether a row's first cell is one word, if that of the broken one before it is, as far as that is known."""
+    known = data[broken[0].start : broken[0].end] if broken else b""
+    if not known or b" " in known:
+        return True
+    found = data[cell.start : cell.end]
+    return found != b"" and b" " not in found
 
 
 def _before_return(data: bytes, start: int, pos: int) -> int:

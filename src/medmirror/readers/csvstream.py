@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, BinaryIO, cast
 
 from medmirror.errors import ParseError, RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
-from medmirror.readers.csvcut import NEED, TAIL, TOO_LARGE, TOO_LONG, Cut
+from medmirror.readers.csvcut import NEED, TAIL, TOO_LARGE, TOO_LONG, TOO_WIDE, Cut
 from medmirror.readers.csvencoding import Recoded
 from medmirror.readers.csvrows import Reader, reader
 from medmirror.readers.jsonwindow import Window
@@ -16,7 +17,9 @@ from medmirror.readers.xml import Chained
 
 Facts = Mapping[str, int | str]
 
-_CUT_SHORT = "The file ends within its last row, or in a line that is none: fetch it again, or declare the trailer."
+_FARTHEST = 4  # times the largest record: where a quote is given up that none closes
+
+_CUT_SHORT = "The file ends within its last row, or in one that is none: fetch it again, or declare the trailer."
 
 
 def split(stream: BinaryIO, context: Facts, wanted: int, most: int) -> Iterator[Block | Flaw]:
@@ -34,6 +37,7 @@ class _Splitter:
         self.context, self.wanted, self.most = context, wanted, most
         self.ordinal = 0
         self.line = int(context.get("line", 1))
+        self.lines = re.compile(rb"\r\n|\r|\n" if self.reader.layout.returns else rb"\n")
         self.repeater = None if self.reader.layout.key or "at" in context else self.reader.repeater()
         self.window = self._open(stream)
 
@@ -68,10 +72,13 @@ class _Splitter:
                     window.more()
             elif cut.why == TOO_LONG:
                 yield self._skip_line()
+            elif cut.why == TOO_WIDE:
+                yield self._skip_row()
             elif cut.why in (TOO_LARGE, TAIL):
+                line = self.line
                 yield self._flaw(cut)
                 if cut.why == TAIL:
-                    raise TruncatedFile(_CUT_SHORT)
+                    raise TruncatedFile(_CUT_SHORT, line=line)
 
     def _block(self, cut: Cut) -> Block:
         data = self.window.data[: cut.end]
@@ -104,24 +111,58 @@ class _Splitter:
         self._leave(cut.next - cut.end, cut.next_lines)
         return flaw
 
+    def _skip_row(self) -> Flaw:
+        """The flaw of a row that is too large to be held, whose lines are none: as far as its quotes reach, by their
+        number (but not for ever: one may be missing)."""
+        window, start, line = self.window, self.window.base, self.line
+        quote, ends = re.escape(self.reader.layout.quote.encode()), rb"\r\n" if self.reader.layout.returns else rb"\n"
+        within, without = re.compile(rb"[^" + quote + rb"]*+" + quote), re.compile(rb"[^" + quote + ends + rb"]*+")
+        quoted, pos = False, 0
+        while True:
+            match = (within if quoted else without).match(window.data, pos)
+            pos = match.end() if match else len(window.data)
+            if pos < len(window.data) and not quoted:
+                if window.data[pos] in b"\r\n":
+                    break
+                quoted, pos = True, pos + 1
+            elif match and quoted:
+                quoted = False
+            if pos < len(window.data):
+                continue
+            self.line += len(self.lines.findall(window.data))
+            window.drop(pos)
+            pos = 0
+            if window.base - start > _FARTHEST * self.most:
+                quoted = False
+            if not window.more():
+                break
+        self.line += len(self.lines.findall(window.data[:pos]))
+        window.drop(pos)
+        return self._too_large(start, line)
+
+    def _too_large(self, start: int, line: int) -> Flaw:
+        """The flaw that ends here, before a line end, which is read past."""
+        window = self.window
+        window.fill(2)
+        end = window.base
+        if window.data:
+            window.drop(2 if window.data.startswith(b"\r\n") else 1)
+            self.line += 1
+        flaw = Flaw("record", self.ordinal, start, end, RecordTooLarge.__name__, f"Line {line}: {_too_long(self.most)}")
+        self.ordinal += 1
+        return flaw
+
     def _skip_line(self) -> Flaw:
         """The flaw of a line that is too long to be held, having read past it."""
         window, start, line = self.window, self.window.base, self.line
         while True:
-            ends = [place for place in (window.data.find(b"\n"), window.data.find(b"\r")) if place >= 0]
-            if ends:
+            if found := self.lines.search(window.data):
                 break
             window.drop(len(window.data))
             if not window.more():
                 break
-        window.drop(min(ends, default=0))
-        window.fill(2)
-        end = window.base
-        window.drop(2 if window.data.startswith(b"\r\n") else min(1, len(window.data)))
-        self.line += 1
-        flaw = Flaw("record", self.ordinal, start, end, RecordTooLarge.__name__, f"Line {line}: {_too_long(self.most)}")
-        self.ordinal += 1
-        return flaw
+        window.drop(found.start() if found else 0)
+        return self._too_large(start, line)
 
 
 def mark(head: bytes) -> str:
@@ -134,4 +175,4 @@ def _size(count: int) -> str:
 
 
 def _too_long(most: int) -> str:
-    return f"the line has more than {_size(most)}, the largest record allowed (MEDMIRROR_MAX_RECORD_BYTES)."
+    return f"the row has more than {_size(most)}, the largest record allowed (MEDMIRROR_MAX_RECORD_BYTES)."
