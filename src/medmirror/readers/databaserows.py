@@ -26,7 +26,7 @@ UNREADABLE = "\0"
 _FIRST_PAGE = 1_000  # rows
 _MOST_ROWS = 50_000
 _PAGE_BYTES = 8 << 20
-_AT_ONCE = 500  # rows that are taken from the cursor together
+_AT_ONCE = 50  # rows that are taken from the cursor together
 
 
 def _after(plan: Plan, last: Sequence[Any]) -> ColumnElement[bool]:

@@ -15,6 +15,10 @@ as its beginning, so that a change in the second of the two is not taken for old
 lies ahead of the server's own clock counts as now, or the row could not change again until then. A whole number is
 taken as it is.
 
+**What a pass costs the practice.** One connection, one transaction that only reads, as long as the pass takes. Nobody
+has to wait for it but who changes a table's definition (MySQL, Postgres), and whoever writes to a SQLite file that is
+not in WAL mode, or to a SQL Server that does not allow snapshots.
+
 Each pass reads everything: only what differs is written. A pass that was killed is begun anew; the rows that it had
 loaded then cost their reading, and nothing else.
 """
@@ -152,8 +156,8 @@ def _micros(moment: datetime, zone: tzinfo | None) -> int:
         return (moment - _EPOCH_UTC) // _MICROSECOND
     if zone is None:
         return (moment - _EPOCH) // _MICROSECOND
-    offset = moment.replace(tzinfo=zone).utcoffset() or timedelta(0)
-    other = moment.replace(tzinfo=zone, fold=1).utcoffset() or timedelta(0)
+    offset = zone.utcoffset(moment) or timedelta(0)
+    other = zone.utcoffset(moment.replace(fold=1)) or timedelta(0)
     if offset != other:  # the clock shows this time twice, or not at all
         moment -= (moment - _EPOCH) % abs(offset - other)
     return (moment - offset - _EPOCH) // _MICROSECOND
