@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from medmirror.mapping.formats import Moment, compiled
 from medmirror.mapping.mapper import Mapper
-from medmirror.mapping.paths import Path, add, put
+from medmirror.mapping.paths import Path
+from medmirror.mapping.placing import add, put
 from medmirror.mapping.rules import Leaf, Nested, Node
 
 _TAKEN = "paths that other rules read, too"

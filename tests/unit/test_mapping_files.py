@@ -234,6 +234,7 @@ def test_only_an_edited_mapper_has_another_digest() -> None:
 
 def test_defaults_and_comments_that_change_nothing_leave_the_digest_alone() -> None:
     assert own('notes = "n"').digest == own('notes = "n"   # why').digest
+    assert own('notes = "n"').digest == own('notes = "n"\n[mapper.drop]\nx = "of no use"').digest
     assert own('notes = "n"').digest != own('notes = "m"').digest
 
 

@@ -17,7 +17,8 @@ from medmirror.mapping.converters import CONVERTERS
 from medmirror.mapping.entities import ENTITIES
 from medmirror.mapping.formats import Moment, compiled
 from medmirror.mapping.pairs import Pair
-from medmirror.mapping.paths import add, getter, lister, parse, put
+from medmirror.mapping.paths import getter, lister, parse
+from medmirror.mapping.placing import add, put
 from medmirror.mapping.schema import Field
 from medmirror.mapping.scope import Scope
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from medmirror.mapping import addresses, phones
 from medmirror.mapping.fetch import UNREADABLE
-from medmirror.mapping.paths import add, put
+from medmirror.mapping.placing import add, put
 from medmirror.mapping.rules import Leaf, Nested, Node
 from medmirror.mapping.scope import Scope
 from medmirror.mapping.up import one_part

@@ -134,7 +134,8 @@ def _required(node: Node) -> Iterator[str]:
 
 
 def _digest(declared: Declaration, salt: bytes) -> bytes:
-    parts = (f"schema {SCHEMA_VERSION}", *declared.ingredients, json.dumps(declared.resolved, default=str))
+    rules = {name: value for name, value in declared.resolved.items() if name not in ("drop", "about")}
+    parts = (f"schema {SCHEMA_VERSION}", *declared.ingredients, json.dumps(rules, default=str))
     return sha256("\x1f".join(parts).encode() + b"\x1f" + salt).digest()[:16]
 
 

@@ -4,7 +4,8 @@ says so), ``a[system!=phone].b`` (all the others). A name that holds a dot, a br
 
     a value          the first one that the path leads to and that is not empty
     all values       in document order
-    put              the same backwards: makes what is missing on the way; a filter adds an element that meets it
+
+``placing`` follows them backwards.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def _first(step: Step, rest: Callable[[Any], Any]) -> Callable[[Any], Any]:
     if isinstance(step, Index):
         at = step.at
         return lambda value: rest(value[at]) if isinstance(value, list) and at < len(value) else None
-    meets = _meeting(step)
+    meets = meeting(step)
 
     def first(value: Any) -> Any:
         for one in _elements(value):
@@ -183,7 +184,7 @@ def _all(step: Step, rest: Callable[[Any, list[Any]], None]) -> Callable[[Any, l
                 rest(value[at], found)
 
         return by_place
-    meets = _meeting(step)
+    meets = meeting(step)
 
     def each(value: Any, found: list[Any]) -> None:
         for one in _elements(value):
@@ -198,7 +199,7 @@ def _elements(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _meeting(where: Where) -> Callable[[Any], bool]:
+def meeting(where: Where) -> Callable[[Any], bool]:
     """A function that tells whether an element meets *where*."""
     if not where.name:
         return lambda value: True
@@ -214,48 +215,3 @@ def _meeting(where: Where) -> Callable[[Any], bool]:
 
 def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def put(document: dict[str, Any], path: Path, value: Any) -> None:
-    """Have *path* lead to *value* in *document*; ``[]`` writes to the first element."""
-    document.update(_placed(document, path.steps, value) or {})
-
-
-def add(document: dict[str, Any], path: Path, values: list[Any]) -> None:
-    """Have *path* lead to *values*, too, one element each, after what is there."""
-    steps = path.steps
-    at = max((place for place, step in enumerate(steps) if isinstance(step, Where)), default=None)
-    if at is None:
-        put(document, path, values)
-        return
-    where = steps[at]
-    assert isinstance(where, Where)
-    made = [_element(where, _placed(None, steps[at + 1 :], value)) for value in values]
-    held = getter(Path("", steps[:at]))(document)
-    document.update(_placed(document, steps[:at], [*(held if isinstance(held, list) else []), *made]))
-
-
-def _element(where: Where, value: Any) -> Any:
-    if where.name and not where.other and isinstance(value, dict):
-        return _placed(value, tuple(Key(name) for name in where.name), where.value)
-    return value
-
-
-def _placed(node: Any, steps: tuple[Step, ...], value: Any) -> Any:
-    if not steps:
-        return value
-    step, rest = steps[0], steps[1:]
-    if isinstance(step, Key):
-        made = dict(node) if isinstance(node, dict) else {}
-        made[step.name] = _placed(made.get(step.name), rest, value)
-        return made
-    held = list(node) if isinstance(node, list) else []
-    at = step.at if isinstance(step, Index) else 0
-    if isinstance(step, Where) and step.name:
-        meets = _meeting(step)
-        at = next((place for place, one in enumerate(held) if meets(one)), len(held))
-    while len(held) <= at:
-        held.append(None)
-    made_one = _placed(held[at], rest, value)
-    held[at] = _element(step, made_one) if isinstance(step, Where) else made_one
-    return held

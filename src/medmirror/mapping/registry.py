@@ -14,6 +14,7 @@ from typing import Any
 from medmirror.errors import UsageError
 from medmirror.mapping.grammar import declaration
 from medmirror.mapping.mapper import Mapper, UserFunction
+from medmirror.mapping.overrides import merged, shaped
 from medmirror.mapping.rules import Declaration
 from medmirror.mapping.targets import Wrong
 
@@ -126,7 +127,7 @@ def _ignored(texts: tuple[str, ...]) -> dict[Key, str]:
 
 def _ignores(text: str) -> dict[Key, str]:
     found: dict[Key, str] = {}
-    for table in tomllib.loads(text).get("ignore", ()):
+    for table in _parsed(text).get("ignore", ()):
         feeds, reason = table.get("feed", ()), str(table.get("reason", "")).strip()
         if not (table.get("source") and feeds and reason):
             raise UsageError("[[ignore]] needs source, feed and reason.")
@@ -148,7 +149,7 @@ def _builtin() -> dict[Key, dict[str, Any]]:
 def check(text: str, name: str) -> list[str]:
     """What is wrong with the mapper file *text*, above the built-in ones, in lines for its author."""
     try:
-        found = tomllib.loads(text)
+        found = _parsed(text)
         wrong = [
             f"[{key}] means nothing here; do you mean {close[0]!r}?"
             for key in found
@@ -178,10 +179,15 @@ def builtin_texts() -> dict[str, str]:
     return {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.name.endswith(".toml")}
 
 
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
+
+
 def _tables(text: str, name: str) -> dict[Key, dict[str, Any]]:
     """The mappers of a TOML *text*, defaults and shapes put in."""
     try:
-        found = tomllib.loads(text)
+        found = _parsed(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is no TOML: {error}.") from None
     defaults, shapes = found.get("defaults", {}), found.get("shape", {})
@@ -196,57 +202,6 @@ def _tables(text: str, name: str) -> dict[Key, dict[str, Any]]:
             raise UsageError(f"{name}: a mapper lacks its source or its feed.")
         if key in tables:
             raise UsageError(f"{name}: the mapper {key[0]}.{key[1]} stands there twice.")
-        fields = {target: _shaped(rule, shapes, name, 0) for target, rule in table.get("fields", {}).items()}
+        fields = {target: shaped(rule, shapes, name) for target, rule in table.get("fields", {}).items()}
         tables[key] = {**defaults, **table, "fields": fields}
     return tables
-
-
-def _shaped(rule: Any, shapes: Mapping[str, Any], name: str, depth: int) -> Any:
-    """*rule* with the shapes that it names put in."""
-    if not isinstance(rule, dict) or "fields" not in rule:
-        return rule
-    inner = rule["fields"]
-    if isinstance(inner, str):
-        if inner not in shapes:
-            raise UsageError(f"{name}: there is no [shape.{inner}] in this file.")
-        if depth > 8:
-            raise UsageError(f"{name}: the shape {inner!r} holds itself.")
-        inner = shapes[inner]
-    return {**rule, "fields": {target: _shaped(one, shapes, name, depth + 1) for target, one in inner.items()}}
-
-
-def merged(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Our mapper's table with a user's above it, field by field."""
-    made = {**ours, **{key: value for key, value in theirs.items() if key not in ("fields", "drop")}}
-    made["fields"] = _merged_fields(ours["fields"], theirs["fields"])
-    made["drop"] = {**ours.get("drop", {}), **theirs.get("drop", {})}
-    return made
-
-
-def _merged_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    made = dict(ours)
-    for target, rule in theirs.items():
-        above = next((one for one in made if target.startswith(f"{one}.") and _has_fields(made[one])), None)
-        if rule is False:
-            made.pop(target, None)
-        elif target not in made and above is not None:
-            inner = _merged_fields(made[above]["fields"], {target[len(above) + 1 :]: rule})
-            made[above] = {**made[above], "fields": inner}
-        else:
-            made[target] = _merged_rule(made.get(target), rule)
-    return made
-
-
-def _has_fields(rule: Any) -> bool:
-    return isinstance(rule, dict) and "fields" in rule
-
-
-def _merged_rule(ours: Any, theirs: Any) -> Any:
-    if not isinstance(theirs, dict) or "source" in theirs or "value" in theirs or ours is None:
-        return theirs
-    base = ours if isinstance(ours, dict) else {"source": ours}
-    made = {**base, **theirs}
-    for key in ("enum", "fields"):
-        if key in base and key in theirs:
-            made[key] = {**base[key], **theirs[key]} if key == "enum" else _merged_fields(base[key], theirs[key])
-    return made
