@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
 
 import catalogue
 import psycopg
@@ -43,6 +45,17 @@ def fhir(server: str, template: str) -> Iterator[tuple[str, LoadResult]]:
     with _database(server, template, "fhir") as dsn:
         files = catalogue.named("fhir")
         yield dsn, medmirror.load("fhir", files, dsn=dsn, workers=2, index=False, organization="clinic-a")
+
+
+@pytest.fixture(scope="session")
+def csv_files(server: str, template: str) -> Iterator[tuple[str, LoadResult]]:
+    """A DSN of a database that holds every file of pms_csv/, by the mapping files of the package, and what the load
+    said."""
+    with _database(server, template, "csv") as dsn:
+        examples = resources.files("medmirror.mapping") / "examples" / "synthea"
+        mapping = sorted(Path(str(path)) for path in examples.iterdir() if path.name.endswith(".toml"))
+        given = {"organization": "clinic-b", "mapping": mapping}
+        yield dsn, medmirror.load("csv", catalogue.named("pms_csv"), dsn=dsn, workers=2, index=False, **given)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from medmirror.api import LoadResult
 
 pytestmark = catalogue.SHARED
 
-FOLDERS = {"pubmed": "pubmed", "ctgov": "clinicaltrials", "openfda": "openfda", "fhir": "fhir"}
+FOLDERS = {"pubmed": "pubmed", "ctgov": "clinicaltrials", "openfda": "openfda", "fhir": "fhir", "pms_csv": "csv_files"}
 
 
 def ids(path: Path) -> str:
