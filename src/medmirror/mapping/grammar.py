@@ -84,6 +84,8 @@ def declaration(table: Mapping[str, Any]) -> Declaration:
     region = _try(wrong, "region", _told, table.get("region"), _known_country) or Told()
     if zone != Told():
         reader.ingredients.add(f"tzdata {times.data_version()}")
+    if region != Told():
+        reader.ingredients.add(f"countries {addresses.data_version()}")
     drop = _drop(table.get("drop", {}), wrong)
     given = table.get("tombstone", [])
     deletions = [
