@@ -139,6 +139,20 @@ def test_the_row_holds_the_resource_alone_as_it_stands() -> None:
     assert row.endswith(b"urn:uuid:p1")
 
 
+def test_what_mapping_reads_is_the_resource_alone(tmp_path: Path) -> None:
+    samples.write_bundle(tmp_path / "b.json")
+    data = (tmp_path / "b.json").read_bytes()
+    facts = context(data)
+    assert SOURCE.document is not None
+    for block in SOURCE.split(io.BytesIO(data), facts, 5_000, 1 << 20):
+        assert isinstance(block, Block)
+        for item in SOURCE.items(block.data, 0, facts):
+            assert isinstance(item, Item)
+            document = SOURCE.document(FEED, block.data, item)
+            assert document == SOURCE.record(FEED, block.data, item)["resource"]
+            assert document["id"] == item.key[2]
+
+
 def test_both_readers_tell_the_same_of_every_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = {**PATIENT, "meta": {"versionId": 3, "lastUpdated": "yesterday"}, "name": '\u00e9 \\ "', "n": [1.50, -0.0]}
     entries = [{"fullUrl": "urn:uuid:q", "resource": odd}, deletion("Patient/1"), {"resource": {}}, {"request": {}}]

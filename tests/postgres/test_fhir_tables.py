@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from psycopg.rows import dict_row
 
 import medmirror
 import mirrors
-from medmirror import samples
+from medmirror import rejects, samples
 from medmirror.api import LoadResult
+from medmirror.db import connect
 from medmirror.samples.people import person
+from medmirror.settings import Settings
 
 ALL = {"options": "-c medmirror.organization=* -c timezone=UTC"}
 KINDS = [
@@ -330,3 +333,25 @@ def test_a_manifest_and_a_log_are_files_without_records(tmp_path: Path, dsn: str
     assert mirrors.one(
         dsn, "SELECT count(*) FROM medmirror.file WHERE path LIKE '%%log.ndjson' AND status = 'done'"
     ) == (1,)
+
+
+def test_rejects_of_bundles_are_tried_again_as_what_they_are(tmp_path: Path, dsn: str) -> None:
+    said = [{"resource": {"resourceType": "Patient", "id": name}} for name in "ab"]
+    bad = {"resource": {"resourceType": "Patient"}}
+    lost = {"request": {"method": "DELETE", "url": "Patient/a"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [said[0], bad, said[1], lost]}
+    (tmp_path / "bundle.json").write_bytes(orjson.dumps(bundle, option=orjson.OPT_INDENT_2))
+    write(tmp_path / "bundles.ndjson", bundle, bundle)
+    files = [tmp_path / "bundle.json", tmp_path / "bundles.ndjson"]
+    result = medmirror.load("fhir", files, dsn=dsn, workers=1, organization="clinic-a")
+    assert (result.read, result.rejected, result.inserted) == (12, 6, 2)
+    reasons = "SELECT reason, attempts FROM medmirror.reject ORDER BY reject_id"
+    before = ask(dsn, reasons)
+    engine = connect.engine(dsn)
+    try:
+        again = rejects.retry(engine, replace(Settings.from_environment(environ={}), dsn=dsn))
+    finally:
+        engine.dispose()
+    assert (again.tried, again.failed) == (6, 6)
+    assert ask(dsn, reasons) == [(reason, attempts + 1) for reason, attempts in before]
+    mirrors.books_are_right(dsn)
