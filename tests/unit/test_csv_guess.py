@@ -141,6 +141,7 @@ def test_backslashes_that_escape_quotes_are_detected() -> None:
 
 def test_quotes_can_be_declared() -> None:
     assert records(b"Id,Note\n1,'a, b'\n", KEYED + 'quote = "\'"\n')[0]["Note"] == "a, b"
+    assert records(b'Id,Note\n1,"a ""b"""\n', KEYED + "escape = '\"'\n")[0]["Note"] == 'a "b"'
     assert records(b'Id,Note\n1,"a\n', KEYED + 'quote = ""\n')[0]["Note"] == '"a'
 
 

@@ -193,6 +193,14 @@ def test_a_record_over_the_limit_is_a_flaw_of_its_own() -> None:
     assert ([item.key[2] for item in items], len(flaws)) == (["1", "2", "4"], 1)
 
 
+def test_escaped_quotes_do_not_end_a_record_that_is_too_large() -> None:
+    cell = b'"' + b'a line of a \\"note, and words\n' * 50_000 + b'"'
+    data = b'Id,Note\n1,"x \\" y"\n2,' + cell + b"\n3,c\n"
+    items, flaws, _ = load(data, KEYED + "escape = '\\'\n", most=1 << 20, wanted=1_000)
+    assert [item.key[2] for item in items] == ["1", "3"]
+    assert [(flaw.error, flaw.end - flaw.start) for flaw in flaws] == [("RecordTooLarge", len(cell) + 2)]
+
+
 def test_a_quote_that_nothing_closes_and_no_row_follows_is_given_up_in_the_end() -> None:
     rows = b"".join(b"%d,a\n" % number for number in range(3, 500_000))
     data = b'Id,Note\n1,a\n2,"' + b"words, and, more\n" * 40_000 + rows

@@ -110,7 +110,7 @@ def _description(section: Mapping[str, Any]) -> Description:
         _header(section.get("header")),
         _mark(section, "delimiter"),
         _mark(section, "quote"),
-        _mark(section, "escape"),
+        "" if _mark(section, "escape") == (_mark(section, "quote") or '"') else _mark(section, "escape"),
         _one(section, "encoding", str, None),
     )
     _check(made)
@@ -121,7 +121,7 @@ def _check(made: Description) -> None:
     if made.delimiter == "":
         raise UsageError("The mapping file has an empty [file] delimiter.")
     marks = [one for one in (made.delimiter, made.quote, made.escape) if one]
-    if len(set(marks)) < len(marks) and not made.escape == made.quote != made.delimiter:
+    if len(set(marks)) < len(marks):
         raise UsageError("The mapping file gives one character two meanings: [file] delimiter, quote, escape.")
     if not 0 <= made.skip <= 1000:
         raise UsageError("The mapping file has a [file] skip that is not from 0 to 1000.")

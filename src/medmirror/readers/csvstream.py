@@ -115,21 +115,21 @@ class _Splitter:
         """The flaw of a row that is too large to be held, whose lines are none: as far as its quotes reach, by their
         number (but not for ever: one may be missing)."""
         window, start, line = self.window, self.window.base, self.line
-        quote, ends = re.escape(self.reader.layout.quote.encode()), rb"\r\n" if self.reader.layout.returns else rb"\n"
-        within, without = re.compile(rb"[^" + quote + rb"]*+" + quote), re.compile(rb"[^" + quote + ends + rb"]*+")
+        within, without = self._quotes()
+        escape = self.reader.layout.escape.encode()
         quoted, pos = False, 0
         while True:
             match = (within if quoted else without).match(window.data, pos)
-            pos = match.end() if match else len(window.data)
-            if pos < len(window.data) and not quoted:
-                if window.data[pos] in b"\r\n":
-                    break
-                quoted, pos = True, pos + 1
-            elif match and quoted:
-                quoted = False
+            assert match
+            pos = match.end()
             if pos < len(window.data):
+                if not quoted and window.data[pos] in b"\r\n":
+                    break
+                quoted, pos = not quoted, pos + 1
                 continue
-            self.line += len(self.lines.findall(window.data))
+            if escape and window.data.endswith(escape):  # what it escapes comes next
+                pos -= (pos - len(window.data.rstrip(escape))) % 2
+            self.line += len(self.lines.findall(window.data, 0, pos))
             window.drop(pos)
             pos = 0
             if window.base - start > _FARTHEST * self.most:
@@ -139,6 +139,14 @@ class _Splitter:
         self.line += len(self.lines.findall(window.data[:pos]))
         window.drop(pos)
         return self._too_large(start, line)
+
+    def _quotes(self) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+        """What stands within quotes, and what without them."""
+        layout = self.reader.layout
+        quote, escape = re.escape(layout.quote.encode()), re.escape(layout.escape.encode())
+        escaped = rb"|" + escape + rb"(?:.|\Z)" if escape else b""
+        without = rb"[^" + quote + (rb"\r\n" if layout.returns else rb"\n") + rb"]*+"
+        return re.compile(rb"(?:[^" + quote + escape + rb"]++" + escaped + rb")*+", re.DOTALL), re.compile(without)
 
     def _too_large(self, start: int, line: int) -> Flaw:
         """The flaw that ends here, before a line end, which is read past."""
