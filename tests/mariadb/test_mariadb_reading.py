@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from mariadbserver import Server
 from medmirror.errors import DatabaseLost, QueryRefused
 from medmirror.model import Item
-from medmirror.readers import database, databaserows, databasetables
+from medmirror.readers import database, databaseerrors, databaserows, databasetables
 from medmirror.readers.database import Snapshot
 from medmirror.readers.databasetables import Plan, Table
 from medmirror.samples.people import MARK
@@ -272,7 +272,7 @@ def test_nothing_can_be_written(mariadb: Server, practice: str, clinic: Engine) 
     made = database.begin(database.engine(mariadb.url(practice)))
     with pytest.raises(Exception, match="READ ONLY") as caught:
         made.connection.exec_driver_sql("INSERT INTO t VALUES (1)")
-    assert database.facts(caught.value)["code"] == 1792
+    assert databaseerrors.facts(caught.value)["code"] == 1792
     database.end(made.connection)
 
 
@@ -374,3 +374,22 @@ def test_a_query_that_fails_midway_quotes_no_row_and_leaves_the_next_table_reada
         stream.read()
     assert MARK not in f"{caught.value} {caught.value.__cause__}"
     assert ids(next(some)) == [1]
+
+
+def test_a_reading_that_is_stopped_does_not_fetch_the_rest(clinic: Engine, reader: Engine, tables: Tables) -> None:
+    run(
+        clinic,
+        "CREATE TABLE t (id int, v longtext)",
+        "INSERT INTO t SELECT seq, repeat('x', 400000) FROM seq_1_to_200",  # not paged: one query gives all of it
+        "CREATE TABLE u (id int PRIMARY KEY)",
+        "INSERT INTO u VALUES (1)",
+    )
+    sent = "SELECT bytes_sent FROM information_schema.user_statistics WHERE user = 'reader'"
+    run(clinic, "SET GLOBAL userstat = 1", "FLUSH USER_STATISTICS")
+    some = tables(reader, "t", "u")
+    with next(some).open() as stream:
+        stream.read(1)
+    assert ids(next(some)) == [1]
+    with clinic.connect() as connection:
+        assert connection.exec_driver_sql(sent).scalar_one() < 60_000_000
+    run(clinic, "SET GLOBAL userstat = 0")

@@ -21,7 +21,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from medmirror.errors import DatabaseLost, QueryRefused, SourceError, UsageError
+from medmirror.errors import DatabaseLost, UsageError
+from medmirror.readers import databaseerrors
 
 _log = logging.getLogger(__name__)
 
@@ -39,20 +40,6 @@ _UNREADABLE = (
     "as %40."
 )
 _PATIENCE = 3600  # seconds that a server may take for the first row
-_GONE = {
-    1053,
-    1152,
-    1158,
-    1159,
-    1160,
-    1161,
-    1184,
-    1927,
-    2006,
-    2013,
-    2055,
-    4031,
-}  # MySQL's numbers for a lost connection
 
 
 class Snapshot(NamedTuple):
@@ -103,7 +90,8 @@ def _made(url: URL, backend: str) -> Engine:
         options = {"connect_timeout": 10, "application_name": "medmirror"}
     elif backend == "sqlite":
         url = url.set(database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
-    return create_engine(url, connect_args=options, poolclass=NullPool, hide_parameters=True)
+    # No ROLLBACK at the end: it would wait for the rest of a query's rows, and closing the connection does as much.
+    return create_engine(url, connect_args=options, poolclass=NullPool, pool_reset_on_return=None, hide_parameters=True)
 
 
 def _url(text: str) -> URL:
@@ -139,12 +127,16 @@ def begin(made: Engine) -> Snapshot:
             end(connection)
             raise
     except (DBAPIError, OSError) as error:
-        raise DatabaseLost("", database=shown(made), **facts(error)) from None
+        raise DatabaseLost("", database=shown(made), **databaseerrors.facts(error)) from None
 
 
 def end(connection: Connection) -> None:
-    """Close *connection*, whatever state it is in."""
+    """Close *connection*, whatever state it is in; without a ROLLBACK, which would wait for all rows of a query that is
+    under way: the server ends the transaction with the connection."""
+    if connection.closed:
+        return
     try:
+        connection.invalidate()
         connection.close()
     except (DBAPIError, OSError):
         _log.debug("a connection could not be closed in good order")
@@ -241,33 +233,3 @@ def _take_as_text(connection: Any, record: Any) -> None:
 def _take_any_text(connection: Any, record: Any) -> None:
     """Have SQLite give text that is no UTF-8 too: one such value must cost its row, not the table."""
     connection.text_factory = methodcaller("decode", "utf-8", "surrogateescape")
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether *error* says that the connection is gone, and the rest may be read over another one."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, OSError)
-    code, state = _codes(error)
-    return error.connection_invalidated or code in _GONE or (state or "")[:3] in ("080", "57P", "08S")
-
-
-def facts(error: BaseException) -> dict[str, Any]:
-    """What may be said of *error*: its class, and the server's own numbers for it."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    code, state = _codes(error)
-    named = {"error": type(cause).__name__, "code": code, "sqlstate": state}
-    return {name: value for name, value in named.items() if value is not None}
-
-
-def _codes(error: BaseException) -> tuple[int | None, str | None]:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    first = cause.args[0] if cause is not None and cause.args else None
-    state = getattr(cause, "sqlstate", None)
-    if isinstance(first, str) and len(first) == 5 and first.isalnum() and first.isupper():  # pyodbc
-        state = first
-    return (first if isinstance(first, int) else None), state
-
-
-def refusal(error: BaseException, table: str) -> SourceError:
-    """*error* of a query on *table* in our words: the server's own would quote the query or a value."""
-    return QueryRefused("", table=table, **facts(error))

@@ -8,7 +8,8 @@ that cannot be paged (``databasetables``) is read by one query.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
-from medmirror.readers import database
+from medmirror.readers import database, databaseerrors
 from medmirror.readers.databasetables import Plan
 from medmirror.readers.databasetypes import other
 
@@ -44,7 +45,8 @@ def _after(plan: Plan, last: Sequence[Any]) -> ColumnElement[bool]:
 class Rows(io.RawIOBase):
     """The rows of a table from behind *last* on, as lines of JSON; to be read once, from its begin to its end.
 
-    When the connection is lost the stream ends early, ``lost`` says so and ``last`` is where to go on. Raises
+    When the connection is lost the stream ends early, ``lost`` says so and ``last`` is where to go on. To close it in
+    the middle of a query closes its connection (``stopped``): a driver would first fetch all that is left. Raises
     QueryRefused when the server refuses a query.
     """
 
@@ -55,7 +57,8 @@ class Rows(io.RawIOBase):
         self._rest = memoryview(b"")
         self.last = last
         self.count = 0
-        self.lost = False
+        self.lost = self.stopped = False
+        self._cursor: Any = None  # of a query that is under way
 
     def readable(self) -> bool:
         return True
@@ -68,8 +71,8 @@ class Rows(io.RawIOBase):
             try:
                 piece = next(self._lines, None)
             except (DBAPIError, OSError, UnicodeDecodeError) as error:
-                if not database.is_lost(error):
-                    raise database.refusal(error, self._plan.table.shown) from None
+                if not databaseerrors.is_lost(error):
+                    raise databaseerrors.refusal(error, self._plan.table.shown) from None
                 self.lost = True
                 return b""
             if piece is None:
@@ -78,7 +81,16 @@ class Rows(io.RawIOBase):
         taken, self._rest = bytes(self._rest[:size]), self._rest[size:]
         return taken
 
-    def _pages(self) -> Iterator[bytes]:
+    def close(self) -> None:
+        if self._cursor is not None:
+            self.stopped = True
+            database.forget(self._cursor)
+            with suppress(DBAPIError, OSError):
+                self._lines.close()
+            database.end(self._connection)
+        super().close()
+
+    def _pages(self) -> Generator[bytes]:
         plan, limit = self._plan, _FIRST_PAGE
         while True:
             query = plan.query if self.last is None or not plan.order else plan.query.where(_after(plan, self.last))
@@ -99,13 +111,14 @@ class Rows(io.RawIOBase):
     def _select(self, query: Select[Any]) -> Iterator[Sequence[Sequence[Any]]]:
         options = {"stream_results": True, "max_row_buffer": _AT_ONCE}
         result = self._connection.execute(query, execution_options=options)
-        cursor = result.cursor
+        self._cursor = result.cursor
         try:
             yield from result.partitions(_AT_ONCE)
         except (DBAPIError, OSError):
-            database.forget(cursor)
+            database.forget(self._cursor)
             raise
         finally:
+            self._cursor = None
             result.close()
 
     def _encode(self, rows: Sequence[Sequence[Any]]) -> bytes:

@@ -32,7 +32,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SAWarning
 from sqlalchemy.types import NullType, String, to_instance
 
 from medmirror.errors import LayoutChanged, UsageError
-from medmirror.readers import database
+from medmirror.readers import database, databaseerrors
 from medmirror.readers.databasetypes import Convert, as_text, converter, pages
 
 _NOT_ALLOWED = 1142  # MySQL
@@ -96,7 +96,7 @@ def _look(snapshot: database.Snapshot, wanted: Table) -> Plan:
     except NoSuchTableError:
         raise LayoutChanged("There is no table of this name.", table=wanted.shown) from None
     except DBAPIError as error:  # who may read a view of MySQL's may not be allowed to see what it is made of
-        found = _listed(snapshot.connection, wanted) if database.facts(error).get("code") == _NOT_ALLOWED else {}
+        found = _listed(snapshot.connection, wanted) if databaseerrors.facts(error).get("code") == _NOT_ALLOWED else {}
         looked = False
         if not found:
             raise

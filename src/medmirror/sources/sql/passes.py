@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from medmirror.errors import DatabaseLost, SourceError
 from medmirror.model import Certificate, Witness
-from medmirror.readers import database, databasetables
+from medmirror.readers import database, databaseerrors, databasetables
 from medmirror.readers.database import Snapshot
 from medmirror.readers.databaserows import Rows
 from medmirror.sources.base import Origin
@@ -56,6 +56,8 @@ def origins(
                 if isinstance(reading, _Reading):
                     yield reading.origin
                     stream = reading.streams[-1] if reading.streams else None
+                    if stream is not None and stream.stopped:
+                        snapshot = _again(engine, sleep)
                     if stream is None or not stream.lost:
                         break
                     idle = 0 if stream.count else idle + 1
@@ -94,9 +96,9 @@ def _part(
         plan = databasetables.look(snapshot, section.table)
         expected = databasetables.count(snapshot, plan)
     except (DBAPIError, OSError, SourceError) as error:
-        if database.is_lost(error):
+        if databaseerrors.is_lost(error):
             return None
-        refusal = error if isinstance(error, SourceError) else database.refusal(error, section.table.shown)
+        refusal = error if isinstance(error, SourceError) else databaseerrors.refusal(error, section.table.shown)
 
         def refuse() -> NoReturn:
             raise refusal
