@@ -106,7 +106,7 @@ def test_a_wrong_url_is_refused_without_its_password(url: str, said: str) -> Non
     [
         ("mysql://reader:tiger@host/x", "pymysql", "mysql"),
         ("mariadb+pymysql://reader:tiger@host/x", "pymysql", "mysql"),
-        ("mssql://reader:tiger@host/x", "pyodbc", "mssql"),
+        ("mssql://reader:tiger@host/x", "pymssql", "mssql"),
     ],
 )
 def test_a_missing_driver_is_named_with_the_extra_that_brings_it(

@@ -31,7 +31,7 @@ _DRIVERS = {
     "mariadb": "mariadb+pymysql",
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
-    "mssql": "mssql+pyodbc",
+    "mssql": "mssql+pymssql",
     "sqlite": "sqlite+pysqlite",
 }
 _EXTRAS = {"mysql": "mysql", "mariadb": "mysql", "mssql": "mssql"}
