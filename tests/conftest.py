@@ -26,6 +26,7 @@ from medmirror.errors import EmbeddedServerError
 from medmirror.settings import Settings
 
 pytest.register_assert_rewrite("mirrors")
+pytest_plugins = ["leaks"]  # hears what tests make us say, and fails those that say who a patient is
 
 _numbers = itertools.count(1)
 
@@ -58,6 +59,9 @@ def _create(server: str, name: str, template: str) -> str:
 
 
 def _drop(server: str, name: str) -> None:
+    import leaks  # not above: pytest wants to be the first who imports a plugin
+
+    leaks.hear_database(make_conninfo(server, dbname=name))
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 

@@ -163,6 +163,7 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "version"}
 
 
+@pytest.mark.shows_values("nightly --plan --show-values")
 def test_a_sample_tells_fields_and_no_value_until_asked(mm: Call, dsn: str, folder: Path) -> None:
     mm("nightly")
     clinics(folder, 1)
