@@ -14,7 +14,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import contention, csvfeeds, jsonfeeds, lab, memory, practice, pubmed, scaling, searching, startup
+from bench import (
+    contention,
+    csvfeeds,
+    jsonfeeds,
+    lab,
+    matching,
+    memory,
+    nightly,
+    practice,
+    pubmed,
+    scaling,
+    searching,
+    startup,
+)
 from bench.lab import Lab
 from bench.measure import machine
 from bench.report import Report, write_markdown
@@ -32,6 +45,8 @@ CLAIMS: dict[str, Callable[[Lab], Report]] = {
     "search": searching.vectors,
     "startup": startup.costs,
     "studies": jsonfeeds.others,
+    "matching": matching.people,
+    "nightly": nightly.share_and_deletions,
 }
 
 

@@ -339,7 +339,7 @@ WITH alike AS (
     SELECT md5(ROW({cheap})::text) AS cheap FROM {table} AS t WHERE NOT t.deleted GROUP BY 1 HAVING count(*) > 1
 ),
 whole AS (
-    SELECT ARRAY[{keys}] AS key, md5(regexp_replace(({content})::text, {members}, '', 'g')) AS content
+    SELECT ARRAY[{keys}] AS key, md5(replace(regexp_replace(({content})::text, {members}, '', 'g'), ', }}', '}}')) AS content
     FROM {table} AS t WHERE NOT t.deleted AND md5(ROW({cheap})::text) IN (SELECT cheap FROM alike)
 ),
 found AS (

@@ -17,11 +17,11 @@ from medmirror.cli import cli
 from medmirror.db import connect, locks, mapping, retry
 from medmirror.errors import LockRaceLost, UsageError
 from medmirror.mapping import canonical_hash
-from medmirror.samples import people
+from medmirror.samples import duplicates, people
 
 pytest.importorskip("splink")
 
-from medmirror.matching import decisions, run
+from medmirror.matching import decisions, run, training
 from medmirror.matching.run import DedupResult, Found
 
 ONE, TWO = people.person(1), people.person(2)
@@ -66,8 +66,8 @@ def only(result: DedupResult) -> Found:
     return found
 
 
-def statuses(engine: Engine) -> dict[tuple[str, str], str]:
-    found, _ = decisions.find(engine, status=None, limit=1000)
+def statuses(engine: Engine, limit: int = 100) -> dict[tuple[str, str], str]:
+    found, _ = decisions.find(engine, status=None, limit=limit)
     return {(one["left_id"], one["right_id"]): one["status"] for one in found}
 
 
@@ -379,6 +379,7 @@ def mm(dsn: str) -> Any:
     return call
 
 
+@pytest.mark.shows_values("matches --show-values")
 def test_the_commands_tell_keys_and_evidence_and_no_value_unless_asked(clinic: Engine, mm: Any) -> None:
     printed = mm("dedup").output
     listed = mm("matches", "list", "--status", "any")
@@ -411,3 +412,22 @@ def test_training_needs_records(clinic: Engine, mm: Any) -> None:
     assert refused.exit_code == 2
     assert "5,000" in refused.stderr
     assert mm("dedup", "train", "--org", "org_1", "--reset").exit_code == 0
+
+
+def test_a_model_trained_on_the_own_records_joins_no_strangers_either(engine: Engine) -> None:
+    entries = list(duplicates.register(training.LEAST))
+    for source in ("a", "b"):
+        put(
+            engine, {one.source_id: duplicates.canonical(one) for one in entries if one.source == source}, source=source
+        )
+    figures = training.train(engine, "org_1", "patient")
+    assert figures is not None
+    assert figures["birth_date.different"][0] > 0
+    assert "phone.same" in figures
+    assert figures["phone.same"][1] == 4e-3, "a household's telephone stays as weak as it was"
+    dedup(engine)
+    truth = duplicates.same_person(entries)
+    joined = {tuple(sorted(pair)) for pair, status in statuses(engine, 10_000).items() if status == "joined"}
+    assert not joined - truth
+    assert len(joined) > 0.85 * len(truth)
+    assert training.train(engine, "org_1", "patient", reset=True) is None

@@ -180,6 +180,20 @@ def test_a_group_that_contradicts_itself_waits_as_a_whole() -> None:
     assert decisions["2", "3"].evidence["held"] == [GROUP]
 
 
+def test_in_such_a_group_the_records_of_one_identifier_are_joined_all_the_same() -> None:
+    mistyped = patient("2", identifiers=number("5550071"))
+    right = [patient(one, source=one, identifiers=number("5550001")) for one in ("1", "3")]
+    decisions = found([patient("0", source="2", identifiers=number("5550001")), *right, mistyped | {"source": "2"}])
+    assert {pair: one.status for pair, one in decisions.items()} == {
+        ("1", "0"): "joined",
+        ("1", "3"): "joined",
+        ("0", "3"): "joined",
+        ("1", "2"): "review",
+        ("0", "2"): "review",
+        ("2", "3"): "review",
+    }
+
+
 def test_what_people_joined_counts_towards_a_contradiction() -> None:
     first = patient("1", identifiers=number("5550001"))
     other = patient("2", people.person(2), identifiers=number("7770002"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from medmirror.matching.clusters import components, torn
 from medmirror.matching.fields import JOIN_AT, REVIEW_AT
-from medmirror.matching.judging import JOINED, REVIEW, Verdict, evidence, judge, levels
+from medmirror.matching.judging import IDENTIFIER, JOINED, MODEL, REVIEW, USER, Verdict, evidence, judge, levels
 from medmirror.matching.scoring import Scored, Scorer
 
 MOST_IN_GROUP = 12  #: records that one person may have before somebody looks
@@ -32,12 +32,12 @@ class Decision(NamedTuple):
 class Standing(NamedTuple):
     """What holds before anything is decided.
 
-    *said*: pairs that people joined. *kept*: pairs that were joined before and are not compared now. *apart*: pairs
-    that people said no to, with the levels of that time.
+    *said*: pairs that people joined. *kept*: pairs that were joined before and are not compared now, with their grade.
+    *apart*: pairs that people said no to, with the levels of that time.
     """
 
     said: Collection[Pair] = ()
-    kept: Collection[Pair] = ()
+    kept: Mapping[Pair, str] = {}
     apart: Mapping[Pair, Mapping[str, str]] = {}
 
 
@@ -48,27 +48,48 @@ class Thresholds(NamedTuple):
     review_at: float = REVIEW_AT
 
 
-def doubtful(scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing) -> set[int]:
-    """The records of groups that contradict themselves, if all were joined that *scorer* has scored high enough.
+class Doubt(NamedTuple):
+    """*records* of groups that contradict themselves. In some of these, those with an identifier in common are a group
+    without a contradiction: these are *spared*."""
+
+    records: frozenset[int]
+    spared: frozenset[int]
+
+    def holds(self, pair: Pair, grade: str) -> bool:
+        """Whether *pair* must wait for a person."""
+        return pair[0] in self.records and not (grade == IDENTIFIER and pair[0] in self.spared)
+
+
+def doubtful(scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing) -> Doubt:
+    """Which groups contradict themselves, if all were joined that *scorer* has scored high enough.
 
     That is groups in which two records cannot be one person, or of which people said so, and groups that are too large.
     """
-    verdicts = ((pair, judge(entity, pair.compared, *thresholds)) for pair in scorer.scored())
-    edges = {(one.left, one.right) for one, verdict in verdicts if verdict.status == JOINED} - standing.apart.keys()
-    groups = components([*edges, *standing.said, *standing.kept])
+    edges: dict[Pair, str] = dict.fromkeys(standing.said, USER) | dict(standing.kept)
+    for one in scorer.scored():
+        verdict = judge(entity, one.compared, *thresholds)
+        pair = one.left, one.right
+        if verdict.status == JOINED and pair not in standing.apart:
+            edges.setdefault(pair, verdict.grade)
+    wrong = _wrong(scorer, components(edges), standing.apart)
+    doubted = frozenset[int]().union(*wrong)
+    sure = components(pair for pair, grade in edges.items() if grade != MODEL and pair[0] in doubted)
+    still = frozenset[int]().union(*_wrong(scorer, sure, standing.apart))
+    return Doubt(doubted, frozenset[int]().union(*sure) - still)
+
+
+def _wrong(scorer: Scorer, groups: Sequence[set[int]], apart: Collection[Pair]) -> list[set[int]]:
+    """Those of *groups* that contradict themselves."""
     large = [group for group in groups if len(group) > 2]  # a pair alone was judged as such
     small = [group for group in large if len(group) <= MOST_IN_GROUP]
+    parted = {one for pair in torn(groups, apart) for one in pair}
     wrong = [group for group in large if len(group) > MOST_IN_GROUP]
     wrong += [small[place] for place in scorer.contradictory(small)]
-    parted = {one for pair in torn(groups, standing.apart) for one in pair}
-    wrong += [group for group in groups if group & parted]
-    return set().union(*wrong)
+    return wrong + [group for group in groups if group & parted]
 
 
-def decide(
-    scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing, doubted: Collection[int]
-) -> Iterator[Decision]:
-    """The decisions on what *scorer* has scored, by record numbers; records of *doubted* are not joined.
+def decide(scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing, doubt: Doubt) -> Iterator[Decision]:
+    """The decisions on what *scorer* has scored, by record numbers; what *doubt* holds is not joined.
 
     A pair that people said no to is never joined, and it is proposed again only when its records compare otherwise now.
     """
@@ -76,7 +97,7 @@ def decide(
         verdict = judge(entity, one.compared, *thresholds)
         if not verdict.status:
             continue
-        if verdict.status == JOINED and one.left in doubted:
+        if verdict.status == JOINED and doubt.holds((one.left, one.right), verdict.grade):
             verdict = Verdict(REVIEW, verdict.grade, (*verdict.held, GROUP))
         before = standing.apart.get((one.left, one.right))
         if before is not None:

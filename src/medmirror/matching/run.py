@@ -172,10 +172,11 @@ class _Work:
         pairs = scorer.score(self.thresholds.review_at, figures)
         keys = scorer.keys()
         standing = store.standing(conn, scope, keys)
-        doubted = doubtful(scorer, scope.entity, self.thresholds, standing)
-        made = decide(scorer, scope.entity, self.thresholds, standing, doubted)
+        doubt = doubtful(scorer, scope.entity, self.thresholds, standing)
+        made = decide(scorer, scope.entity, self.thresholds, standing, doubt)
         store.write(conn, scope, keys, made, by=BY, run_id=self.run_id, model=model)
-        store.hold(conn, scope, keys, (pair for pair in standing.kept if pair[0] in doubted), by=BY, run_id=self.run_id)
+        held = [pair for pair, grade in standing.kept.items() if doubt.holds(pair, grade)]
+        store.hold(conn, scope, keys, held, by=BY, run_id=self.run_id)
         return pairs
 
     def _digest(self, figures: Figures | None) -> bytes:

@@ -143,7 +143,7 @@ def standing(conn: Connection, scope: Scope, keys: Mapping[int, Key]) -> Standin
     """What people said of this scope's pairs, and what stays joined; by the record numbers of *keys*."""
     numbers = {key: number for number, key in keys.items()}
     said: list[Pair] = []
-    kept: list[Pair] = []
+    kept: dict[Pair, str] = {}
     apart: dict[Pair, dict[str, str]] = {}
     for row in conn.execute(statement("standing"), scope._asdict()):
         left, right = numbers.get(tuple(row[0:3])), numbers.get(tuple(row[3:6]))
@@ -151,8 +151,10 @@ def standing(conn: Connection, scope: Scope, keys: Mapping[int, Key]) -> Standin
             continue
         if row.status != JOINED:
             apart[left, right] = levels(row.evidence)
+        elif row.grade == USER:
+            said.append((left, right))
         else:
-            (said if row.grade == USER else kept).append((left, right))
+            kept[left, right] = row.grade
     return Standing(said, kept, apart)
 
 

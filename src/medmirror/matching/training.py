@@ -1,7 +1,8 @@
 """Fitting the model's figures to an organisation's own records, by splink's expectation maximisation.
 
-u comes from random pairs, m from pairs that agree on something strong, turn by turn. What the data says too little of
-keeps the figure that medmirror brings; so do levels that EM would turn round (a difference that speaks for a match).
+m comes from pairs that agree on something strong, turn by turn; u from random pairs, but not for what a household
+shares: a random pair is hardly ever of one household, and the pairs that matter are. What the data says too little of
+keeps the figure that medmirror brings; so do levels that would be turned round (a difference that speaks for a match).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from medmirror.matching.scoring import Figures
 from medmirror.matching.store import Scope
 
 LEAST = 5_000  #: records; fewer hold too few people twice
-_PAIRS = 2_000_000  # random ones
+_PAIRS = 1_000_000  # random ones
 _SEED = 1
+_OWN = frozenset({"family", "given", "middle", "birth_date", "sex"})  # what nobody shares by living together
 _RULES = ("l.birth_date = r.birth_date AND l.family = r.family", "l.given = r.given AND l.family = r.family",
           "l.phone = r.phone AND l.given = r.given")  # fmt: skip
 
@@ -66,7 +68,10 @@ def _figures(entity: str, model: dict[str, Any]) -> Figures:
     trained = {one["output_column_name"]: one["comparison_levels"][1:] for one in model["comparisons"]}
     for field in FIELDS[entity]:
         for level, one in zip(field.levels, trained[field.name], strict=True):
-            m, u = one.get("m_probability", level.m), one.get("u_probability", level.u)
+            if level.m == level.u:
+                continue  # meant to say nothing
+            m = one.get("m_probability", level.m)
+            u = one.get("u_probability", level.u) if field.name in _OWN else level.u
             sane = 0 < u < 1 and 0 < m < 1 and (level.says != AGREE or m > u) and (level.says != DIFFER or m < u)
             if sane and (m, u) != (level.m, level.u):
                 found[f"{field.name}.{level.name}"] = (round(m, 8), max(round(u, 8), 1e-7))
