@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
@@ -77,7 +78,10 @@ def engine(
 
     @event.listens_for(made, "do_connect")
     def connect(dialect: Any, record: Any, args: list[Any], options: dict[str, Any]) -> Any:
-        return psycopg.connect(target, **options)
+        connection = psycopg.connect(target, **options)
+        # Arrays as bytes: as text, each digest in one would cost what the rest of its record does.
+        connection.adapters.register_dumper(list, ListBinaryDumper)
+        return connection
 
     @event.listens_for(made, "connect")
     def prepare(connection: Any, record: Any) -> None:
