@@ -95,13 +95,17 @@ WHERE coalesce(c.rejected, 0) <> coalesce(j.attempts, 0)
 ORDER BY f.file_id LIMIT :most
 
 -- open rejects --
--- A reject is open exactly as long as no later run has read its bytes.
+-- A reject is open exactly as long as no later run has read its bytes, or a later pass over the same thing is done.
 SELECT r.reject_id, f.path, r.resolved_at IS NULL AS open, count(*) OVER () AS wrong
 FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
 WHERE (r.resolved_at IS NULL) = EXISTS (
     SELECT FROM medmirror.chunk AS c
     WHERE c.file_id = r.file_id AND c.member = r.member AND c.start_byte <= r.start_byte AND c.end_byte >= r.end_byte
-      AND c.run_id > r.run_id)
+      AND c.run_id > r.run_id
+    UNION ALL
+    SELECT FROM medmirror.file AS n
+    WHERE f.size IS NULL AND n.source = f.source AND n.path = f.path AND n.file_id > f.file_id AND n.status = 'done'
+      AND n.organization_id IS NOT DISTINCT FROM f.organization_id)
 ORDER BY r.reject_id LIMIT :most
 
 -- feed --

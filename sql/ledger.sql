@@ -63,6 +63,16 @@ WHERE f.file_id = n.file_id
   AND (SELECT count(*) FROM medmirror.chunk AS c WHERE c.file_id = n.file_id AND c.run_id + 0 = :run_id) >= n.chunks
 RETURNING f.file_id
 
+-- supersede rejects --
+-- Each pass over what is no file (no size) is a new entry: what it could not load are rejects of its own, and those of
+-- earlier whole passes over the same thing are out of date.
+UPDATE medmirror.reject AS r
+SET resolved_at = clock_timestamp()
+FROM medmirror.file AS n
+JOIN medmirror.file AS f ON f.source = n.source AND f.path = n.path
+WHERE n.file_id = ANY(CAST(:file_ids AS int8[])) AND n.size IS NULL AND n.status = 'done' AND f.file_id < n.file_id
+  AND f.organization_id IS NOT DISTINCT FROM n.organization_id AND r.file_id = f.file_id AND r.resolved_at IS NULL
+
 -- add chunks --
 INSERT INTO medmirror.chunk AS c
   (file_id, member, start_byte, end_byte, run_id, read, inserted, updated, unchanged, duplicate, tombstoned, rejected,

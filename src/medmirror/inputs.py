@@ -103,7 +103,7 @@ class Inputs:
             state = FileState(origin.name, 0, self.source.name, first=(Stream(origin.name, "", origin.open), context))
             state.contexts[""] = context
             self.files.append(state)
-            facts = ledger.FileFacts(origin.name, 0, origin.identity, _order(context))
+            facts = ledger.FileFacts(origin.name, None, origin.identity, _order(context))
             for entered in self._enter(self.source.name, [facts], {(self.source.name, *facts[2:]): state}):
                 yield from ((entered.source, part) for part in self._split(entered))
                 entered.split = True

@@ -237,6 +237,8 @@ def _from_file(rows: Sequence[Row[Any]], settings: Settings) -> _Found:
     first = rows[0]
     error: SourceError = UnreadableFile("Its bytes were not found in the file: " + _again(first))
     try:
+        if first.size is None:
+            raise UnreadableFile("It was read from what is no file, and is too large to be kept: load that again.")
         path = Path(first.path)
         if files.digest(path).sha256 != bytes(first.digest):
             raise UnreadableFile("The file is not the one of that time any more: " + _again(first))

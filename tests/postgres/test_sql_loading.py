@@ -158,8 +158,13 @@ def test_a_row_that_cannot_be_stored_costs_a_reject_and_the_pass_is_not_whole(
     assert (result.rejected, result.inserted) == (1, ROWS - 1)
     (patients,) = [one for one in result.certificates["sql"] if one.kinds == ("patient",)]
     assert (patients.whole, patients.expected, patients.seen) == (False, 20, 20)
+    still = "SELECT count(*) FROM medmirror.reject WHERE resolved_at IS NULL"
+    assert load(settings, clinic, mapping).rejected == 1
+    assert mirrors.one(str(settings.dsn), still) == (1,), "that of the pass before is out of date"
     run(clinic, "UPDATE patients SET Notes = NULL WHERE PatientID = 3")
     assert load(settings, clinic, mapping).inserted == 1
+    assert mirrors.one(str(settings.dsn), still) == (0,)
+    mirrors.books_are_right(str(settings.dsn))
 
 
 def test_two_organisations_rows_do_not_meet(settings: Settings, clinic: Path, mapping: Path) -> None:

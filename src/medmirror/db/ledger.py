@@ -16,10 +16,11 @@ RAW_LIMIT = 1 << 20  # bytes of a reject that are kept; the rest is found again 
 
 
 class FileFacts(NamedTuple):
-    """A file as the ledger knows it: *order* is what its source says of its place among files, as text."""
+    """A file as the ledger knows it: *order* is what its source says of its place among files, as text; *size* is None
+    for a pass over something that is no file."""
 
     path: str
-    size: int
+    size: int | None
     digest: bytes
     order: str
 
@@ -123,7 +124,9 @@ def finish_files(conn: Connection, run_id: int, ends: Sequence[FileEnd]) -> set[
     """Write how files ended; return the numbers of those that did. The others lack chunks that *run_id* saw committed:
     the server has crashed since."""
     values = dict(zip(FileEnd._fields, map(list, zip(*ends, strict=True)), strict=True))
-    return {row.file_id for row in conn.execute(_statement("finish files"), {**values, "run_id": run_id})}
+    ended = {row.file_id for row in conn.execute(_statement("finish files"), {**values, "run_id": run_id})}
+    conn.execute(_statement("supersede rejects"), {"file_ids": sorted(ended)})
+    return ended
 
 
 def add_chunk(

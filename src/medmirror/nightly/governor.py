@@ -24,7 +24,8 @@ class Stopped(KeyboardInterrupt):
 
 
 class Governor:
-    """Keeps *share* (0..1) of *cpus* processors by *measure*. Shared by all parts; one chunk goes at a time.
+    """Keeps *share* (0..1; 1: the whole machine, so that nothing waits) of *cpus* processors by *measure*. Shared by
+    all parts; one chunk goes at a time.
 
     *closes*: when the window ends, by *clock*; None: never. *wait* sleeps so many seconds and says whether the night
     was stopped meanwhile.
@@ -40,7 +41,7 @@ class Governor:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        self._rate = share * cpus
+        self._rate, self._all = share * cpus, share >= 1
         self._measure, self._clock, self._closes = measure, clock, closes
         self._stop = threading.Event()
         self._wait = wait or self._stop.wait
@@ -70,7 +71,7 @@ class Governor:
         with self._turn:
             began = self._clock()
             self.check()
-            while self._overdrawn() and self._clock() - began < _LONGEST:
+            while not self._all and self._overdrawn() and self._clock() - began < _LONGEST:
                 self._wait(_LOOK)
                 self.check()
             self.waited += self._clock() - began
