@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import nightly_full_sync
 from medmirror.samples import write_openfda, write_pubmed, write_studies
 from medmirror.samples.text import FIRST_PMID
 
@@ -25,6 +26,17 @@ JOIN pubmed.databank_accession AS d ON d.accession = s.nct_id
 JOIN pubmed.article AS a USING (pmid, pmid_version)
 GROUP BY 1, 2 ORDER BY articles DESC, newest DESC LIMIT 5
 """
+
+
+NEXT = """
+SELECT DISTINCT ON (organization_id) organization_id, source, a.record -> 'starts' ->> 'utc' AS begins,
+       a.record -> 'status' ->> 'code' AS status, p.canonical_id AS patient
+FROM canonical.appointment AS a
+JOIN canonical.patient AS p USING (organization_id, source)
+WHERE a.state = 'active' AND p.source_id = a.record -> 'patient' ->> 'id'
+ORDER BY 1, 3 DESC
+"""
+CLINICS = 4  # one of each system: Cliniko, FHIR, CSV files, a database
 
 
 def main() -> None:
@@ -41,6 +53,7 @@ def main() -> None:
     try:
         samples = make_samples(folder / "files", options.citations)
         show(samples)
+        clinics(folder / "night")
     finally:
         if options.keep:
             print(f"\nThe database still runs. Go on with:\n  export MEDMIRROR_HOME={folder / 'home'}")
@@ -91,6 +104,28 @@ def show(samples: Path) -> None:
 
     heading("The same bytes once more, by force: nothing is written")
     medmirror("load", "pubmed", samples / "baseline", "--force")
+
+
+def clinics(night: Path) -> None:
+    """A night for four clinics, each with another system, and the public sources; then what a user does about it."""
+    heading("A night: four clinics with four systems, and the public sources, as one job")
+    names = [f"org_{number}" for number in range(1, CLINICS + 1)]
+    nightly_full_sync.make(night, names, patients=60, articles=100, day=0, cpu=100)
+    practice = nightly_full_sync.of_system("sql", names)[0]
+    os.environ[nightly_full_sync.variable(practice)] = f"sqlite:///{night / practice / 'practice.db'}"
+    print((night / "nightly.toml").read_text())
+    medmirror("nightly", night / "nightly.toml")
+
+    heading("The last appointment in each clinic's book, in one shape for all systems")
+    query(NEXT)
+
+    heading("What a field means, and which pairs of records wait for a person's word")
+    medmirror("mapping", "show", "cliniko", "practitioner")
+    medmirror("matches", "list", "--limit", "3")
+
+    heading("The next evening: what would tonight change? Nothing is written")
+    nightly_full_sync.make(night, names, patients=60, articles=100, day=1, cpu=100)
+    medmirror("nightly", night / "nightly.toml", "--plan")
 
     heading("Is every record accounted for?")
     medmirror("audit")
