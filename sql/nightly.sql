@@ -168,3 +168,7 @@ FROM {relation} AS t JOIN unnest({unnest}) AS n({names}) USING ({names})
 
 -- size --
 SELECT count(*) FROM {relation}
+
+-- temporary tables --
+SELECT CAST(c.relname AS text) FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind = 'r' ORDER BY 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from medmirror.errors import UsageError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-_FIELDS = 12  # of a changed record, that the terminal shows; --json has all
+_CHANGES = 2  # of each kind in a table that the terminal shows; --json has more
+_FIELDS = 12  # of a changed record that it shows; --json has all
 
 
 @click.command(cls=Command)
@@ -54,7 +56,8 @@ def _plan(told: Any, settings: Any, only: tuple[str, ...], show_values: bool) ->
     from medmirror.nightly import plan
 
     made = plan.make(told, settings, only=only, show_values=show_values)
-    return output.Answer(made, lambda: plan_summary(made))
+    failed = any(one["status"] in ("failed", "skipped") for one in made["parts"].values())
+    return output.Answer(made, lambda: plan_summary(made), 1 if failed else 0)
 
 
 @click.command(cls=Command)
@@ -118,7 +121,11 @@ def plan_summary(made: Mapping[str, Any]) -> Iterable[Any]:
     ]
     yield output.table(["table", *names], rows) if rows else "Nothing would change."
     for table, one in made["tables"].items():
+        shown: Counter[str] = Counter()
         for change in one["sample"]:
+            shown[change["op"]] += 1
+            if shown[change["op"]] > _CHANGES:
+                continue
             told = [_field(field) for field in change["fields"]]
             some = ", ".join(told[:_FIELDS]) + (f" and {len(told) - _FIELDS} more" if len(told) > _FIELDS else "")
             whole = change["op"] != "update" and not any("before" in field for field in change["fields"])

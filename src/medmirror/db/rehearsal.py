@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, cast
 
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import NestedTransaction
 
-from medmirror.db.connect import LOADER
+from medmirror.db import sql
+from medmirror.db.connect import LOADER, raw
 
 
 def engine(connection: Connection, organization: str | None = None) -> Engine:
@@ -78,9 +80,16 @@ class _Borrowed:
     def commit(self) -> None:
         """Keep what was done, for those who come after. The session's settings would stay, too: not those."""
         if self._savepoint is not None:
+            self._drop_temporary()
             self._set({"role": "none", "medmirror.organization": "*"})
             self._savepoint.commit()
             self._savepoint = None
+
+    def _drop_temporary(self) -> None:
+        """Temporary tables go with the transaction that made them (ON COMMIT DROP), or are made anew when they are not
+        there; a savepoint would keep them all, with their rows."""
+        for name in self._own.execute(text(sql.sections("nightly.sql")["temporary tables"])).scalars().all():
+            raw(self._own).execute(SQL("DROP TABLE pg_temp.{}").format(Identifier(name)))
 
     def rollback(self) -> None:
         if self._savepoint is not None:
