@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+import feedfiles
 import medmirror
-from medmirror import RemapResult, remap, setdigest
+from medmirror import RemapResult, remap, setdigest, sources
 from medmirror.cli import cli
 from medmirror.db import connect
 from medmirror.errors import UsageError
@@ -175,6 +176,28 @@ def test_records_from_before_the_mapping_are_mapped_and_so_are_deletions(setting
     assert (digests(settings), ask(settings, states)) == (before, held)
     assert [row for row in held if row[2] == "deleted"] != []
     assert counts(remap(settings=settings)) == {}
+
+
+@pytest.mark.parametrize("feed", [one for one in feedfiles.feeds() if sources.get(one[0]).tenant], ids=".".join)
+def test_mapping_what_is_stored_comes_to_what_loading_made(
+    feed: feedfiles.Feed, settings: Settings, tmp_path: Path
+) -> None:
+    options = feedfiles.options(tmp_path, [feed])
+    for path in feedfiles.generations(tmp_path, feed, records=30)[:2]:
+        medmirror.load(feed[0], path, settings=settings, **options)
+    states = (
+        "SELECT feed, source_id, entity, version, source_hash, canonical_hash, mapping_digest, state, tombstone,"
+        " deleted_version FROM medmirror.sync_mapping ORDER BY 1, 2"
+    )
+    before, held = digests(settings), ask(settings, states)
+    assert remap(mapping=options["mapping"], settings=settings).counts.records == 0
+    ask(settings, "DELETE FROM canonical.record")
+    ask(settings, "DELETE FROM medmirror.sync_mapping")
+    remap(mapping=options["mapping"], settings=settings)
+    assert held != []
+    assert ask(settings, states) == held
+    assert digests(settings) == before
+    books_are_right(settings.dsn_text)
 
 
 def test_only_what_was_asked_for_is_touched(settings: Settings, pages: list[Path], edited: Path) -> None:
