@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.lab import Lab
 from bench.report import Report, columns
-from medmirror.db import connect, ledger, retry
+from medmirror.db import connect, ledger, migrate, retry
 from medmirror.model import Certificate
 from medmirror.nightly import config, infer, night
 from medmirror.nightly.config import Deletions, When
@@ -58,6 +58,7 @@ def _passes(lab: Lab, records: int) -> list[list[Any]]:
     """Whole passes over *records* records: all seen; one in a hundred missing; that again."""
     with lab.database() as dsn:
         engine = connect.engine(dsn)
+        migrate.migrate(engine)
         run_id = _begin(engine)
         missing = records // 100
         whole, fewer = (_filled(engine, run_id, name, records, since) for name, since in (("a", 0), ("b", missing)))
