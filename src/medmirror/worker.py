@@ -216,6 +216,7 @@ class _Load:
         """Every item of every part with its digest, by feed; flaws go to ``self.flaws``."""
         feeds: dict[str, list[Candidate]] = {}
         salt = self.functions.salt
+        known = {feed.name: feed for feed in self.source.feeds}
         for number, part in enumerate(self.parts):
             self.flaws += [(number, flaw) for flaw in part.flaws]
             if part.given_up or not part.data:
@@ -225,13 +226,13 @@ class _Load:
                 if isinstance(item, Flaw):
                     self._flaw(number, item)
                     continue
-                if bad := bad_key(self.source.feed(item.feed).key, item.key):
+                if bad := bad_key(known[item.feed].key, item.key):
                     reason = f"Column {bad} of the key cannot hold its value."
                     self._flaw(
                         number, Flaw(item.feed, item.ordinal, item.start, item.end, InvalidRecord.__name__, reason)
                     )
                     continue
-                if self.organization is not None and not self.source.feed(item.feed).deletions:
+                if self.organization is not None and not known[item.feed].deletions:
                     self.seen[number].append(meaning.seen(item))
                 if self.functions.filter and not item.deleted and not self._wanted(number, item):
                     continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
+from uuid import uuid5
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -122,5 +123,6 @@ def test_a_record_that_was_joined_to_another_stays_so_when_it_changes(conn: Conn
 def test_a_canonical_id_is_the_same_wherever_the_record_is_loaded() -> None:
     one = mapping.own_id("org_a", "cliniko", "patient", "1")
     assert one == mapping.own_id("org_a", "cliniko", "patient", "1")
+    assert one == uuid5(mapping._NAMESPACE, "org_a\x1fcliniko\x1fpatient\x1f1")
     others = [mapping.own_id(*where, "patient", "1") for where in (("org_b", "cliniko"), ("org_a", "fhir"))]
     assert len({one, *others}) == 3

@@ -6,34 +6,26 @@ writes the same rows, and mirror and mapping are never apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
-from uuid import UUID, uuid5
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
-from medmirror.copyformat import RawJson, encoder
+from medmirror.copyformat import NULL
 from medmirror.db import load, sql
-from medmirror.model import Column
 
 _NAMESPACE = UUID("6e1b1f0e-3f0f-5b5e-9d0b-7f3c2f1f4a11")  # made once; changing it changes every canonical id
 
-_STAGE = (
-    Column("feed", "text"),
-    Column("source_id", "text"),
-    Column("entity", "text"),
-    Column("own_id", "uuid"),
-    Column("version", "int8"),
-    Column("source_hash", "bytea"),
-    Column("record", "jsonb"),
-    Column("canonical_hash", "bytea"),
-    Column("mapping_digest", "bytea"),
-    Column("schema_version", "int4"),
-    Column("gone", "bool"),
-    Column("archived", "bool"),
-)
-_encode = encoder(_STAGE)
+_length = struct.Struct(">i").pack
+_int4 = struct.Struct(">ii").pack
+_int8 = struct.Struct(">iq").pack
+_COLUMNS = struct.pack(">h", 12)
+_FLAGS = (b"\x00\x00\x00\x01\x00", b"\x00\x00\x00\x01\x01")
+_UUID = _length(16)
 
 
 class Row(NamedTuple):
@@ -79,7 +71,21 @@ def _statement(name: str) -> TextClause:
 
 def own_id(organization: str, source: str, feed: str, source_id: str) -> UUID:
     """What a record is called when it is nobody else: the same wherever and whenever it is loaded."""
-    return uuid5(_NAMESPACE, "\x1f".join((organization, source, feed, source_id)))
+    return UUID(bytes=_own_id(_named(organization, source), feed, source_id))
+
+
+def _named(organization: str, source: str) -> Any:
+    return hashlib.sha1(_NAMESPACE.bytes + f"{organization}\x1f{source}\x1f".encode(), usedforsecurity=False)
+
+
+def _own_id(named: Any, feed: str, source_id: str) -> bytes:
+    """The bytes of a UUID of version 5 (RFC 9562, section 5.5), which ``uuid5`` makes three times as slowly."""
+    digest = named.copy()
+    digest.update(f"{feed}\x1f{source_id}".encode())
+    made = bytearray(digest.digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50
+    made[8] = made[8] & 0x3F | 0x80
+    return bytes(made)
 
 
 def store(
@@ -95,7 +101,8 @@ def store(
     """Write *rows*; two of one key must not be among them.
 
     Must run inside the transaction that holds their facts. *seen*: the records were met in a load just now, so that
-    none of them is missing any more; *new*: none of them was there before. Running it again changes nothing but the time of mapping.
+    none of them is missing any more; *new*: none of them was there before. Running it again changes nothing but the
+    time of mapping.
     """
     if not rows:
         return
@@ -110,24 +117,37 @@ def store(
     conn.execute(_statement("clear stage"))
 
 
-def _staged(source: str, organization: str, rows: Iterable[Row]) -> Iterable[bytes]:
+def _staged(source: str, organization: str, rows: Iterable[Row]) -> Iterator[bytes]:
+    """*rows* as binary COPY tuples of ``stage_mapping``; written out, since there is one for every record that
+    changed."""
+    named = _named(organization, source)
+    names: dict[str | None, bytes] = {None: NULL}
     for row in rows:
-        yield _encode(
+        if row.feed not in names or row.entity not in names:
+            names |= {name: _bytes(name.encode()) for name in (row.feed, row.entity) if name is not None}
+        record = row.record
+        yield b"".join(
             (
-                row.feed,
-                row.source_id,
-                row.entity,
-                own_id(organization, source, row.feed, row.source_id),
-                row.version,
-                row.source_hash,
-                None if row.record is None else RawJson(row.record),
-                row.canonical_hash,
-                row.mapping_digest,
-                row.schema_version,
-                row.gone,
-                row.archived,
+                _COLUMNS,
+                names[row.feed],
+                _bytes(row.source_id.encode()),
+                names[row.entity],
+                _UUID,
+                _own_id(named, row.feed, row.source_id),
+                _int8(8, row.version),
+                _bytes(row.source_hash),
+                NULL if record is None else _length(len(record) + 1) + b"\x01" + record,
+                _bytes(row.canonical_hash),
+                _bytes(row.mapping_digest),
+                NULL if row.schema_version is None else _int4(4, row.schema_version),
+                _FLAGS[row.gone],
+                _FLAGS[row.archived],
             )
         )
+
+
+def _bytes(value: bytes | None) -> bytes:
+    return NULL if value is None else _length(len(value)) + value
 
 
 def advance(conn: Connection, source: str, organization: str, run_id: int, rows: Sequence[Advance]) -> None:
