@@ -16,7 +16,7 @@ from medmirror.nightly.cpu import Meter
 _SAVED = 2.0  # seconds of the share that an idle time may save up: so long may a burst be
 _OWED = 30.0  # seconds of the share that may be owed: what others did before is not made up for all night
 _LOOK = 0.25  # seconds between two looks at the processors while a chunk waits
-_LONGEST = 10.0  # seconds after which a chunk goes in any case: beside a program that takes everything we still get on
+_LONGEST = 2.0  # seconds after which a chunk goes in any case: beside a program that takes everything we still get on
 
 
 class Stopped(KeyboardInterrupt):
