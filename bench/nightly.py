@@ -84,13 +84,13 @@ def _filled(engine: Any, run_id: int, name: str, records: int, since: int) -> in
     statements = """
     INSERT INTO medmirror.sync_mapping (organization_id, source, feed, source_id, entity, canonical_id, own_id, version,
                                         source_hash, canonical_hash, run_id)
-    SELECT 'org_1', 'cliniko', 'appointment', (n * 7919 + 1000000000)::text, 'appointment', gen_random_uuid(),
-           gen_random_uuid(), 1, '', '', %(run)s FROM generate_series(1, %(records)s) AS n ON CONFLICT DO NOTHING;
+    SELECT 'org_1', 'cliniko', 'appointment', (n * 7919)::text, 'appointment', gen_random_uuid(), gen_random_uuid(), 1,
+           '', '', %(run)s FROM generate_series(CAST(1 AS int8), %(records)s) AS n ON CONFLICT DO NOTHING;
     INSERT INTO medmirror.chunk (file_id, start_byte, end_byte, run_id, keys)
     SELECT %(file)s, n / 5000, n / 5000 + 1, %(run)s,
-           string_agg(substring(sha256(convert_to('appointment' || chr(31) || (n * 7919 + 1000000000)::text, 'UTF8'))
-                                FROM 1 FOR 8), ''::bytea)
-    FROM generate_series(%(since)s + 1, %(records)s) AS n GROUP BY n / 5000;
+           string_agg(substring(sha256(convert_to('appointment' || chr(31) || (n * 7919)::text, 'UTF8')) FROM 1 FOR 8),
+                      ''::bytea)
+    FROM generate_series(CAST(%(since)s + 1 AS int8), %(records)s) AS n GROUP BY n / 5000;
     """
 
     def fill(conn: Any) -> int:
