@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import create_engine
 
 import mirrors
 from medmirror import samples, setdigest, worker
@@ -284,6 +286,76 @@ def test_more_than_may_go_is_withheld_loudly(nightly: Night, dsn: str, folder: P
     allowed = nightly(CLINICS + "[deletions]\ncount = 1000\n")
     assert allowed.exit_code == 0
     assert mirrors.one(dsn, "SELECT count(*) > 20 FROM medmirror.sync_mapping WHERE missing = 1") == (True,)
+
+
+CSV = """
+[load.patients]
+source = "csv"
+organization = "clinic-b"
+paths = ["csv/"]
+mapping = ["patient.toml"]
+"""
+
+
+def test_an_edited_mapping_is_mapped_anew_by_the_next_night(nightly: Night, dsn: str, folder: Path) -> None:
+    (folder / "csv").mkdir()
+    samples.write_pms_csv(folder / "csv/patients.csv", "patient", 30)
+    mapping = folder / "patient.toml"
+    mapping.write_text(samples.PMS_MAPPINGS["patient"], encoding="utf-8")
+    first = json.loads(nightly(CSV, "--json").stdout)
+    assert part(first, "map/clinic-b")["mapped"]["records"] == 0  # the load has mapped them
+    before = first["tables"]
+    assert before["canonical.patient"]["rows_after"] == 30
+    mapping.write_text(samples.PMS_MAPPINGS["patient"].replace('notes = "Notes"', 'notes = "Title"'), encoding="utf-8")
+    second = json.loads(nightly(CSV, "--json").stdout)
+    assert second["config"]["digest"] != first["config"]["digest"]
+    assert part(second, "map/clinic-b")["mapped"]["mapped"] > 10
+    moved = {name for name, one in second["tables"].items() if one["before"] != one["after"]}
+    assert moved == {"canonical.patient", "medmirror.sync_mapping"}
+
+
+SQL = """
+[load.practice]
+source = "sql"
+organization = "clinic-c"
+url_env = "CLINIC_C_URL"
+mapping = ["vsrx.toml"]
+"""
+
+
+def test_a_live_database_is_looked_at_once_a_night(
+    nightly: Night, dsn: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "The environment variable CLINIC_C_URL is not set" in _failing(nightly, folder)
+    monkeypatch.setenv("CLINIC_C_URL", f"sqlite:///{folder / 'practice.db'}")
+    engine = create_engine(f"sqlite:///{folder / 'practice.db'}")
+    with engine.begin() as connection:
+        samples.write_practice(connection, 20)
+    result = nightly(SQL, "--json")
+    receipt = json.loads(result.stdout)
+    assert result.exit_code == 0, result.stderr
+    certificates = part(receipt, "load.practice/clinic-c")["certificates"]
+    assert {(*one["kinds"], one["whole"]) for one in certificates} >= {("patient", True), ("appointment", True)}
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM patients WHERE PatientID = 7")
+    engine.dispose()
+    states = "SELECT state FROM medmirror.sync_mapping WHERE feed = 'patient' AND source_id = '7'"
+    for _ in range(2):  # the second time confirms nothing: it is the same night
+        nightly(SQL)
+        assert mirrors.one(dsn, states) == ("missing",)
+    mirrors.run(dsn, "UPDATE medmirror.whole_pass SET evidence = 'the night before'")
+    nightly(SQL)
+    assert mirrors.one(dsn, states) == ("deleted",)
+    # The address may hold a password: nothing shows it.
+    assert "sqlite" not in json.dumps(receipt["limits"]) + result.stderr
+
+
+def _failing(nightly: Night, folder: Path) -> str:
+    vsrx = files("medmirror.mapping").joinpath("examples", "vsrx.toml").read_text(encoding="utf-8")
+    (folder / "vsrx.toml").write_text(vsrx, encoding="utf-8")
+    result = nightly(SQL)
+    assert result.exit_code == 1
+    return result.stdout
 
 
 @contextmanager
