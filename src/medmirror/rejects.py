@@ -96,9 +96,15 @@ def get(engine: Engine, reject_id: int) -> dict[str, Any]:
 
 
 def retry(
-    engine: Engine, settings: Settings, *, source: str | None = None, reject_ids: Sequence[int] | None = None
+    engine: Engine,
+    settings: Settings,
+    *,
+    source: str | None = None,
+    reject_ids: Sequence[int] | None = None,
+    mappings: tuple[str, ...] = (),
 ) -> RetryResult:
-    """Try open rejects again: all, or those of *source*, or those of *reject_ids*.
+    """Try open rejects again: all, or those of *source*, or those of *reject_ids*. *mappings* are the texts of the
+    user's own mapping files: without them a record means what the built-in mappers say.
 
     One that loads now is resolved; one that fails again counts one more attempt. Running it again changes nothing else.
     Raises UsageError for a number that is no open reject.
@@ -109,7 +115,7 @@ def retry(
     wanted = _open(engine, source, reject_ids)
     result = RetryResult(transactions.in_transaction(engine, lambda conn: _begin(conn, source, len(wanted))))
     try:
-        with _Worker(worker.Job(settings, result.run_id)) as process:
+        with _Worker(worker.Job(settings, result.run_id, mappings=mappings)) as process:
             for row, part in _parts(engine, settings, wanted):
                 _one(engine, process, row, part, result)
         result.status = "rejects" if result.failed or result.left else "done"

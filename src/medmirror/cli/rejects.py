@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,7 +92,14 @@ def _show(data: dict[str, Any], content: str, size: int) -> Iterable[Any]:
 @rejects.command("retry")
 @click.argument("reject_ids", metavar="[ID]...", nargs=-1, type=int)
 @click.option("--source", metavar="NAME", help="Only of this source.")
-def retry(reject_ids: tuple[int, ...], source: str | None) -> output.Answer:
+@click.option(
+    "--mapping",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Your own mapping file, as `load` was given; more than one may be given.",
+)
+def retry(reject_ids: tuple[int, ...], source: str | None, mapping: tuple[Path, ...]) -> output.Answer:
     """Try open rejects again: all of them, or those named.
 
     What loads now is resolved; what fails again stays, with one attempt more. Exit code: 0 all loaded, 3 some not.
@@ -101,9 +109,10 @@ def retry(reject_ids: tuple[int, ...], source: str | None) -> output.Answer:
 
     if source and reject_ids:
         raise UsageError("Name rejects or a source, not both.")
+    texts = api.read_mappings(mapping)
     engine, settings = api.open_database(shared().settings(workers=1))
     try:
-        result = kept.retry(engine, settings, source=source, reject_ids=reject_ids or None)
+        result = kept.retry(engine, settings, source=source, reject_ids=reject_ids or None, mappings=texts)
     finally:
         engine.dispose()
     return output.Answer(result.as_dict(), lambda: _retried(result), result.exit_code)
