@@ -168,6 +168,22 @@ def test_a_night_that_is_asked_to_stop_does_so_cleanly_and_the_next_one_goes_on(
     _same(dsn, expected)
 
 
+def test_a_loop_does_the_night_and_waits_until_it_is_stopped(
+    settings: Any, command: tuple[list[str], dict[str, str]], start: Callable[..., Any]
+) -> None:
+    dsn = str(settings.dsn)
+    program = start([*command[0], "--loop", "--only", "openfda"], **command[1])
+    assert program.end()[0] == 2  # a loop does whole nights
+    program = start([*command[0], "--loop"], **command[1])
+    mirrors.until(lambda: mirrors.every(dsn, "SELECT through FROM medmirror.nightly") == [(True,)], "no night", 60)
+    assert program.process.poll() is None
+    program.process.send_signal(signal.SIGTERM)
+    code, _, messages = program.end()
+    assert (code, "Traceback" in messages, "done: load.pubmed" in messages) == (130, False, True)
+    assert start([*command[0], "--due"], **command[1]).end()[0] == 0
+    assert mirrors.one(dsn, "SELECT count(*) FROM medmirror.nightly") == (1,)
+
+
 def test_a_second_nightly_beside_a_running_one_is_told_who_runs(
     settings: Any, command: tuple[list[str], dict[str, str]], start: Callable[..., Any]
 ) -> None:

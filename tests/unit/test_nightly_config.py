@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from datetime import time
 from pathlib import Path
@@ -101,6 +102,20 @@ def test_the_digest_is_of_the_file_and_of_the_mapping_files(told: Write, tmp_pat
     assert told(text + "# more\n").digest != first
     (tmp_path / "m.toml").write_text("a = 2")
     assert told(text).digest != first
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "nightly.md"
+
+
+def test_the_files_in_the_documentation_are_read(told: Write, tmp_path: Path) -> None:
+    short, full = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(short.splitlines()) == 6
+    assert len(parts(told(short))) == 4
+    for name in ("patients.toml", "appointments.toml", "vsrx.toml"):
+        (tmp_path / name).touch()
+    made = told(full)
+    assert (made.at, made.limits.cpu, made.deletions) == (time(2), 60, reading.Deletions(reading.When()))
+    assert "map/clinic-c" in {part.name for part in parts(made)}
 
 
 WRONG = {

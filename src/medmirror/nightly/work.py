@@ -18,7 +18,6 @@ from sqlalchemy.exc import DBAPIError
 from medmirror import api, remapping, search, worker
 from medmirror.api import LoadResult
 from medmirror.errors import SourceError, UsageError
-from medmirror.model import Certificate
 from medmirror.nightly import infer
 from medmirror.nightly.config import Config, Load
 from medmirror.nightly.graph import Part
@@ -153,11 +152,3 @@ def _answer(result: LoadResult) -> dict[str, Any]:
 
 
 COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned", "rejected", "filtered")
-
-
-def certificates(answer: Answer) -> list[Certificate]:
-    """The certificates of a load's answer."""
-    return [
-        Certificate(tuple(one["kinds"]), one["whole"], one["expected"], one["seen"], tuple(one["reasons"]))
-        for one in answer.get("certificates", ())
-    ]
