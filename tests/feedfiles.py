@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from medmirror import samples, sources
+from medmirror.readers import files
 from medmirror.samples.text import FIRST_PMID
+from medmirror.sources.base import Context, Source
 
 Feed = tuple[str, str]
 
@@ -37,6 +39,12 @@ def given(feed: Feed) -> dict[str, str]:
         "organization": ORGANIZATION,
         "mapping": orjson.dumps([MAPPINGS[feed]] if feed in MAPPINGS else []).decode(),
     }
+
+
+def context(source: Source, path: Path, stream: files.Stream, said: Mapping[str, str]) -> Context:
+    """What Inputs would find out about *stream* of the file *path*, of which the user *said* this."""
+    facts = source.context(stream.name, files.head(stream), stream.open, {**said, "path": str(path)})
+    return {**facts, "organization": said["organization"]} if source.tenant else facts
 
 
 def options(folder: Path, some: Iterable[Feed]) -> dict[str, Any]:

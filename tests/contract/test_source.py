@@ -52,7 +52,7 @@ def settings(dsn: str) -> Iterator[Settings]:
 def items_of(source: Source, path: Path, wanted: int, given: Given) -> Iterator[tuple[Item | Flaw, bytes, Context]]:
     """Every item of a file, offsets and ordinals in the stream, by blocks of about *wanted* bytes."""
     for stream in files.streams(path, 200):
-        facts = _context(source, path, stream, given)
+        facts = feedfiles.context(source, path, stream, given)
         with stream.open() as file:
             for block in source.split(file, facts, wanted, 1 << 26):
                 assert isinstance(block, Block)
@@ -60,11 +60,6 @@ def items_of(source: Source, path: Path, wanted: int, given: Given) -> Iterator[
                     raw = bytes(block.data[item.start : item.end])
                     start, end = item.start + block.start, item.end + block.start
                     yield item._replace(start=start, end=end, ordinal=item.ordinal + block.ordinal), raw, facts
-
-
-def _context(source: Source, path: Path, stream: files.Stream, given: Given) -> Context:
-    facts = source.context(stream.name, files.head(stream), stream.open, {**given, "path": str(path)})
-    return {**facts, "organization": given["organization"]} if source.tenant else facts
 
 
 def chunks_of(engine: Engine, settings: Settings, run_id: int, feed: feedfiles.Feed, paths: list[Path]) -> list[Chunk]:
@@ -120,7 +115,7 @@ def test_a_blocks_own_data_can_be_split_again(feed: feedfiles.Feed, tmp_path: Pa
     source = sources.get(feed[0])
     path = feedfiles.write(tmp_path, feed, 0)
     for stream in files.streams(path, 200):
-        facts = _context(source, path, stream, feedfiles.given(feed))
+        facts = feedfiles.context(source, path, stream, feedfiles.given(feed))
         with stream.open() as file:
             for block in source.split(file, facts, SMALL, 1 << 26):
                 assert isinstance(block, Block)

@@ -14,14 +14,15 @@ from medmirror.readers import files
 from medmirror.validate import bad_key
 
 
-def part_of(path: Path, source: str) -> Part:
+def part_of(path: Path, feed: feedfiles.Feed) -> Part:
     """The whole of a file's items as one part, beginning somewhere in a stream."""
+    source = sources.get(feed[0])
     for stream in files.streams(path, 200):
-        facts = sources.get(source).context(stream.name, files.head(stream), stream.open, {})
+        facts = feedfiles.context(source, path, stream, feedfiles.given(feed))
         with stream.open() as file:
-            (block,) = sources.get(source).split(file, facts, 1 << 26, 1 << 26)
+            (block,) = source.split(file, facts, 1 << 26, 1 << 26)
             assert isinstance(block, Block)
-            return Part(1, str(path), "", facts, 1_000, 1_000 + len(block.data), 50, block.data)
+            return Part(1, str(path), "", {**facts, **block.facts}, 1_000, 1_000 + len(block.data), 50, block.data)
     raise AssertionError
 
 
@@ -37,7 +38,7 @@ def found(source: str, part: Part) -> list[tuple[object, int, int, int]]:
 
 @pytest.mark.parametrize("feed", feedfiles.feeds(), ids=".".join)
 def test_halving_loses_no_item_and_ends_at_single_ones(feed: feedfiles.Feed, tmp_path: Path) -> None:
-    whole = part_of(feedfiles.write(tmp_path, feed, 0), feed[0])
+    whole = part_of(feedfiles.write(tmp_path, feed, 0), feed)
     flaw = Flaw(None, 3, 900, 990, "RecordTooLarge", "")
     whole = whole._replace(flaws=(flaw,))
     expected = found(feed[0], whole)
