@@ -77,7 +77,14 @@ def _row(source: str, source_id: str, record: Mapping[str, Any]) -> dict[str, An
     parts = {name: json.dumps(record[name]) if name in record else None for name in _PARTS}
     sex = record.get("sex", {}).get("code")
     facts = {"source": source, "feed": "patient", "source_id": source_id, "changed": True, "gone": False}
-    return {**facts, **parts, "birth_date": record.get("birth_date"), "sex": sex, "merged_into": None}
+    return {
+        **facts,
+        **parts,
+        "birth_date": record.get("birth_date"),
+        "sex": sex,
+        "card_place": None,
+        "merged_into": None,
+    }
 
 
 def _pair(left: str, right: str) -> tuple[str, str]:

@@ -164,7 +164,8 @@ SELECT count(*) AS records, count(*) FILTER (WHERE changed) AS changed FROM matc
 COPY (
     SELECT i.source, i.feed, i.source_id, i.changed, i.gone, r.record -> 'names', r.record ->> 'birth_date',
            r.record -> 'sex' ->> 'code', r.record -> 'phones', r.record -> 'emails', r.record -> 'addresses',
-           r.record -> 'identifiers', (r.record -> 'merged_into' ->> 'feed') || chr(31) || (r.record -> 'merged_into' ->> 'id')
+           r.record -> 'identifiers', r.record -> 'extra' ->> 'medicare_reference_number',
+           (r.record -> 'merged_into' ->> 'feed') || chr(31) || (r.record -> 'merged_into' ->> 'id')
     FROM match_input AS i JOIN canonical.record AS r USING (source, feed, source_id)
     WHERE r.entity = 'patient' AND r.organization_id = (SELECT medmirror.organization())
 ) TO STDOUT (FORMAT csv)
@@ -174,7 +175,7 @@ COPY (
 COPY (
     SELECT i.source, i.feed, i.source_id, i.changed, i.gone, r.record -> 'names', r.record ->> 'birth_date',
            r.record -> 'gender' ->> 'code', r.record -> 'phones', r.record -> 'emails', r.record -> 'addresses',
-           r.record -> 'identifiers', NULL
+           r.record -> 'identifiers', NULL, NULL
     FROM match_input AS i JOIN canonical.record AS r USING (source, feed, source_id)
     WHERE r.entity = 'practitioner' AND r.organization_id = (SELECT medmirror.organization()) AND r.record -> 'person' IS NULL
 ) TO STDOUT (FORMAT csv)

@@ -19,7 +19,8 @@ WITH parts AS (
            list_transform(
                from_json(identifiers, '[{{"use":{{"code":"VARCHAR"}},"system":"VARCHAR","type":"VARCHAR","value":"VARCHAR"}}]'),
                lambda i: {{'use': coalesce(i.use.code, ''), 'type': upper(coalesce(i.type, '')), 'system': coalesce(i.system, i.type),
-                           'value': upper(regexp_replace(i.value, '[\s-]', '', 'g'))}}) AS identifiers
+                           'value': upper(regexp_replace(i.value, '[\s-]', '', 'g'))
+                                    || CASE WHEN i.type = 'MEDICARE' THEN coalesce(card_place, '') ELSE '' END}}) AS identifiers
     FROM canonical
 ),
 known AS (
@@ -121,7 +122,8 @@ WITH keys AS (
                 THEN left(birth_date, 4) || least(substr(birth_date, 6, 2), substr(birth_date, 9, 2))
                      || greatest(substr(birth_date, 6, 2), substr(birth_date, 9, 2)) END AS day,
            CASE WHEN length(birth_date) = 10 THEN substr(birth_date, 6) END AS month_day,
-           heard(family) AS family_key, heard(given) AS given_key, post_code, street, city
+           heard(family) AS family_key, heard(given) AS given_key,
+           [family_key || '/' || left(given, 1), given_key || '/' || left(family, 1)] AS name_keys, post_code, street, city
     FROM person
 )
 SELECT DISTINCT rid, key FROM (
@@ -132,17 +134,19 @@ SELECT DISTINCT rid, key FROM (
     UNION ALL SELECT rid, 'e' || unnest(emails) FROM person
     UNION ALL SELECT rid, 'd' || day || unnest([left(family, 1), left(given, 1)]) FROM keys
     UNION ALL SELECT rid, 'n' || least(family_key, given_key) || '/' || greatest(family_key, given_key) FROM keys
-    UNION ALL SELECT rid, 'y' || year || unnest([family_key, given_key]) || '/' || coalesce(post_code, '') FROM keys
-    UNION ALL SELECT rid, 'm' || month_day || unnest([family_key, given_key]) FROM keys
+    UNION ALL SELECT rid, 'y' || year || unnest(name_keys) FROM keys
+    UNION ALL SELECT rid, 'm' || month_day || unnest(name_keys) FROM keys
     UNION ALL SELECT rid, 'a' || street || '/' || coalesce(post_code, city, '') FROM keys
     UNION ALL SELECT rid, 'g' || unnest([family_key, given_key]) || '/' || street FROM keys
 ) WHERE key IS NOT NULL
 
 -- pairs --
--- A key that more than {most} records have is no help (the others still find the pair). Only pairs of which one record at
--- least has changed. *sure*: known by the same.
+-- A key that more than {most} records have is no help (the others still find the pair), nor are two names that more than
+-- {namesakes} have. Only pairs of which one record at least has changed. *sure*: known by the same.
 CREATE OR REPLACE TABLE pairs AS
-WITH useful AS (SELECT key FROM block GROUP BY key HAVING count(*) BETWEEN 2 AND {most}),
+WITH useful AS (
+    SELECT key FROM block GROUP BY key HAVING count(*) BETWEEN 2 AND CASE left(key, 1) WHEN 'n' THEN {namesakes} ELSE {most} END
+),
 kept AS (SELECT b.rid, b.key, p.changed FROM block AS b JOIN useful USING (key) JOIN person AS p USING (rid))
 SELECT '0' AS match_key, l.rid AS join_key_l, r.rid AS join_key_r, bool_or(left(l.key, 1) IN ('i', 'x')) AS sure
 FROM kept AS l JOIN kept AS r ON l.key = r.key AND l.rid < r.rid

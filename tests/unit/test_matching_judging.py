@@ -44,6 +44,7 @@ def test_less_than_the_upper_threshold_waits_and_less_than_the_lower_is_nothing(
         ("given", "different", "given differs"),
         ("given", "alike", "given is only alike"),
         ("given", "initial", "given is only alike"),
+        ("given", "another of their names", "given is only alike"),
         ("given", "missing", "given is missing"),
         ("birth_date", "different", "birth_date differs"),
         ("birth_date", "two parts of three", "birth_date is only alike"),

@@ -36,6 +36,7 @@ def patient(source_id: str, one: people.Person = ONE, *, source: str = "a", **ch
         "emails": [{"address": one.email}],
         "addresses": [{"lines": [one.street], "city": one.city, "post_code": one.post_code}],
         "identifiers": None,
+        "card_place": None,
         "merged_into": None,
         **changed,
     }
@@ -121,6 +122,16 @@ def test_names_in_other_scripts_and_with_accents_are_compared() -> None:
     assert level(decisions["3", "4"], "family") == "same"
 
 
+def test_twins_of_one_middle_name_are_not_of_one_name() -> None:
+    both = [[{"family": ONE.family, "given": [given, "Sophie"]}] for given in ("Walpurga", "Ermentrud")]
+    decisions = found([patient("1", names=both[0]), patient("2", names=both[1])])
+    assert level(decisions["1", "2"], "given") == "different"
+    called = [{"family": ONE.family, "given": ["Sophie"]}]
+    decisions = found([patient("1", names=both[0]), patient("2", names=called, source="b")])
+    assert level(decisions["1", "2"], "given") == "another of their names"
+    assert decisions["1", "2"].status == "review"
+
+
 def test_twins_wait_for_a_person() -> None:
     twin = [{"family": ONE.family, "given": ["Walpurga"]}]
     decisions = found([patient("1"), patient("2", names=twin, source="b")])
@@ -161,6 +172,14 @@ def test_a_number_that_a_family_shares_is_no_identifier(kind: str, value: str, e
     both = {"identifiers": number(value, "card", kind)}
     decisions = found([patient("1", **both), patient("2", source="b", **both)])
     assert level(decisions["1", "2"], "identifier") == expected
+
+
+def test_the_place_on_a_familys_card_makes_it_a_persons_number() -> None:
+    card = {"identifiers": number("2951123451", "medicare", "MEDICARE")}
+    records = [patient("1", **card, card_place="1"), patient("2", **card, card_place="1", source="b")]
+    records.append(patient("3", people.person(2), **card, card_place="2"))
+    decisions = found(records)
+    assert {pair: one.grade for pair, one in decisions.items()} == {("1", "2"): "identifier"}
 
 
 def test_record_numbers_of_a_practice_do_not_tell_people_apart_and_persons_numbers_do() -> None:

@@ -89,6 +89,9 @@ FAMILY = Field(
     ),
 )
 
+# Not one's middle name and the other's: twins often have the same one.
+_OTHER_GIVEN = "list_contains(givens_l, given_r) OR list_contains(givens_r, given_l)"
+
 GIVEN = Field(
     "given",
     "given_l IS NULL OR given_r IS NULL",
@@ -96,7 +99,7 @@ GIVEN = Field(
         Level("same", AGREE, "given_l = given_r", 0.77, 8e-3, "given", 5e-4),
         # Counted with the family name already.
         Level("exchanged with the family name", AGREE, _ANY_TURNED, 0.02, 0.02),
-        Level("another of their names", AGREE, "list_has_any(givens_l, givens_r)", 0.03, 6e-3),
+        Level("another of their names", CLOSE, _OTHER_GIVEN, 0.03, 6e-3),
         Level(
             "initial",
             CLOSE,

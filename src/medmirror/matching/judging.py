@@ -12,7 +12,7 @@ JOINED, REVIEW, REJECTED, UNDONE = "joined", "review", "rejected", "undone"  #: 
 
 
 RULES = 1  #: to be raised when ``judge`` is changed, so that everything is judged anew
-SURE_GIVEN = frozenset({"same", "exchanged with the family name", "another of their names", "one slip"})
+SURE_GIVEN = frozenset({"same", "exchanged with the family name", "one slip"})
 SURE_BIRTH_DATE = frozenset({"same", "day and month exchanged", "one slip"})
 """Levels on which given name and birth date must be for a pair to be joined without a common identifier."""
 

@@ -20,11 +20,12 @@ from medmirror.matching.judging import Compared
 
 SHARED_BY = 8  #: a telephone, mail address or identifier of more records than that says nothing
 MOST_IN_BLOCK = 400  #: records; a key of more is not asked for candidates
+NAMESAKES = 20  #: records of the same two names, as they sound, that are compared for that alone
 USUAL_RECORDS = 1000  #: how many records of the usual kind are added before a name's rarity is believed
 _BATCH = 10_000
 _GIB = 1 << 30
 _COLUMNS = ("source", "feed", "source_id", "changed", "gone", "names", "birth_date", "sex", "phones", "emails",
-            "addresses", "identifiers", "merged_into")  # fmt: skip
+            "addresses", "identifiers", "card_place", "merged_into")  # fmt: skip
 
 Figures = Mapping[str, tuple[float, float]]
 """m and u by "field.level", where an organisation has its own."""
@@ -56,7 +57,7 @@ class Scorer:
     def prepare(self) -> int:
         """Make what is compared out of ``incoming``. Returns the number of records."""
         for name in ("macros", "shared values", "person", "blocks", "pairs"):
-            self._run(name, shared=SHARED_BY, most=MOST_IN_BLOCK)
+            self._run(name, shared=SHARED_BY, most=MOST_IN_BLOCK, namesakes=NAMESAKES)
         return self._number("SELECT count(*) FROM person")
 
     def keys(self) -> dict[int, tuple[str, str, str]]:

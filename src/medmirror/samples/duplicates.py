@@ -103,9 +103,9 @@ def _household(first: int, seed: int, rng: random.Random) -> list[tuple[int, peo
         if rng.random() < 0.3:
             one = one._replace(email=head.email)
         kin = rng.random()
-        if kin < 0.03 and (one.given[:3] != head.given[:3] or rng.random() < 0.1):  # twins, some of like names
-            other = one.given if one.given != head.given else one.given + "a"
-            one = one._replace(family=head.family, birth_date=head.birth_date, given=other)
+        unlike = one.given[:3] != head.given[:3] or (one.given != head.given and rng.random() < 0.1)
+        if kin < 0.03 and unlike:  # twins, some of them with names alike
+            one = one._replace(family=head.family, birth_date=head.birth_date)
         elif 0.03 < kin < 0.06 and one.sex == head.sex and abs((one.birth_date - head.birth_date).days) > 16 * 365:
             one = one._replace(family=head.family, given=head.given)  # the second of his name
         found.append((number, one))
