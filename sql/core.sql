@@ -205,6 +205,23 @@ CREATE POLICY medmirror_wall ON medmirror.reject USING (
 CREATE POLICY medmirror_member ON medmirror.reject FOR SELECT USING (
     organization_id IN (SELECT m.organization_id FROM medmirror.membership AS m WHERE m.member = current_user));
 
+-- migrate 4 --
+-- What the walls ask. These run in the session of whoever reads, with a search_path of his choice: every name is qualified,
+-- or a function or operator of his own would answer for ours.
+CREATE OR REPLACE FUNCTION medmirror.is_owner() RETURNS boolean LANGUAGE sql STABLE AS $body$
+    SELECT pg_catalog.pg_has_role(current_user, nspowner, 'USAGE')
+    FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) 'medmirror'
+$body$;
+
+CREATE OR REPLACE FUNCTION medmirror.organization() RETURNS text LANGUAGE sql STABLE AS $body$
+    SELECT CASE WHEN current_user OPERATOR(pg_catalog.=) 'medmirror_loader' OR medmirror.is_owner()
+                THEN pg_catalog.current_setting('medmirror.organization', true) END
+$body$;
+
+CREATE OR REPLACE FUNCTION medmirror.sees_all() RETURNS boolean LANGUAGE sql STABLE AS $body$
+    SELECT pg_catalog.current_setting('medmirror.organization', true) OPERATOR(pg_catalog.=) '*' AND medmirror.is_owner()
+$body$;
+
 -- roles --
 -- Run after every migration, in the same transaction. medmirror_reader may read every mirror and the bookkeeping, but not
 -- a reject's raw bytes, and of walled tables only the organisations in medmirror.membership. medmirror_loader is what a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -84,6 +85,35 @@ def test_no_name_of_an_organisation_opens_the_wall(loaded: str, name: str) -> No
     with engine.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM canonical.record")) == 0
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "CREATE FUNCTION theirs.pg_has_role(name, oid, text) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+        "CREATE FUNCTION theirs.same(name, name) RETURNS boolean LANGUAGE sql AS 'SELECT true';"
+        "CREATE OPERATOR theirs.= (LEFTARG = name, RIGHTARG = name, PROCEDURE = theirs.same)",
+    ],
+)
+def test_a_reader_passes_no_wall_with_functions_of_his_own(loaded: str, own: str) -> None:
+    reader = f"reader_{uuid4().hex}"
+    with psycopg.connect(loaded, autocommit=True) as conn:
+        conn.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(reader)))
+        try:
+            conn.execute(SQL("GRANT medmirror_reader TO {}").format(Identifier(reader)))
+            conn.execute(SQL("CREATE SCHEMA theirs AUTHORIZATION {}").format(Identifier(reader)))
+            with psycopg.connect(loaded, autocommit=True) as theirs:
+                theirs.execute(SQL("SET ROLE {}").format(Identifier(reader)))
+                for statement in own.split(";"):
+                    theirs.execute(statement)  # type: ignore[arg-type]
+                theirs.execute("SET search_path = theirs, pg_catalog")
+                for name in ("*", "org_a"):
+                    theirs.execute("SELECT set_config('medmirror.organization', %s, false)", [name])
+                    found = theirs.execute("SELECT count(*) FROM medmirror.sync_mapping").fetchone()
+                    assert found == (0,)
+        finally:
+            conn.execute("DROP SCHEMA theirs CASCADE")
+            conn.execute(SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(Identifier(reader)))
 
 
 def test_a_load_cannot_take_the_wall_down(inside: Connection) -> None:
