@@ -178,6 +178,27 @@ def test_only_takes_sources_or_loads_by_name(told: Write) -> None:
 
 
 @needs_tenant
+@pytest.mark.parametrize("without", ["", "enabled = false"])
+def test_some_loads_of_an_organization_judge_no_deletions(told: Write, without: str) -> None:
+    made = told(f"""
+    [load.north]
+    source = "{TENANT}"
+    organization = "a"
+    paths = ["north"]
+    [load.south]
+    source = "{TENANT}"
+    organizations = ["a", "b"]
+    paths = ["{{organization}}/south"]
+    {without}
+    """)
+    names = [part.name for part in parts(made, ["north"] if not without else [])]
+    assert names == ["load.north/a", "map/a", "dedup/a"]
+    assert {part.name for part in parts(made, ["south"]) if part.kind == "deletions"} == {f"deletions.{TENANT}/b"}
+    whole = {part.name for part in parts(made, ["north", "south"]) if part.kind == "deletions"}
+    assert whole == {f"deletions.{TENANT}/a", f"deletions.{TENANT}/b"}
+
+
+@needs_tenant
 def test_organizations_are_parts_of_their_own_and_each_stage_waits_for_those_before(told: Write) -> None:
     text = f"""
     [load.patients]

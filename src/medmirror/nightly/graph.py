@@ -33,16 +33,23 @@ class Part:
 def parts(config: Config, only: Sequence[str] = ()) -> tuple[Part, ...]:
     """The parts of a night, each after all that it waits for; *only* those of the sources or loads named so.
 
+    A load that is not enabled runs only when it is named.
     Raises UsageError when loads wait for one another in a circle, or when *only* names nothing.
     """
-    loads = [load for load in config.loads if not only or load.source in only or load.name in only]
+    loads = [
+        load for load in config.loads
+        if load.name in only or (load.when.enabled and (not only or load.source in only))
+    ]  # fmt: skip
     names = {load.name for load in config.loads} | {load.source for load in config.loads}
     if unknown := sorted(set(only) - names):
         raise UsageError(f"{unknown[0]!r} is neither a load nor a source of this file: {', '.join(sorted(names))}.")
     made = list(_loads(loads))
     tenants = [part for part in made if part.organization is not None]
     if config.deletions.when.enabled:
-        made += list(_deletions(tenants, config.deletions.when))
+        # A pass over some of an organization's loads would miss what only the others hold.
+        left_out = {(load.source, name) for load in config.loads if load not in loads for name in load.organizations}
+        whole = [part for part in tenants if (part.source, part.organization) not in left_out]
+        made += list(_deletions(whole, config.deletions.when))
     for kind, when in (("map", config.map), ("dedup", config.dedup)):
         if when.enabled:
             made += list(_of_organizations(kind, tenants, made, when))
