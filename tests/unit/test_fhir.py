@@ -439,6 +439,15 @@ def test_an_export_of_less_than_all_is_not_whole(changes: dict[str, Any], words:
     assert any(words in reason for reason in found["Patient"].reasons)
 
 
+@pytest.mark.parametrize("operation", ["$export", "%24export?_outputFormat=ndjson"])
+def test_an_export_of_all_patients_is_whole_of_what_is_theirs_alone(operation: str, tmp_path: Path) -> None:
+    found = spoiled(tmp_path, request=f"https://host/Patient/{operation}")
+    assert {kind for kind, one in found.items() if one.whole} >= {"Patient", "Condition", "Encounter"}
+    for kind in ("Practitioner", "Organization", "Location", "Slot"):
+        assert not found[kind].whole
+        assert any("all patients" in reason for reason in found[kind].reasons)
+
+
 def test_a_type_that_was_asked_for_and_is_not_there_is_wholly_absent(tmp_path: Path) -> None:
     found = spoiled(tmp_path, request="https://host/$export?_type=Patient,Device")
     assert found["Device"] == Certificate(("Device",), True, 0, 0)

@@ -26,6 +26,14 @@ _LIMITS = {
     "_typeFilter": "a selection of each type",
     "patient": "some patients",
 }
+_OF_PATIENTS = frozenset((
+    "AllergyIntolerance", "Appointment", "CarePlan", "CareTeam", "Claim", "Condition", "Consent", "Coverage",
+    "DiagnosticReport", "DocumentReference", "Encounter", "EpisodeOfCare", "ExplanationOfBenefit",
+    "FamilyMemberHistory", "Goal", "Immunization", "MedicationAdministration", "MedicationDispense",
+    "MedicationRequest", "MedicationStatement", "Observation", "Patient", "Procedure", "QuestionnaireResponse",
+    "RelatedPerson", "ServiceRequest",
+))  # fmt: skip
+"""Types of which an export of all patients (/Patient/$export) holds every resource; of others only what those name."""
 _MOST = 64 << 20  # bytes of a manifest or log that are read
 
 
@@ -61,6 +69,7 @@ def facts(values: Mapping[str, Any]) -> Context:
         "types": orjson.dumps(types, option=orjson.OPT_SORT_KEYS).decode(),
         "deletions": sum(1 for _ in _files(values, "deleted")),
         "lacks": "; ".join(_lacks(values)),
+        "of_patients": int(unquote(urlsplit(_text(values.get("request"))).path).endswith("Patient/$export")),
     }
 
 
@@ -200,6 +209,8 @@ def _of_manifest(context: Context, files: Sequence[Witness]) -> Iterator[Certifi
     for kind, (number, count) in orjson.loads(str(context["types"])).items():
         some = [one for one in files if one.context["list"] == "output" and one.context["type"] == kind]
         reasons = [*common, *_troubles(some, number, "")]
+        if context["of_patients"] and kind not in _OF_PATIENTS:
+            reasons.append("the export is of all patients: it holds only what these name")
         seen = sum(one.read for one in some)
         yield Certificate((kind,), not reasons, None if count < 0 else count, seen, tuple(reasons))
 
