@@ -229,7 +229,9 @@ class Inputs:
         except SourceError as error:
             _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
             flaw = Flaw(None, 0, 0, 0, type(error).__name__, error.message)
-            yield Part(state.file_id, str(state.path), stream.member, {}, 0, 0, 0, b"", (flaw,))
+            state.contexts.setdefault(stream.member, {})
+            whose = self._with_organization(source, {})
+            yield Part(state.file_id, str(state.path), stream.member, whose, 0, 0, 0, b"", (flaw,))
 
     def _blocks(self, source: Source, state: FileState, stream: Stream, context: Context) -> Iterator[Part]:
         """The blocks of a stream as parts; a flaw travels with the block after it, or in an empty part at the end."""
@@ -271,7 +273,8 @@ class Inputs:
                 self._tell_members(state)
             for member, context in state.contexts.items() or [("", {})]:
                 read, rejected = census.get((state.file_id, member), (0, 0))
-                one = Witness(str(state.path), context, state.status, read, rejected)
+                status = state.status if context else "refused"  # of a member that nobody could tell nothing is known
+                one = Witness(str(state.path), context, status, read, rejected)
                 told.setdefault(state.source, []).append(one)
         return told
 
@@ -279,6 +282,7 @@ class Inputs:
         """The contexts of an archive that was not read in this run."""
         source = sources.get(state.source)
         for stream in files.streams(Path(state.path), self.settings.max_zip_ratio):
+            state.contexts[stream.member] = {}
             with suppress(SourceError):
                 state.contexts[stream.member] = self._context(source, state.path, stream, files.head(stream))
 

@@ -169,7 +169,7 @@ class _Load:
         self.tally = retry.Tally()
         self.stages = Stages()
         # A chunk is of one source and, where that has organisations, of one of them.
-        organization = chunk.parts[0].context.get("organization") if self.source.tenant else None
+        organization = chunk.parts[0].context["organization"] if self.source.tenant else None
         self.organization = None if organization is None else str(organization)
         self.seen: list[list[bytes]] = [[] for _ in chunk.parts]  # 8 bytes a record
         self.flaws: list[tuple[int, Flaw]] = []  # part, flaw with offsets in the stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -191,6 +192,26 @@ def test_a_changed_mapping_file_reads_the_same_file_anew(settings: Settings, tmp
     load(settings, path, KEYED)
     result = load(settings, path, KEYED.replace("Id", "Number"))
     assert ([file.status for file in result.files], result.inserted) == (["done"], 2)
+
+
+@pytest.mark.parametrize("first", [b"Id,Name\n", b"Id,Name\n1,a\n"], ids=["no row before it", "a row before it"])
+def test_a_bad_member_of_an_archive_costs_itself_and_the_certificate(
+    settings: Settings, tmp_path: Path, first: bytes
+) -> None:
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        for name, data in (("a.csv", first), ("b.csv", b"<html>busy</html>"), ("c.csv", b"Id,Name\n2,b\n3,c\n")):
+            archive.writestr(name, data)
+    for status, count in (("done", first.count(b"\n") + 1), ("skipped", 0)):
+        result = load(settings, tmp_path / "export.zip", KEYED + "whole = true\n")
+        assert ([file.status for file in result.files], result.inserted) == ([status], count)
+        ((certificate,),) = result.certificates.values()
+        assert not certificate.whole
+    stored = ask(settings, "SELECT id FROM csv.record ORDER BY 1")
+    assert ask(settings, "SELECT source_id AS id FROM medmirror.sync_mapping ORDER BY 1") == stored
+    assert len(stored) == first.count(b"\n") + 1
+    assert ask(settings, "SELECT member, organization_id FROM medmirror.reject") == [
+        {"member": "b.csv", "organization_id": "org_1"}
+    ]
 
 
 def test_a_file_that_is_cut_off_is_loaded_as_far_as_it_goes_and_reported(settings: Settings, tmp_path: Path) -> None:
