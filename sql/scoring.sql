@@ -4,6 +4,7 @@
 -- limits --
 -- What does not fit goes to files in a folder of the run's own.
 SET memory_limit = '{memory}'; SET temp_directory = '{folder}'; SET preserve_insertion_order = false;
+SET enable_progress_bar = false;
 
 -- incoming --
 -- The facts that records are compared by; lists as lists, little cleaned yet. Addresses and telephones of former times or
@@ -144,10 +145,12 @@ SELECT DISTINCT rid, key FROM (
 -- A key that more than {most} records have is no help (the others still find the pair), nor are two names that more than
 -- {namesakes} have. Only pairs of which one record at least has changed. *sure*: known by the same.
 CREATE OR REPLACE TABLE pairs AS
-WITH useful AS (
-    SELECT key FROM block GROUP BY key HAVING count(*) BETWEEN 2 AND CASE left(key, 1) WHEN 'n' THEN {namesakes} ELSE {most} END
+WITH told AS (SELECT b.rid, b.key, p.changed FROM block AS b JOIN person AS p USING (rid)),
+useful AS (
+    SELECT key FROM told GROUP BY key
+    HAVING count(*) BETWEEN 2 AND CASE left(key, 1) WHEN 'n' THEN {namesakes} ELSE {most} END AND bool_or(changed)
 ),
-kept AS (SELECT b.rid, b.key, p.changed FROM block AS b JOIN useful USING (key) JOIN person AS p USING (rid))
+kept AS (SELECT rid, key, changed FROM told JOIN useful USING (key))
 SELECT '0' AS match_key, l.rid AS join_key_l, r.rid AS join_key_r, bool_or(left(l.key, 1) IN ('i', 'x')) AS sure
 FROM kept AS l JOIN kept AS r ON l.key = r.key AND l.rid < r.rid
 WHERE l.changed OR r.changed

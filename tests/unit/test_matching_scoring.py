@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -265,3 +266,16 @@ def test_an_error_of_duckdb_does_not_quote_the_record() -> None:
     assert people.MARK not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_duckdb_draws_no_progress_where_the_answer_is_printed() -> None:
+    with scoring.opened("patient") as scorer:
+        assert scorer._rows("SELECT current_setting('enable_progress_bar')") == [(False,)]
+
+
+def test_what_duckdb_writes_to_disk_is_only_this_users_and_gone_afterwards() -> None:
+    with scoring.opened("patient", memory=1 << 30) as scorer:
+        ((folder, limit),) = scorer._rows("SELECT current_setting('temp_directory'), current_setting('memory_limit')")
+        assert Path(folder).stat().st_mode & 0o077 == 0
+        assert limit == "1.0 GiB"
+    assert not Path(folder).exists()
