@@ -222,6 +222,10 @@ CREATE OR REPLACE FUNCTION medmirror.sees_all() RETURNS boolean LANGUAGE sql STA
     SELECT pg_catalog.current_setting('medmirror.organization', true) OPERATOR(pg_catalog.=) '*' AND medmirror.is_owner()
 $body$;
 
+-- migrate 5 --
+-- What was in the same place before. By hash: a path may be longer than a B-tree takes.
+CREATE INDEX file_path ON medmirror.file USING hash (path) WHERE organization_id IS NOT NULL;
+
 -- roles --
 -- Run after every migration, in the same transaction. medmirror_reader may read every mirror and the bookkeeping, but not
 -- a reject's raw bytes, and of walled tables only the organisations in medmirror.membership. medmirror_loader is what a

@@ -35,6 +35,16 @@ CROSS JOIN LATERAL (
     WHERE source = :source AND digest = n.digest AND file_order = n.file_order LIMIT 1) AS f
 WHERE f.status = 'done'
 
+-- in place --
+-- What was loaded for an organisation from those places, the latest last. OFFSET keeps the planner to one look in the index
+-- a place, and `|| ''` away from the index on sources: the table's statistics are those of before the run.
+SELECT n.path, f.digest, f.file_order, f.file_id
+FROM unnest(CAST(:path AS text[])) AS n(path)
+CROSS JOIN LATERAL (
+    SELECT digest, file_order, file_id, run_id FROM medmirror.file
+    WHERE path = n.path AND organization_id = :organization AND source || '' = :source OFFSET 0) AS f
+ORDER BY f.run_id, f.file_id
+
 -- done spans --
 SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = ANY(CAST(:file_ids AS int8[]))
 

@@ -33,7 +33,8 @@ _LONGEST_ORDER = 1000  # bytes
 _TOGETHER = 500  # small files that are registered with one statement
 
 
-_Registered = tuple[dict[tuple[bytes, str], int], dict[tuple[bytes, str], int], dict[int, set[ledger.Span]]]
+_Numbers = dict[tuple[bytes, str], int]
+_Registered = tuple[list[ledger.FileFacts], _Numbers, _Numbers, dict[int, set[ledger.Span]]]
 
 
 @dataclass(slots=True)
@@ -155,15 +156,19 @@ class Inputs:
         organization = self.given.get("organization") if sources.get(name).tenant else None
 
         def register(conn: Connection) -> _Registered:
+            placed = list(facts)
             done = {} if self.force else ledger.done_files(conn, name, facts)
-            new = [one for one in facts if (one.digest, one.order) not in done]
+            if done and organization:
+                placed = ledger.placed(conn, name, organization, facts, done)
+                done = ledger.done_files(conn, name, placed)
+            new = [one for one in placed if (one.digest, one.order) not in done]
             numbers = ledger.register_files(conn, name, self.run_id, new, organization) if new else {}
-            return done, numbers, {} if self.force else ledger.done_spans(conn, list(numbers.values()))
+            return placed, done, numbers, {} if self.force else ledger.done_spans(conn, list(numbers.values()))
 
-        done, registered, spans = retry.in_transaction(self.engine, register)
+        placed, done, registered, spans = retry.in_transaction(self.engine, register)
         numbers = done | registered
-        for _, _, digest, order in facts:
-            state, file_id = told[name, digest, order], numbers[digest, order]
+        for given, (_, _, digest, order) in zip(facts, placed, strict=True):
+            state, file_id = told[name, digest, given.order], numbers[digest, order]
             state.file_id = file_id
             if (digest, order) in done or file_id in self._met:
                 state.status = "skipped"

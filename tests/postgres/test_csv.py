@@ -187,6 +187,20 @@ def test_a_file_of_very_many_columns_is_known_again(settings: Settings, tmp_path
     assert [file.status for file in load(settings, path, KEYED).files] == ["skipped"]
 
 
+def test_bytes_that_come_back_to_their_place_are_loaded_again(settings: Settings, tmp_path: Path) -> None:
+    path, first, second = tmp_path / "patients.csv", b"Id,Name\n1,a\n2,b\n", b"Id,Name\n1,a\n2,c\n"
+    for _ in range(2):
+        for data, name in ((first, "b"), (second, "c")):
+            for status in ("done", "skipped"):
+                result = load(settings, save(path, data), KEYED)
+                assert [file.status for file in result.files] == [status]
+                assert ask(settings, "SELECT record ->> 'Name' AS name FROM csv.record WHERE id = '2'") == [
+                    {"name": name}
+                ]
+    kept = save(tmp_path / "patients-old.csv", first)  # elsewhere the same bytes are what was loaded before
+    assert [file.status for file in load(settings, kept, KEYED).files] == ["skipped"]
+
+
 def test_a_changed_mapping_file_reads_the_same_file_anew(settings: Settings, tmp_path: Path) -> None:
     path = save(tmp_path / "patients.csv", b"Id,Number,Name\n1,a,x\n2,b,y\n")
     load(settings, path, KEYED)

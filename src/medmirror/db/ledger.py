@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, TextClause, text
 from medmirror.db import sql
 from medmirror.model import Counts, Flaw, Part
 
+_AGAIN = "\x1e"  # in an order, before the file that the same bytes have come back after
 RAW_LIMIT = 1 << 20  # bytes of a reject that are kept; the rest is found again by file and span
 
 
@@ -85,6 +87,27 @@ def done_files(conn: Connection, source: str, files: Sequence[FileFacts]) -> dic
     values = {"source": source, "digest": [f.digest for f in files], "file_order": [f.order for f in files]}
     rows = conn.execute(_statement("done files"), values)
     return {(bytes(row.digest), row.file_order): row.file_id for row in rows}
+
+
+def placed(
+    conn: Connection, source: str, organization: str, files: Sequence[FileFacts], done: Mapping[tuple[bytes, str], int]
+) -> list[FileFacts]:
+    """*files* of *organization* with the order that each has now, given those that are *done* under the order they came
+    with. Bytes that have come back, after others were loaded from the same place, are news where records have no
+    versions: they get an entry of their own."""
+    asked = [f.path for f in files if (f.digest, f.order) in done]
+    values = {"source": source, "organization": organization, "path": asked}
+    own: dict[tuple[str, bytes, str], tuple[str, int]] = {}  # (path, digest, order as given) -> order, place in time
+    times: dict[str, list[tuple[bytes, int, int]]] = {}  # of a path: digest, place in time, file number
+    for time, row in enumerate(conn.execute(_statement("in place"), values)):
+        own[row.path, bytes(row.digest), row.file_order.partition(_AGAIN)[0]] = (row.file_order, time)
+        times.setdefault(row.path, []).append((bytes(row.digest), time, row.file_id))
+    made = []
+    for one in files:
+        order, known = own.get((one.path, one.digest, one.order), (one.order, sys.maxsize))
+        others = [number for digest, time, number in times.get(one.path, ()) if digest != one.digest and time > known]
+        made.append(one._replace(order=f"{one.order}{_AGAIN}{others[-1]}" if others else order))
+    return made
 
 
 def register_files(
