@@ -226,6 +226,22 @@ $body$;
 -- What was in the same place before. By hash: a path may be longer than a B-tree takes.
 CREATE INDEX file_path ON medmirror.file USING hash (path) WHERE organization_id IS NOT NULL;
 
+-- migrate 6 --
+-- Names of files and of a CSV's columns are a clinic's own business, too.
+ALTER TABLE medmirror.file ENABLE ROW LEVEL SECURITY;
+ALTER TABLE medmirror.file FORCE ROW LEVEL SECURITY;
+CREATE POLICY medmirror_wall ON medmirror.file USING (
+    organization_id IS NULL OR organization_id = (SELECT medmirror.organization()) OR (SELECT medmirror.sees_all()));
+CREATE POLICY medmirror_member ON medmirror.file FOR SELECT USING (
+    organization_id IN (SELECT m.organization_id FROM medmirror.membership AS m WHERE m.member = current_user));
+
+-- And who can guess an id could ask a chunk's keys whether another clinic has it.
+ALTER TABLE medmirror.chunk ENABLE ROW LEVEL SECURITY;
+ALTER TABLE medmirror.chunk FORCE ROW LEVEL SECURITY;
+CREATE POLICY medmirror_file ON medmirror.chunk USING (
+    (SELECT medmirror.sees_all()) OR current_user = 'medmirror_loader'
+    OR EXISTS (SELECT FROM medmirror.file AS f WHERE f.file_id = chunk.file_id));
+
 -- roles --
 -- Run after every migration, in the same transaction. medmirror_reader may read every mirror and the bookkeeping, but not
 -- a reject's raw bytes, and of walled tables only the organisations in medmirror.membership. medmirror_loader is what a

@@ -49,12 +49,16 @@ ORDER BY f.run_id, f.file_id
 SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = ANY(CAST(:file_ids AS int8[]))
 
 -- census --
--- A span that several runs have read counts once.
+-- A span that several runs have read counts once, and one within another (a reject that was tried again) not at all.
 SELECT c.file_id, c.member, sum(c.read) AS read, coalesce(max(r.rejected), 0) AS rejected
 FROM (
-    SELECT DISTINCT ON (file_id, member, start_byte, end_byte) file_id, member, read
-    FROM medmirror.chunk WHERE file_id = ANY(CAST(:file_ids AS int8[]))
-    ORDER BY file_id, member, start_byte, end_byte, run_id DESC) AS c
+    SELECT DISTINCT ON (c.file_id, c.member, c.start_byte, c.end_byte) c.file_id, c.member, c.read
+    FROM medmirror.chunk AS c
+    WHERE c.file_id = ANY(CAST(:file_ids AS int8[])) AND NOT EXISTS (
+        SELECT FROM medmirror.chunk AS o
+        WHERE o.file_id = c.file_id AND o.member = c.member AND o.start_byte <= c.start_byte AND o.end_byte >= c.end_byte
+          AND o.end_byte - o.start_byte > c.end_byte - c.start_byte)
+    ORDER BY c.file_id, c.member, c.start_byte, c.end_byte, c.run_id DESC) AS c
 LEFT JOIN (
     SELECT file_id, member, count(*) AS rejected
     FROM medmirror.reject WHERE file_id = ANY(CAST(:file_ids AS int8[])) AND resolved_at IS NULL

@@ -333,3 +333,14 @@ def comparable(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: comparable(one) for name, one in value.items()}
     return value
+
+
+def test_a_census_counts_a_span_once_and_one_within_another_not_at_all(conn: Connection) -> None:
+    first, again, retry_run = run(conn), run(conn), run(conn)
+    number = file(conn, first)
+    whole = [part(number, 0, 10), part(number, 10, 20)]
+    counts = [Counts(read=3, inserted=2, rejected=1), Counts(read=1, inserted=1)]
+    ledger.add_chunk(conn, first, whole, counts, 1.0)
+    ledger.add_chunk(conn, again, whole[:1], [Counts(read=3, unchanged=2, rejected=1)], 1.0)
+    ledger.add_chunk(conn, retry_run, [part(number, 4, 7)], [Counts(read=1, inserted=1)], 1.0)
+    assert ledger.census(conn, [number]) == {(number, ""): (4, 0)}

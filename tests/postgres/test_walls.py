@@ -20,8 +20,8 @@ WALLED = (
     " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_attribute AS a ON a.attrelid = c.oid"
     " WHERE a.attname = 'organization_id' AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'"
 )
-# What says nothing of a patient: which files there are, who may read what, and how many rows a table has.
-OPEN = {"medmirror.file", "medmirror.membership", "medmirror.set_delta", "medmirror.set_digest", "medmirror.whole_pass"}
+# What says nothing of a patient: who may read what, and how many rows a table has.
+OPEN = {"medmirror.membership", "medmirror.set_delta", "medmirror.set_digest", "medmirror.whole_pass"}
 
 
 def row(source_id: str) -> mapping.Row:
@@ -156,3 +156,25 @@ def test_the_wall_holds_for_an_owner_who_may_make_no_roles(plain_owner: str) -> 
     with owner.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM canonical.record")) == 2
     owner.dispose()
+
+
+def test_a_reader_sees_no_file_and_no_chunk_of_another_organisation(loaded: str) -> None:
+    mirrors.run(loaded, "INSERT INTO medmirror.membership VALUES ('medmirror_reader', 'org_b')")
+    mirrors.run(loaded, "INSERT INTO medmirror.run (command) VALUES ('test')")
+    for name in ("org_a", "org_b", None):
+        digest = (name or "").encode().ljust(32)
+        mirrors.every(
+            loaded,
+            "WITH f AS (INSERT INTO medmirror.file (source, path, digest, organization_id) VALUES ('csv', 'f', %s, %s)"
+            " RETURNING file_id) INSERT INTO medmirror.chunk (file_id, start_byte, end_byte, run_id, keys)"
+            " SELECT file_id, 0, 1, 1, %s FROM f RETURNING 1",
+            digest,
+            name,
+            digest,
+        )
+    with psycopg.connect(loaded) as connection:
+        connection.execute("SET ROLE medmirror_reader")
+        seen = connection.execute("SELECT organization_id FROM medmirror.file ORDER BY 1").fetchall()
+        assert seen == [("org_b",), (None,)]
+        keys = connection.execute("SELECT keys FROM medmirror.chunk ORDER BY 1").fetchall()
+        assert [bytes(key).strip() for (key,) in keys] == [b"", b"org_b"]
