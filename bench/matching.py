@@ -194,6 +194,7 @@ def by_splink(frames: list[Any]) -> Answer:
         ],
     )
     api = DuckDBAPI()
+    api.duckdb_con.execute("SET enable_progress_bar = false").fetchall()  # it would be drawn over the report
     tables = [api.register(frame.reset_index()) for frame in frames]
     linker = Linker(tables if len(tables) > 1 else tables[0], settings, log_level=logging.ERROR)
     sure = [block_on("soc_sec_id"), block_on("given_name", "surname", "date_of_birth")]
