@@ -74,6 +74,11 @@ def test_slips_marriages_and_moves_hold_nothing_back(field: str, level: str) -> 
     assert verdict(**{**ALIKE, field: level}).status == "joined"
 
 
+def test_a_slip_in_the_given_name_and_another_middle_name_are_two_slips_too_many() -> None:
+    assert verdict(**{**ALIKE, "given": "one slip", "middle": "different"}).held == ("middle differs",)
+    assert verdict(**ALIKE, middle="different").status == "joined"
+
+
 def test_two_of_one_household_are_not_even_proposed() -> None:
     assert verdict(**{**ALIKE, "given": "different", "birth_date": "different"}).status == ""
 

@@ -90,6 +90,8 @@ def _wanting(entity: str, said: Mapping[str, Level | None], same_source: bool) -
         held.append("given is missing")
     elif given.name not in SURE_GIVEN:
         held.append("given differs" if given.says == DIFFER else "given is only alike")
+    elif given.says != AGREE and _says(said, "middle") == DIFFER:  # twins of names one letter apart
+        held.append("middle differs")
     if birth_date is None:
         known = entity == "practitioner" and AGREE in (_says(said, "phone"), _says(said, "email"))
         held += [] if known else ["birth_date is missing"]
