@@ -80,12 +80,14 @@ def _database_error(error: Exception) -> StoreError | None:
 @click.group(cls=Root, name="medmirror")
 @click.version_option(__version__, prog_name="medmirror")
 def cli() -> None:
-    """Copy PubMed, ClinicalTrials.gov and openFDA files into Postgres, and keep the copy current.
+    """Copy PubMed, ClinicalTrials.gov, openFDA and practice systems' exports into Postgres, and keep the copy current.
 
     Without --dsn or MEDMIRROR_DSN everything goes to a Postgres of medmirror's own, which starts by itself.
 
     \b
     medmirror load pubmed pubmed26n*.xml.gz
+    medmirror load cliniko --org org_123 export/
+    medmirror nightly nightly.toml
     medmirror search "metformin heart failure" --source pubmed
     medmirror status
     """
