@@ -24,12 +24,12 @@ def _burn(seconds: float) -> None:
 
 def test_counts_own_cpu_of_a_function() -> None:
     def work() -> int:
-        _burn(0.2)
+        _burn(0.5)  # the kernel counts in ticks of a hundredth: one or two more or less must not matter
         return 10
 
     cost = measure("burn", work)
     assert cost.records == 10
-    assert 0.18 < cost.client_cpu < 0.5
+    assert 0.45 < cost.client_cpu < 0.8
     assert cost.server_cpu is None
     assert cost.peak_mib
     assert cost.cpu_us_a_record == pytest.approx(cost.client_cpu / 10 * 1e6)
