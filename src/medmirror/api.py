@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine
 
-from medmirror import __version__, executors, search, setdigest, sources, worker
+from medmirror import executors, search, setdigest, sources, worker
 from medmirror.db import connect, embedded, ledger, migrate, retry
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.inputs import FileState, Inputs, find
@@ -182,7 +181,7 @@ def load(
         finally:
             pipeline.totals.stages["parent"] = time.process_time() - cpu
             result = _result(run_id, status, pipeline.totals, inputs.files, settings, time.perf_counter() - began)
-            result.certificates.update(certificates)
+            result = replace(result, certificates=certificates)
             _end(engine, result, status, error)
         return result
     finally:
@@ -231,35 +230,8 @@ def _reason(error: MedmirrorError) -> str:
 
 
 def begin(engine: Engine, command: str, source: str | None, shown: Mapping[str, Any]) -> int:
-    """Open a run in the ledger, with the settings to show of it; return its number. Runs of this machine whose process
-    is gone are marked as interrupted."""
-    host = platform.node()
-
-    def write(conn: Any) -> int:
-        gone = [run_id for run_id, pid in ledger.running(conn, host).items() if not _alive(pid)]
-        if gone:
-            ledger.abandon_runs(conn, gone)
-        return ledger.begin_run(
-            conn,
-            command=command,
-            source=source,
-            host=host,
-            pid=os.getpid(),
-            version=__version__,
-            settings=shown,
-        )
-
-    return retry.in_transaction(engine, write)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    """Open a run in the ledger (``ledger.open_run``); return its number."""
+    return retry.in_transaction(engine, lambda conn: ledger.open_run(conn, command, source, shown))
 
 
 def _end(engine: Engine, result: LoadResult, status: str, error: str | None) -> None:

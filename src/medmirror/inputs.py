@@ -190,7 +190,13 @@ class Inputs:
             source = self.source or _recognise(stream.name, start)
             if source is None:
                 raise LayoutChanged(f"This is no file of a known source; it begins like {_looks_like(start)}.")
-            return source, stream, self._context(source, path, stream, start)
+            try:
+                return source, stream, self._context(source, path, stream, start)
+            except UsageError as error:
+                if self.source is not None:
+                    raise
+                # What only looks like a source's file must not stop the files beside it.
+                raise LayoutChanged(error.message) from None
         raise TruncatedFile("The archive is empty.", file=str(path))
 
     def _context(self, source: Source, path: Path | str, stream: Stream, start: bytes) -> Context:

@@ -84,7 +84,7 @@ def mappers_of(texts: tuple[str, ...], packed: bytes) -> mapping.Mappers:
 
 
 @cache
-def _engine(settings: Settings, organization: str | None = None) -> Engine:
+def own_engine(settings: Settings, organization: str | None = None) -> Engine:
     """This process's engine, walled in with *organization* if there is one. Commits of chunks do not wait for the
     disk: the parent's last commit does, and with it all that came before; a chunk that a crash takes away has lost its
     ledger row with it, and is loaded again."""
@@ -127,7 +127,7 @@ EngineOf = Callable[[Settings, str | None], Engine]
 """(settings, organization) -> the engine that a chunk of that organization is loaded with."""
 
 
-def process(chunk: Chunk, job: Job, engine_of: EngineOf = _engine) -> Outcome:
+def process(chunk: Chunk, job: Job, engine_of: EngineOf = own_engine) -> Outcome:
     """Load *chunk* in one transaction of *engine_of*'s engine; return its counts, one entry a part.
 
     Running it again changes nothing. Raises StoreError when the database cannot do it.
@@ -141,6 +141,11 @@ def process(chunk: Chunk, job: Job, engine_of: EngineOf = _engine) -> Outcome:
     finally:
         if collecting:
             gc.enable()
+
+
+def table_of(source: Source, feed: Feed) -> load.Table:
+    """The names that the statements of *feed* need."""
+    return load.Table(source.name, feed.name, feed.key, feed.all_columns, source.tenant)
 
 
 class _Overtaken(Exception):
@@ -263,7 +268,7 @@ class _Load:
         One that cannot be parsed becomes a flaw and leaves *candidates*, so that an older copy of its key can take its
         place, as it would have in a chunk of its own.
         """
-        table = load.Table(self.source.name, feed.name, feed.key, feed.all_columns, self.source.tenant)
+        table = table_of(self.source, feed)
         keys = list({candidate.item.key for candidate in candidates})
         with self.stages.stage("known"):
             known = retry.in_transaction(engine, lambda conn: load.known(conn, table, keys), tally=self.tally)

@@ -45,7 +45,7 @@ def made(tmp_path: Path) -> Iterator[Settings]:
 def settings(dsn: str) -> Iterator[Settings]:
     """Settings on this test's database, chunks small, two workers. Workers that ran in this process let go of it."""
     yield replace(Settings.from_environment(environ={}), dsn=dsn, chunk_bytes=SMALL, workers=2)
-    worker._engine.cache_clear()
+    worker.own_engine.cache_clear()
     gc.collect()
 
 
@@ -203,7 +203,7 @@ def test_a_second_load_writes_nothing(feed: feedfiles.Feed, tmp_path: Path, sett
 def wait_for_statistics(settings: Settings, feed: feedfiles.Feed) -> tuple[mirrors.Writes, mirrors.Writes]:
     """What was done to the tables of *feed*, when the backends that did it have said so (they do when they end)."""
     dsn, (schema, table) = str(settings.dsn), feed
-    worker._engine(settings, feedfiles.given(feed).get("organization")).dispose()
+    worker.own_engine(settings, feedfiles.given(feed).get("organization")).dispose()
     mirrors.wait_until_alone(dsn)
     return mirrors.writes(dsn, schema, table), mirrors.writes(dsn, schema, f"{table}_fact")
 

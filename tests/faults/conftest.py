@@ -52,7 +52,7 @@ def undisturbed(database: Callable[[], AbstractContextManager[str]], files: list
 def settings(dsn: str) -> Iterator[Settings]:
     """Settings on this test's database: small chunks, two workers."""
     yield replace(Settings.from_environment(environ={}), dsn=dsn, chunk_bytes=CHUNK_BYTES, workers=2)
-    worker._engine.cache_clear()
+    worker.own_engine.cache_clear()
 
 
 class Program:

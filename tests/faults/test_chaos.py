@@ -94,7 +94,7 @@ def test_eight_writers_and_a_foreign_program_lose_nothing(
     for chunk in sorted(work, key=lambda chunk: chunk.parts[0].path):
         worker.process(chunk, job)
     expected = mirrors.contents(dsn)
-    worker._engine(settings).dispose()
+    worker.own_engine(settings).dispose()
     mirrors.empty(engine)
 
     foreign = Foreign(dsn)
@@ -148,4 +148,4 @@ def test_a_foreign_program_that_meets_a_writer_head_on_is_not_the_victim(
         outcome = future.result()
     assert outcome.counts[0].updated == 2
     assert (outcome.deadlocks, outcome.lock_waits) == (0, 1)
-    worker._engine(settings).dispose()
+    worker.own_engine(settings).dispose()

@@ -30,7 +30,7 @@ ROWS = 5 * PATIENTS + 6
 def settings(dsn: str) -> Iterator[Settings]:
     """Settings on this test's database: small chunks, two workers."""
     yield replace(Settings.from_environment(environ={}), dsn=dsn, chunk_bytes=4_000, workers=2)
-    worker._engine.cache_clear()
+    worker.own_engine.cache_clear()
 
 
 @pytest.fixture

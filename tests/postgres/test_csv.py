@@ -17,7 +17,8 @@ import medmirror
 import mirrors
 from medmirror import rejects, worker
 from medmirror.db import connect
-from medmirror.samples import PMS_MAPPINGS, write_pms_csv
+from medmirror.errors import UsageError
+from medmirror.samples import PMS_MAPPINGS, write_cliniko_page, write_pms_csv
 from medmirror.samples.people import person
 from medmirror.settings import Settings
 
@@ -97,6 +98,21 @@ def test_a_folder_of_several_kinds_is_loaded_and_mapped(
     mirrors.books_are_right(str(settings.dsn))
 
 
+def test_a_text_without_a_mapping_file_does_not_stop_the_files_beside_it(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    save(folder / "a-note.csv", b"Read me first.")
+    write_cliniko_page(folder / "patients.json", "patient", 5)
+    result = medmirror.load(None, folder, organization="org_1", settings=settings)
+    states = {Path(file.path).name: file for file in result.files}
+    note = states.pop("a-note.csv")
+    assert (note.status, note.error) == ("refused", "LayoutChanged")
+    assert "--mapping" in (note.reason or "")
+    assert {name: file.status for name, file in states.items()} == {"patients.json": "done"}
+    with pytest.raises(UsageError, match="--mapping"):
+        medmirror.load("csv", folder / "a-note.csv", organization="org_1", settings=settings)
+
+
 def test_a_later_export_changes_what_changed(settings: Settings, tmp_path: Path, mappings: list[Path]) -> None:
     load(settings, write_pms_csv(tmp_path / "patient-0.csv", "patient", 100).path, mappings)
     later = write_pms_csv(tmp_path / "patient-1.csv", "patient", 100, generation=1, change=0.2, deleted=[4, 5])
@@ -153,7 +169,7 @@ def test_a_row_that_was_too_large_can_be_tried_again(settings: Settings, tmp_pat
         again = rejects.retry(engine, settings)
     finally:
         engine.dispose()
-        worker._engine.cache_clear()
+        worker.own_engine.cache_clear()
     assert (again.tried, again.loaded) == (1, 1)
     (row,) = ask(settings, "SELECT record FROM csv.record WHERE id = '2'")
     assert row["record"]["Note"] == cell

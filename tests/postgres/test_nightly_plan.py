@@ -64,7 +64,7 @@ def mm(dsn: str, folder: Path) -> Iterator[Call]:
         return result
 
     yield call
-    worker._engine.cache_clear()
+    worker.own_engine.cache_clear()
 
 
 def plan(mm: Call, *words: str, code: int = 0) -> dict[str, Any]:

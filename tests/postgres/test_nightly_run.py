@@ -79,7 +79,7 @@ def nightly(dsn: str, folder: Path) -> Iterator[Night]:
         return result
 
     yield call
-    worker._engine.cache_clear()
+    worker.own_engine.cache_clear()
 
 
 def part(receipt: dict[str, Any], name: str) -> dict[str, Any]:

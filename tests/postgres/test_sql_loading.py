@@ -38,7 +38,7 @@ SEEN = "SELECT kind, count(*), count(*) FILTER (WHERE deleted) FROM sql.record G
 def settings(dsn: str) -> Iterator[Settings]:
     """Settings on this test's database: small chunks, two workers."""
     yield replace(Settings.from_environment(environ={}), dsn=dsn, chunk_bytes=4_000, workers=2)
-    worker._engine.cache_clear()
+    worker.own_engine.cache_clear()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ A file that no pattern names fails the test, which says what to add here.
 from __future__ import annotations
 
 from fnmatch import fnmatch
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,6 +154,12 @@ EXPECTED: dict[str, Verdict] = {
     "fhir/bundles_fhir/Valarie_*.json": Loads(353),
     "fhir/bundles_fhir/Wenona_*.json.gz": Loads(2176),
 }
+
+
+def csv_mappings() -> list[Path]:
+    """The package's mapping files for the tables of pms_csv/."""
+    examples = resources.files("medmirror.mapping") / "examples" / "synthea"
+    return sorted(Path(str(path)) for path in examples.iterdir() if path.name.endswith(".toml"))
 
 
 def named(folder: str) -> list[Path]:

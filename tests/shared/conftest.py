@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
-from pathlib import Path
 
 import catalogue
 import psycopg
@@ -52,9 +50,7 @@ def csv_files(server: str, template: str) -> Iterator[tuple[str, LoadResult]]:
     """A DSN of a database that holds every file of pms_csv/, by the mapping files of the package, and what the load
     said."""
     with _database(server, template, "csv") as dsn:
-        examples = resources.files("medmirror.mapping") / "examples" / "synthea"
-        mapping = sorted(Path(str(path)) for path in examples.iterdir() if path.name.endswith(".toml"))
-        given = {"organization": "clinic-b", "mapping": mapping}
+        given = {"organization": "clinic-b", "mapping": catalogue.csv_mappings()}
         yield dsn, medmirror.load("csv", catalogue.named("pms_csv"), dsn=dsn, workers=2, index=False, **given)
 
 

@@ -91,11 +91,12 @@ def test_each_file_is_recognised_without_naming_its_source(dsn: str) -> None:
         for path in catalogue.named(folder)
         if path.stat().st_size < 2_000_000
     }
-    result = medmirror.load(None, list(files), dsn=dsn, workers=1, index=False, organization="clinic-a")
+    given = {"organization": "clinic-a", "mapping": catalogue.csv_mappings()}
+    result = medmirror.load(None, list(files), dsn=dsn, workers=1, index=False, **given)
     wrong = []
     for state in result.files:
         folder, verdict = files[Path(state.path)]
-        wanted = ("refused", None) if isinstance(verdict, Refused) else ("done", FOLDERS[folder])
+        wanted = ("refused", None) if isinstance(verdict, Refused) else ("done", FOLDERS[folder].removesuffix("_files"))
         if (state.status, state.source if wanted[1] else None) != wanted:
             wrong.append(f"{catalogue.name(Path(state.path))}: {state.status} {state.source}: {state.reason}")
     assert wrong == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, TextClause, text
 
+from medmirror import __version__
 from medmirror.db import sql
 from medmirror.model import Counts, Flaw, Part
 
@@ -62,6 +65,28 @@ def begin_run(
     values = {"command": command, "source": source, "host": host, "pid": pid, "version": version}
     row = conn.execute(_statement("begin run"), {**values, "settings": orjson.dumps(dict(settings)).decode()})
     return int(row.scalar_one())
+
+
+def open_run(conn: Connection, command: str, source: str | None, shown: Mapping[str, Any]) -> int:
+    """Open a run of this process, with the settings to show of it; return its number. Runs of this machine whose
+    process is gone are marked as interrupted."""
+    host = platform.node()
+    gone = [run_id for run_id, pid in running(conn, host).items() if not _alive(pid)]
+    if gone:
+        abandon_runs(conn, gone)
+    return begin_run(
+        conn, command=command, source=source, host=host, pid=os.getpid(), version=__version__, settings=shown
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def end_run(

@@ -41,7 +41,7 @@ class Migration(NamedTuple):
 @cache
 def known() -> tuple[Migration, ...]:
     """Every migration of this code, in the order in which they are applied: core first, then source by source."""
-    found = [migration for name in CORE if sql.exists(f"{name}.sql") for migration in _of_file(name, f"{name}.sql")]
+    found = [migration for name in CORE for migration in _of_file(name, f"{name}.sql")]
     for source in sql.source_names():
         found += _of_file(source, f"sources/{source}.sql")
     return tuple(found)

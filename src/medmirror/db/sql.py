@@ -20,12 +20,6 @@ def sections(name: str) -> MappingProxyType[str, str]:
 
 
 @cache
-def exists(name: str) -> bool:
-    """Whether the package has a file *name*."""
-    return files("medmirror").joinpath("sql", *name.split("/")).is_file()
-
-
-@cache
 def source_names() -> tuple[str, ...]:
     """The sources that have a file in sql/sources, sorted."""
     folder = files("medmirror").joinpath("sql", "sources")

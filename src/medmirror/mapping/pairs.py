@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from medmirror.mapping.schema import Field
@@ -31,12 +32,13 @@ class Converter(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """A scalar of JSON as text. ValueError for an object, an array or a number that is none."""
+    """A scalar of JSON as text; a Decimal is a number too. ValueError for an object, an array or a number that is
+    none."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, int) or (isinstance(value, float | Decimal) and math.isfinite(value)):
         return str(value)
     raise ValueError("no scalar")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 from collections import Counter
 from datetime import date
 from functools import cache
@@ -15,7 +13,6 @@ import orjson
 import psycopg
 from sqlalchemy import Connection, Engine, TextClause, text
 
-from medmirror import __version__
 from medmirror.db import connect, ledger, locks, retry, sql
 from medmirror.errors import NightlyRunning, StoreUnavailable
 from medmirror.nightly.config import Config
@@ -84,30 +81,14 @@ def last_night(engine: Engine, name: str) -> date | None:
 
 def begin(engine: Engine, config: Config, nominal: date, shown: dict[str, Any], plan: str | None) -> int:
     """Open the books for a run of the night *nominal*; return its number. Runs whose process is gone are closed."""
-    host = platform.node()
 
     def work(conn: Connection) -> int:
-        gone = [run_id for run_id, pid in ledger.running(conn, host).items() if not _alive(pid)]
-        if gone:
-            ledger.abandon_runs(conn, gone)
-        run_id = ledger.begin_run(
-            conn, command="nightly", source=None, host=host, pid=os.getpid(), version=__version__, settings=shown
-        )
+        run_id = ledger.open_run(conn, "nightly", None, shown)
         values = {"name": config.name, "nominal": nominal, "zone": config.zone.key, "config_digest": config.digest}
         conn.execute(statement("begin night"), {**values, "run_id": run_id, "plan_digest": plan})
         return run_id
 
     return retry.in_transaction(engine, work)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def end(

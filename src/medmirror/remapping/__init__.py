@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from medmirror import api, executors, setdigest, sources, worker
-from medmirror.db import ledger, load, retry
+from medmirror.db import ledger, retry
 from medmirror.db import remap as stored
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.remapping.page import Answer, Mapped, Page, process
@@ -142,7 +142,7 @@ class _Todo:
         every = [(source, feed) for source in self.sources for feed in source.feeds]
         for source, feed in sorted(every, key=lambda one: one[1].deletions):
             with self.engine.connect() as conn:
-                units = stored.units(conn, _table(source, feed), feed.document, self.organization)
+                units = stored.units(conn, worker.table_of(source, feed), feed.document, self.organization)
             for unit in units:
                 ids = stored.stale(self.engine, unit, self._stale(source, feed, unit))
                 while some := tuple(itertools.islice(ids, _PAGE)):
@@ -157,10 +157,6 @@ class _Todo:
                 self.result.add(unit, Mapped(left=stored.left(conn, unit)))
             return stored.Stale("no mapper", since=self.since)
         return stored.Stale("all" if self.everything else "mapped", mapper.digest, self.since)
-
-
-def _table(source: Source, feed: Feed) -> load.Table:
-    return load.Table(source.name, feed.name, feed.key, feed.all_columns, source.tenant)
 
 
 def _spread(

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import orjson
 import psycopg
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from medmirror import meaning, sources, worker
-from medmirror.db import connect, load, locks, retry
+from medmirror.db import load, locks, retry
 from medmirror.db import mapping as canonical
 from medmirror.db import remap as stored
 from medmirror.readers.jsonvalues import exactly
-from medmirror.settings import Settings
 
 _HELD = 8 << 20  # bytes of documents that are mapped before they are written
 
@@ -59,18 +58,12 @@ class Answer(NamedTuple):
     peak_rss: int  # bytes, of the worker process so far
 
 
-@cache
-def _engine(settings: Settings, organization: str) -> Engine:
-    """This process's engine, walled in with *organization*."""
-    return connect.engine_of(settings, pool_size=1, session={"synchronous_commit": "off"}, organization=organization)
-
-
-def process(page: Page, job: worker.Job, engine_of: worker.EngineOf | None = None) -> Answer:
-    """Map *page* in one transaction of *engine_of*'s engine (None: this process's own); return what the database
-    reported. Running it again changes nothing."""
+def process(page: Page, job: worker.Job, engine_of: worker.EngineOf = worker.own_engine) -> Answer:
+    """Map *page* in one transaction of *engine_of*'s engine; return what the database reported. Running it again
+    changes nothing."""
     tally = retry.Tally()
     try:
-        engine = (engine_of or _engine)(job.settings, page.unit.organization)
+        engine = engine_of(job.settings, page.unit.organization)
         counts, problems = retry.in_transaction(engine, partial(_page, page, job, tally), tally=tally)
     except (DBAPIError, psycopg.Error) as error:
         raise worker.refusal(error) from None
