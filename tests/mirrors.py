@@ -14,6 +14,7 @@ from medmirror import sources
 from medmirror.audit import audit
 from medmirror.db import connect, locks
 from medmirror.db.retry import retry_with_advisory_lock
+from medmirror.setdigest import SetDigest, table_digests
 
 # Free of order; who wrote a row and when is the only thing that may differ between two ways.
 _DIGEST = SQL(
@@ -59,6 +60,16 @@ def contents(dsn: str, only: str | None = None) -> dict[str, Content]:
             assert row is not None
             found[f"{schema}.{table}"] = Content(*row)
     return found
+
+
+def digests(dsn: str) -> dict[str, SetDigest]:
+    """The set digest of every table that keeps one."""
+    engine = connect.engine(dsn)
+    try:
+        with engine.connect() as conn:
+            return table_digests(conn)
+    finally:
+        engine.dispose()
 
 
 def same(dsn: str, expected: dict[str, Content]) -> None:

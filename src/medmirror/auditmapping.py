@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from medmirror import sources
 from medmirror.db import sql
@@ -152,6 +152,4 @@ def _unresolved(conn: Connection, found: Mapping[Reference, int]) -> Counter[tup
     return Counter({(row.source, row.feed, row.target): row.times for row in rows})
 
 
-@cache
-def _statement(name: str) -> TextClause:
-    return text(sql.sections("audit.sql")[name])
+_statement = partial(sql.statement, "audit.sql")

@@ -233,7 +233,7 @@ class _Comparison:
 
 def _statement(section: str, relation: Relation | None = None) -> TextClause:
     if relation is None:
-        return text(sql.sections("digest.sql")[section])
+        return sql.statement("digest.sql", section)
     keys = ", ".join(f'r."{column}"::text' for column in relation.key)
     return text(sql.sections("digest.sql")[section].format(**relation._asdict(), keys=keys))
 

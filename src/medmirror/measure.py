@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Engine, TextClause, text
+from sqlalchemy import Engine
 
 from medmirror.db import sql
 
@@ -22,9 +22,7 @@ _PROC = Path("/proc")
 _STATS_DELAY = 1.0  # seconds until a server has published what a connection that ended has written
 
 
-@cache
-def _statement(name: str) -> TextClause:
-    return text(sql.sections("measure.sql")[name])
+_statement = partial(sql.statement, "measure.sql")
 
 
 def postmaster(engine: Engine) -> int | None:

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, TextClause, text
+from sqlalchemy import Connection, Engine, Row
 
 from medmirror import __version__, executors, sources, worker
 from medmirror.db import ledger, sql
@@ -70,9 +70,7 @@ class RetryResult:
         setattr(self, one.outcome, getattr(self, one.outcome) + 1)
 
 
-@cache
-def _statement(name: str) -> TextClause:
-    return text(sql.sections("rejects.sql")[name])
+_statement = partial(sql.statement, "rejects.sql")
 
 
 def find(

@@ -7,10 +7,10 @@ show what it came to, and two mirrors find where they differ without sending the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 
@@ -129,6 +129,4 @@ def fold(engine: Engine) -> int:
     return retry.in_transaction(engine, lambda conn: int(conn.execute(_statement("fold")).scalar_one()))
 
 
-@cache
-def _statement(name: str) -> TextClause:
-    return text(sql.sections("digest.sql")[name])
+_statement = partial(sql.statement, "digest.sql")

@@ -16,7 +16,6 @@ import pytest
 import medmirror
 import mirrors
 from medmirror import samples, setdigest
-from medmirror.db import connect
 from medmirror.remapping import RemapResult
 from medmirror.settings import Settings
 
@@ -49,14 +48,6 @@ def clinic(settings: Settings, tmp_path: Path) -> Settings:
     return settings
 
 
-def digests(dsn: str) -> dict[str, setdigest.SetDigest]:
-    engine = connect.engine(dsn)
-    with engine.connect() as conn:
-        found = setdigest.table_digests(conn)
-    engine.dispose()
-    return found
-
-
 @pytest.fixture
 def expected(
     clinic: Settings, edited: Path, database: Callable[[], AbstractContextManager[str]], tmp_path: Path
@@ -65,7 +56,7 @@ def expected(
     with database() as dsn:
         fresh = replace(clinic, dsn=dsn, chunk_bytes=4 << 20)
         medmirror.load("cliniko", tmp_path / "patient.json", organization="org_1", mapping=edited, settings=fresh)
-        return digests(dsn)
+        return mirrors.digests(dsn)
 
 
 def test_a_killed_worker_is_replaced(clinic: Settings, edited: Path, expected: dict[str, Any]) -> None:
@@ -79,7 +70,7 @@ def test_a_killed_worker_is_replaced(clinic: Settings, edited: Path, expected: d
     result = medmirror.remap(mapping=edited, settings=clinic, on_progress=kill)
     assert killed
     assert (result.status, result.worker_deaths) == ("done", 1)
-    assert digests(clinic.dsn_text) == expected
+    assert mirrors.digests(clinic.dsn_text) == expected
 
 
 def test_a_killed_command_is_taken_up_where_it_was(
@@ -96,7 +87,7 @@ def test_a_killed_command_is_taken_up_where_it_was(
     assert 0 < before < PATIENTS
     again = medmirror.remap(mapping=edited, settings=clinic)
     assert again.counts.mapped == PATIENTS - before, "what was committed was done again"
-    assert digests(dsn) == expected
+    assert mirrors.digests(dsn) == expected
     states = mirrors.every(dsn, "SELECT status FROM medmirror.run WHERE command = 'map' ORDER BY run_id")
     assert states == [("interrupted",), ("done",)]
     mirrors.books_are_right(dsn)

@@ -18,7 +18,6 @@ from psycopg.conninfo import make_conninfo
 
 import mirrors
 from medmirror import setdigest
-from medmirror.db import connect
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "nightly_full_sync.py"
 SMALL = ("--patients", "30", "--articles", "60", "--cpu", "100")
@@ -42,16 +41,7 @@ def evening(
             assert done.returncode == 0, done.stdout + done.stderr
             if words == SMALL:
                 shutil.copytree(folder, folder.with_name("first"))
-        return folder, _digests(dsn)
-
-
-def _digests(dsn: str) -> dict[str, setdigest.SetDigest]:
-    engine = connect.engine(dsn)
-    try:
-        with engine.connect() as conn:
-            return setdigest.table_digests(conn)
-    finally:
-        engine.dispose()
+        return folder, mirrors.digests(dsn)
 
 
 def test_an_evening_with_everything_killed_twice_comes_to_the_same_digests(
@@ -80,7 +70,7 @@ def test_an_evening_with_everything_killed_twice_comes_to_the_same_digests(
         mirrors.until(lambda program=program: not program.processes(), "workers outlived their parent")
     code, said, messages = start([str(SCRIPT), str(folder)], **environment).end(180)
     assert code == 0, said + messages
-    found = _digests(dsn)
+    found = mirrors.digests(dsn)
     assert {name: one for name, one in found.items() if one != expected[name]} == {}
     kinds = {name.partition(".")[0] for name, one in found.items() if one.rows}
     assert {"pubmed", "clinicaltrials", "openfda", "cliniko", "fhir", "csv", "sql", "canonical"} <= kinds

@@ -16,7 +16,6 @@ import pytest
 
 import mirrors
 from medmirror import samples, setdigest
-from medmirror.db import connect
 
 TEXT = """
 [nightly]
@@ -71,20 +70,11 @@ def expected(database: Callable[[], AbstractContextManager[str]], night: Path) -
     with database() as dsn:
         words, environment = _command(dsn, night)
         subprocess.run([sys.executable, *words], env={**os.environ, **environment}, check=True, capture_output=True)
-        return mirrors.contents(dsn), _digests(dsn)
-
-
-def _digests(dsn: str) -> dict[str, setdigest.SetDigest]:
-    engine = connect.engine(dsn)
-    try:
-        with engine.connect() as conn:
-            return setdigest.table_digests(conn)
-    finally:
-        engine.dispose()
+        return mirrors.contents(dsn), mirrors.digests(dsn)
 
 
 def _same(dsn: str, expected: Expected) -> None:
-    found = _digests(dsn)
+    found = mirrors.digests(dsn)
     assert {name: one for name, one in found.items() if one != expected[1][name]} == {}
     mirrors.same(dsn, expected[0])
     assert sum(one.rows for name, one in found.items() if name.startswith("canonical.")) > 100

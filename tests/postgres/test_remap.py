@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 import feedfiles
 import medmirror
-from medmirror import RemapResult, remap, setdigest, sources
+import mirrors
+from medmirror import RemapResult, remap, sources
 from medmirror.cli import cli
-from medmirror.db import connect
 from medmirror.errors import UsageError
 from medmirror.samples import write_cliniko_page
 from medmirror.setdigest import SetDigest
@@ -78,10 +78,7 @@ def load(settings: Settings, pages: list[Path], organization: str = "org_1", **h
 
 def digests(settings: Settings) -> dict[str, SetDigest]:
     """What the mapping has written, as two numbers a table."""
-    engine = connect.engine(settings.dsn_text)
-    with engine.connect() as conn:
-        found = setdigest.table_digests(conn)
-    engine.dispose()
+    found = mirrors.digests(settings.dsn_text)
     return {name: one for name, one in found.items() if name.startswith(("canonical.", "medmirror."))}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ pytestmark = catalogue.SHARED
 
 Loaded = tuple[str, LoadResult]
 
-EXAMPLES = files("medmirror.mapping") / "examples" / "synthea"
-TEXTS = tuple(path.read_text(encoding="utf-8") for path in EXAMPLES.iterdir() if path.name.endswith(".toml"))
-MAPPERS = mappers(TEXTS)
+TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in catalogue.csv_mappings()}
+MAPPERS = mappers(tuple(TEXTS.values()))
 
 
 def rows(path: Path) -> list[dict[str, str | None]]:
@@ -31,7 +29,7 @@ def rows(path: Path) -> list[dict[str, str | None]]:
 
 def kind(path: Path) -> tuple[str, tuple[str, ...]]:
     """The kind of a file's records and the columns of their key."""
-    said = describe((EXAMPLES / f"{path.stem}.toml").read_text(encoding="utf-8"))
+    said = describe(TEXTS[path.stem])
     assert said
     return said.kind, said.key
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medmirror.cli import output
-from medmirror.cli.options import Command, shared
+from medmirror.cli.options import Command, as_loaded, shared
 
 if TYPE_CHECKING:
     from medmirror.remapping import RemapResult
@@ -21,13 +21,7 @@ _PROBLEMS = 20  # that are told of
 @click.option("--org", "organization", metavar="NAME", help="Only this organisation's records.")
 @click.option("--source", metavar="NAME", help="Only records of this source.")
 @click.option("--since", metavar="RUN", type=click.IntRange(1), help="Only records that this run or a later one wrote.")
-@click.option(
-    "--mapping",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Your own mapping file, as `load` was given; more than one may be given.",
-)
+@as_loaded
 @click.option("--all", "everything", is_flag=True, help="Also records that were mapped by the same mapper.")
 @click.option("--workers", metavar="N", help="Worker processes; as for `load`.")
 def map_(

@@ -1,8 +1,9 @@
-"""The options that every command takes, before or after its name."""
+"""The options that every command takes, before or after its name, and one that several take."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -45,6 +46,16 @@ def _options() -> list[click.Option]:
         click.Option(["--log-json"], is_flag=True, help="Log one JSON object a line.", **given),
         click.Option(["-q", "--quiet", "quiet"], is_flag=True, help="No progress and no log but warnings.", **given),
     ]
+
+
+as_loaded = click.option(
+    "--mapping",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Your own mapping file, as `load` was given; more than one may be given.",
+)
+"""For commands that map again what was loaded: the mapping files that it was loaded with."""
 
 
 class Command(click.Command):

@@ -10,7 +10,7 @@ import click
 
 from medmirror import sources
 from medmirror.cli import output
-from medmirror.cli.options import Group, shared
+from medmirror.cli.options import Group, as_loaded, shared
 from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
@@ -92,13 +92,7 @@ def _show(data: dict[str, Any], content: str, size: int) -> Iterable[Any]:
 @rejects.command("retry")
 @click.argument("reject_ids", metavar="[ID]...", nargs=-1, type=int)
 @click.option("--source", metavar="NAME", help="Only of this source.")
-@click.option(
-    "--mapping",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Your own mapping file, as `load` was given; more than one may be given.",
-)
+@as_loaded
 def retry(reject_ids: tuple[int, ...], source: str | None, mapping: tuple[Path, ...]) -> output.Answer:
     """Try open rejects again: all of them, or those named.
 

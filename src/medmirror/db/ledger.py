@@ -6,11 +6,11 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection
 
 from medmirror import __version__
 from medmirror.db import sql
@@ -46,9 +46,7 @@ Span = tuple[str, int, int]  # member, start, end
 Count = tuple[int, int]  # records read, open rejects
 
 
-@cache
-def _statement(name: str) -> TextClause:
-    return text(sql.sections("ledger.sql")[name])
+_statement = partial(sql.statement, "ledger.sql")
 
 
 def begin_run(

@@ -94,7 +94,7 @@ def _fact_arrays(candidates: Sequence[Candidate]) -> dict[str, Any]:
 
 def give_way(conn: Connection) -> None:
     """Have this transaction lose a race (55P03) rather than wait so long that the server looks for a deadlock."""
-    conn.execute(text(sql.sections("load.sql")["give way"]))
+    conn.execute(sql.statement("load.sql", "give way"))
 
 
 def known(conn: Connection, table: Table, keys: Sequence[Key]) -> dict[Key, Known]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection
 
 from medmirror.copyformat import NULL
 from medmirror.db import load, sql
@@ -64,9 +64,7 @@ class Advance(NamedTuple):
     version: int
 
 
-@cache
-def _statement(name: str) -> TextClause:
-    return text(sql.sections("mapping.sql")[name])
+_statement = partial(sql.statement, "mapping.sql")
 
 
 def own_id(organization: str, source: str, feed: str, source_id: str) -> UUID:

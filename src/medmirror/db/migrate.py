@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 from psycopg.errors import UndefinedTable
 from psycopg.sql import SQL, Composable, Identifier
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from medmirror.db import locks, retry, sql
@@ -72,9 +72,7 @@ def pending(engine: Engine) -> tuple[Migration, ...]:
         return _missing(_applied(connection))
 
 
-@cache
-def _statement(name: str) -> TextClause:
-    return text(sql.sections("core.sql")[name])
+_statement = partial(sql.statement, "core.sql")
 
 
 def _apply(connection: Connection) -> tuple[Migration, ...]:

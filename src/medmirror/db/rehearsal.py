@@ -88,7 +88,7 @@ class _Borrowed:
     def _drop_temporary(self) -> None:
         """Temporary tables go with the transaction that made them (ON COMMIT DROP), or are made anew when they are not
         there; a savepoint would keep them all, with their rows."""
-        for name in self._own.execute(text(sql.sections("nightly.sql")["temporary tables"])).scalars().all():
+        for name in self._own.execute(sql.statement("nightly.sql", "temporary tables")).scalars().all():
             raw(self._own).execute(SQL("DROP TABLE pg_temp.{}").format(Identifier(name)))
 
     def rollback(self) -> None:

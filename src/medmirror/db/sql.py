@@ -7,6 +7,8 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+import sqlalchemy
+
 _HEADER = re.compile(r"^-- (\S(?:.*\S)?) --[ \t]*$", re.MULTILINE)
 
 
@@ -17,6 +19,12 @@ def sections(name: str) -> MappingProxyType[str, str]:
     FileNotFoundError when the package has no such file.
     """
     return parse(files("medmirror").joinpath("sql", *name.split("/")).read_text(encoding="utf-8"), name)
+
+
+@cache
+def statement(name: str, section: str) -> sqlalchemy.TextClause:
+    """The *section* of *name* as a statement to execute. KeyError when the file has no such section."""
+    return sqlalchemy.text(sections(name)[section])
 
 
 @cache

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection
 
 from medmirror.copyformat import encoder
 from medmirror.db import connect, load, sql
@@ -43,10 +43,8 @@ class Scope(NamedTuple):
     entity: str
 
 
-@cache
-def statement(name: str) -> TextClause:
-    """The section *name* of matching.sql."""
-    return text(sql.sections("matching.sql")[name])
+statement = partial(sql.statement, "matching.sql")
+"""The section *name* of matching.sql, as a statement."""
 
 
 def enter(conn: Connection, organization: str) -> None:

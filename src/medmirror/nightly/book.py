@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from datetime import date
-from functools import cache
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import orjson
 import psycopg
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine
 
 from medmirror.db import connect, ledger, locks, retry, sql
 from medmirror.errors import NightlyRunning, StoreUnavailable
@@ -20,10 +20,8 @@ from medmirror.nightly.config import Config
 _log = logging.getLogger(__name__)
 
 
-@cache
-def statement(name: str) -> TextClause:
-    """The section *name* of nightly.sql."""
-    return text(sql.sections("nightly.sql")[name])
+statement = partial(sql.statement, "nightly.sql")
+"""The section *name* of nightly.sql, as a statement."""
 
 
 class Hold:
