@@ -21,6 +21,8 @@ from typing import Any
 
 import psycopg
 
+from medmirror.measure import cpu_seconds
+
 _PROC = Path("/proc")
 _TICK = os.sysconf("SC_CLK_TCK")
 _PR_SET_CHILD_SUBREAPER = 36
@@ -283,7 +285,7 @@ class _Server:
 
     def stop(self) -> None:
         if self._conn:
-            cpu = self._cpu()
+            cpu = cpu_seconds(self._postmaster)
             self._settle()
             after = self._read()
             self._after = (cpu, *after[1:])
@@ -301,16 +303,11 @@ class _Server:
             **{name: new - old for name, old, new in zip(names, rows, rows2, strict=True)},
         }
 
-    def _cpu(self) -> float | None:
-        if self._postmaster is None:
-            return None
-        return _cpu(self._postmaster) + sum(map(_cpu, _children(self._postmaster)))
-
     def _read(self) -> tuple[float | None, int, tuple[int, ...]]:
         assert self._conn
         (lsn,) = self._conn.execute("SELECT (pg_current_wal_lsn() - '0/0')::bigint").fetchone() or (0,)
         rows = self._conn.execute(_TOUCHED).fetchone() or (0, 0, 0, 0)
-        return self._cpu(), lsn, tuple(rows)
+        return cpu_seconds(self._postmaster), lsn, tuple(rows)
 
     def _settle(self, patience: float = 5.0) -> None:
         """Wait until the counts stand still: other sessions report theirs a little late."""
