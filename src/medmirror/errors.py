@@ -122,3 +122,59 @@ class NightlyRunning(MedmirrorError):
     """Another nightly runs in this database; wait until it has ended, or stop it."""
 
     exit_code = 4
+
+
+class SyncError(MedmirrorError):
+    """The synchronisation with a remote could not go on."""
+
+
+class RemoteRefused(SyncError):
+    """The remote refused a request; look at the status it gave, and at the settings of the organisation."""
+
+
+class AuthenticationFailed(RemoteRefused):
+    """The remote did not accept the key; check the organisation's secret, and connect it again."""
+
+
+class RemoteUnavailable(SyncError):
+    """The remote cannot be reached, or broke off in the middle; it is tried again by itself."""
+
+    transient = True
+
+
+class RateLimited(SyncError):
+    """The remote takes no more requests for now; the job is delayed and has not failed."""
+
+    transient = True  # context: wait, in seconds
+
+
+class StillPreparing(SyncError):
+    """The remote is still preparing what was asked of it; the job is delayed and has not failed."""
+
+    transient = True  # context: wait, in seconds
+
+
+class PageExpired(SyncError):
+    """The remote forgot where in its list we were; the list is begun again from the watermark."""
+
+    transient = True
+
+
+class ListingIncomplete(SyncError):
+    """The pages of a list do not add up to what the remote says it holds; the watermark stays where it is."""
+
+    transient = True
+
+
+class RemoteEmptied(SyncError):
+    """A list that held records holds none now; if that is right, run `medmirror sync ORGANIZATION --allow-empty`."""
+
+
+class StaleWrite(SyncError):
+    """The record was changed in the remote since it was read; nothing was written, the next sync plans it again."""
+
+
+class SyncRunning(SyncError):
+    """Another sync of this organisation runs; wait until it has ended."""
+
+    exit_code = 4

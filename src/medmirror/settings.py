@@ -83,6 +83,8 @@ class Settings:
     """Least severe level that is logged."""
     log_json: bool = False
     """One JSON object a log line."""
+    queue: str = "postgres"
+    """Where jobs wait: in the database itself, or sqs://QUEUE_NAME."""
     pg_bin: Path | None = None
     """Folder of the Postgres binaries for the embedded server; None: look for them."""
 
@@ -198,6 +200,13 @@ def _flag_or_error(value: Any) -> bool:
         raise ValueError from None
 
 
+def _queue(value: Any) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"postgres|sqs://[A-Za-z0-9_-]{1,80}(\.fifo)?", text):
+        raise ValueError
+    return text
+
+
 _SIZE = "is not a size of at least 1 KiB"
 _RULES: dict[str, _Rule] = {
     "dsn": _Rule(
@@ -212,5 +221,6 @@ _RULES: dict[str, _Rule] = {
     "statement_timeout": _Rule(_seconds_or_none, "is neither 0 nor seconds from 0.001 to 86400", "600"),
     "log_level": _Rule(_level, f"is not one of {', '.join(_LEVELS)}", "INFO"),
     "log_json": _Rule(_flag_or_error, "is neither true nor false", "true"),
+    "queue": _Rule(_queue, "is neither postgres nor sqs://QUEUE_NAME", "postgres"),
     "pg_bin": _Rule(_path, "is not a path", "/usr/lib/postgresql/17/bin"),
 }

@@ -37,9 +37,12 @@ def test_context_is_shown() -> None:
 
 
 def test_what_is_worth_another_try() -> None:
-    assert {kind.__name__ for kind in ALL if kind.transient} == {"LockRaceLost", "StoreUnavailable"}
+    assert {kind.__name__ for kind in ALL if kind.transient} == {
+        *("LockRaceLost", "StoreUnavailable"),
+        *("RemoteUnavailable", "RateLimited", "StillPreparing", "PageExpired", "ListingIncomplete"),
+    }
 
 
 def test_exit_codes() -> None:
-    own = {errors.UsageError: 2, errors.NightlyRunning: 4}
+    own = {errors.UsageError: 2, errors.NightlyRunning: 4, errors.SyncRunning: 4}
     assert {kind: kind.exit_code for kind in ALL} == {kind: own.get(kind, 1) for kind in ALL}

@@ -12,11 +12,26 @@ ROOT = Path(medmirror.__file__).parent
 
 LAYERS = (
     {"model", "errors", "settings", "copyformat", "findings"},
-    {"readers", "native", "db", "dedup", "samples", "measure", "processes", "setdigest", "stages", "validate"},
+    {
+        "readers",
+        "native",
+        "db",
+        "dedup",
+        "samples",
+        "testing",
+        "measure",
+        "processes",
+        "setdigest",
+        "stages",
+        "validate",
+    },
     {"sources", "mapping"},
     {"worker", "meaning", "inputs"},
     {"executors", "pipeline", "matching", "search", "audit", "auditmapping", "diff", "rejects", "ops"},
-    {"api", "benchmark", "cli", "nightly", "remapping"},
+    {"api", "benchmark", "nightly", "remapping", "sync"},
+    {"schedule"},
+    {"service"},
+    {"cli"},
 )
 """Layer 0 first. A name is a module or a package of medmirror. Those of one layer may import each other."""
 

@@ -1,7 +1,8 @@
 """The register of advisory lock numbers: the only place where one is chosen.
 
-All of them are keys of ``pg_advisory_xact_lock(bigint)``: held until the transaction ends, never longer. A session lock
-on a pooled connection would outlive the work and be held by whoever takes the connection next.
+They are keys of ``pg_advisory_xact_lock(bigint)``: held until the transaction ends, never longer. A session lock on a
+pooled connection would outlive the work and be held by whoever takes the connection next; the few that a session of its
+own holds say so.
 
 To add a lock, take the next free number below. A number that is given up stays here as retired: an older medmirror may
 still be running beside a newer one, and the number must not mean two things. Numbers 12345 to 12347 are given by the
@@ -24,6 +25,8 @@ RUN = 12353  #: starting and finishing of runs
 REJECTS = 12354  #: retrying of rejects
 OTHER_SOURCES = 12355  #: bulk updates of sources that have no number of their own
 NIGHTLY = 12356  #: one nightly a database at a time (held by a session of its own, see nightly/book.py)
+SYNC = 12357  #: with an organisation's number: one sync of it at a time (held by a session, see sync/hold.py)
+SCHEDULER = 12358  #: the scheduler that leads (held by a session, see schedule/runner.py)
 
 RETIRED = frozenset({12348})
 
@@ -40,6 +43,8 @@ REGISTER: MappingProxyType[str, int] = MappingProxyType(
         "rejects": REJECTS,
         "other sources": OTHER_SOURCES,
         "nightly": NIGHTLY,
+        "sync": SYNC,
+        "scheduler": SCHEDULER,
     }
 )
 

@@ -21,7 +21,19 @@ from medmirror.db import locks, retry, sql
 from medmirror.db.connect import raw
 from medmirror.errors import SchemaOutOfDate
 
-CORE = ("core", "digest", "mapping", "matching", "nightly")  # files of medmirror's own tables, in this order
+CORE = (
+    "core",
+    "digest",
+    "mapping",
+    "matching",
+    "nightly",
+    "sync",
+    "jobs",
+    "queue",
+    "budget",
+    "destination",
+    "service",
+)  # files of medmirror's own tables, in this order
 _SCHEMAS = ("medmirror", "canonical")  # where those are
 
 

@@ -1,0 +1,115 @@
+-- Who is kept in step with which remote, how far it has been read, and how that went. None of it is patient data: the
+-- tables belong to the owner alone, and no organisation's role sees them.
+
+-- migrate 1 --
+CREATE TABLE medmirror.organization (
+    organization_id text NOT NULL CHECK (organization_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'),
+    source text NOT NULL,
+    number int GENERATED ALWAYS AS IDENTITY UNIQUE,
+    remote text NOT NULL,
+    settings jsonb NOT NULL DEFAULT '{}',
+    secret text CHECK (secret ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
+    zone text NOT NULL DEFAULT 'UTC',
+    tier text NOT NULL DEFAULT 'standard',
+    windows jsonb,
+    window_back int NOT NULL DEFAULT 7 CHECK (window_back BETWEEN 0 AND 3650),
+    window_ahead int NOT NULL DEFAULT 30 CHECK (window_ahead BETWEEN 0 AND 3650),
+    destination jsonb,
+    mappings text[] NOT NULL DEFAULT '{}',
+    webhook_secret text CHECK (webhook_secret ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
+    paused_at timestamptz,
+    paused_why text,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (organization_id, source)
+);
+COMMENT ON TABLE medmirror.organization IS 'One row a practice system that is kept in step: whose, where, how often.';
+COMMENT ON COLUMN medmirror.organization.source IS 'the source that reads its pages: cliniko, fhir, sql, csv';
+COMMENT ON COLUMN medmirror.organization.number IS 'the second half of the advisory lock that keeps a second sync out';
+COMMENT ON COLUMN medmirror.organization.remote IS 'the kind of remote: cliniko, fhir, bulk, sql, folder';
+COMMENT ON COLUMN medmirror.organization.settings IS 'where the remote is; never a secret';
+COMMENT ON COLUMN medmirror.organization.secret IS 'where its key is found: env:NAME or file:/path; never the key';
+COMMENT ON COLUMN medmirror.organization.zone IS 'IANA time zone of its days and business hours';
+COMMENT ON COLUMN medmirror.organization.tier IS 'how often it is looked at: realtime, standard or economy';
+COMMENT ON COLUMN medmirror.organization.windows IS 'rate budget: [[requests, seconds], ...]; NULL: the remote''s own';
+COMMENT ON COLUMN medmirror.organization.destination IS 'a second system that its records are written to; NULL: none';
+
+CREATE TABLE medmirror.sync_state (
+    organization_id text NOT NULL,
+    source text NOT NULL,
+    incremental_at timestamptz,
+    full_at timestamptz,
+    success_at timestamptz,
+    failed_at timestamptz,
+    failures int NOT NULL DEFAULT 0,
+    recovered_at timestamptz,
+    error text,
+    patients bigint,
+    PRIMARY KEY (organization_id, source),
+    FOREIGN KEY (organization_id, source) REFERENCES medmirror.organization ON DELETE CASCADE
+);
+COMMENT ON TABLE medmirror.sync_state IS 'How the last syncs of an organisation went; written with their last watermark.';
+COMMENT ON COLUMN medmirror.sync_state.incremental_at IS 'upper bound (the remote''s clock) of the last sync that succeeded';
+COMMENT ON COLUMN medmirror.sync_state.full_at IS 'upper bound of the last full sync that succeeded';
+COMMENT ON COLUMN medmirror.sync_state.success_at IS 'when the last sync succeeded, by our clock';
+COMMENT ON COLUMN medmirror.sync_state.failures IS 'failures since the last success';
+COMMENT ON COLUMN medmirror.sync_state.recovered_at IS 'when a sync first succeeded after failures';
+COMMENT ON COLUMN medmirror.sync_state.patients IS 'how many patients the last full sync saw, for the log line of later ones';
+
+CREATE TABLE medmirror.watermark (
+    organization_id text NOT NULL,
+    source text NOT NULL,
+    feed text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('changed', 'deleted', 'window', 'full', 'backfill')),
+    position bigint NOT NULL DEFAULT 0,
+    last_id text NOT NULL DEFAULT '',
+    until bigint,
+    lateness jsonb NOT NULL DEFAULT '[]',
+    window_end timestamptz,
+    held bigint,
+    moved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    run_id bigint,
+    PRIMARY KEY (organization_id, source, feed, kind)
+);
+COMMENT ON TABLE medmirror.watermark IS
+    'How far a list has been read. Moved in the transaction that stores what was read, or after a list read to its end.';
+COMMENT ON COLUMN medmirror.watermark.position IS 'time of change, in microseconds since 1970 by the remote''s clock';
+COMMENT ON COLUMN medmirror.watermark.last_id IS 'the last id read of that time; empty: all of it';
+COMMENT ON COLUMN medmirror.watermark.until IS 'the upper bound of a list that is half read; NULL: it was read to its end';
+COMMENT ON COLUMN medmirror.watermark.lateness IS 'records that came late: [[seen at, microseconds late], ...], 30 days of them';
+COMMENT ON COLUMN medmirror.watermark.window_end IS 'how far ahead the window has been filled';
+COMMENT ON COLUMN medmirror.watermark.held IS 'how many records the list held when it was last read from its beginning';
+
+CREATE TABLE medmirror.sync_note (
+    organization_id text NOT NULL,
+    source text NOT NULL,
+    name text NOT NULL,
+    value text NOT NULL,
+    noted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (organization_id, source, name)
+);
+COMMENT ON TABLE medmirror.sync_note IS 'What a remote keeps between runs: polling addresses, ETags. Never a secret.';
+
+-- organizations --
+SELECT organization_id, source, remote, number, settings, secret, zone, tier, windows, window_back, window_ahead, destination,
+       mappings, webhook_secret, paused_at, paused_why
+FROM medmirror.organization
+WHERE (CAST(:organization_id AS text) IS NULL OR organization_id = :organization_id)
+  AND (CAST(:source AS text) IS NULL OR source = :source)
+ORDER BY organization_id, source
+
+-- put organization --
+INSERT INTO medmirror.organization AS o
+  (organization_id, source, remote, settings, secret, zone, tier, windows, window_back, window_ahead, destination, mappings,
+   webhook_secret)
+VALUES (:organization_id, :source, :remote, CAST(:settings AS jsonb), :secret, :zone, :tier, CAST(:windows AS jsonb),
+        :window_back, :window_ahead, CAST(:destination AS jsonb), CAST(:mappings AS text[]), :webhook_secret)
+ON CONFLICT (organization_id, source) DO UPDATE
+SET remote = excluded.remote, settings = excluded.settings, secret = excluded.secret, zone = excluded.zone,
+    tier = excluded.tier, windows = excluded.windows, window_back = excluded.window_back,
+    window_ahead = excluded.window_ahead, destination = excluded.destination, mappings = excluded.mappings,
+    webhook_secret = excluded.webhook_secret
+
+-- pause organization --
+UPDATE medmirror.organization
+SET paused_at = CASE WHEN CAST(:why AS text) IS NULL THEN NULL ELSE clock_timestamp() END, paused_why = :why
+WHERE organization_id = :organization_id AND source = :source

@@ -1,0 +1,1 @@
+"""When an organisation is due, and the process that looks."""

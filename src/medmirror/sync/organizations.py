@@ -1,0 +1,131 @@
+"""The organisations that are kept in step, each with its remote: the table medmirror.organization."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+from sqlalchemy import Connection, Engine
+
+from medmirror.db import retry, sql
+from medmirror.errors import UsageError
+from medmirror.sync.remotes.base import Secret
+
+_statement = partial(sql.statement, "sync.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """One practice system that is kept in step: a row of medmirror.organization."""
+
+    organization_id: str
+    source: str
+    remote: str
+    number: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secret: str | None = None  # env:NAME or file:/path
+    zone: str = "UTC"
+    tier: str = "standard"
+    windows: tuple[tuple[int, int], ...] | None = None  # (requests, seconds) each
+    window_back: int = 7  # days
+    window_ahead: int = 30
+    destination: Mapping[str, Any] | None = None
+    mappings: tuple[str, ...] = ()  # texts of its own mapping files
+    webhook_secret: str | None = None
+    paused_at: datetime | None = None
+    paused_why: str | None = None
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """Its time zone."""
+        return ZoneInfo(self.zone)
+
+
+def read_secret(name: str | None) -> Secret | None:
+    """The secret that *name* (env:NAME or file:/path) stands for; None for none. Raises UsageError, naming the
+    place."""
+    if name is None:
+        return None
+    kind, _, place = name.partition(":")
+    if kind == "env":
+        value = os.environ.get(place)
+    elif kind == "file":
+        try:
+            value = Path(place).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            value = None
+    else:
+        raise UsageError("A secret is named as env:VARIABLE or file:/path, for example env:CLINIKO_KEY.")
+    if not value or not value.strip():
+        raise UsageError(f"There is no secret at {name}; set the variable, or write the file.")
+    return Secret(value.strip())
+
+
+def get(conn: Connection, organization_id: str, source: str) -> Organization | None:
+    """That organisation's system; None when it is not known."""
+    found = _rows(conn, organization_id=organization_id, source=source)
+    return found[0] if found else None
+
+
+def every(conn: Connection, organization_id: str | None = None) -> list[Organization]:
+    """Every system that is kept in step (of *organization_id*, if given), in the order of organisation and source."""
+    return _rows(conn, organization_id=organization_id, source=None)
+
+
+def _rows(conn: Connection, **values: str | None) -> list[Organization]:
+    made = []
+    for row in conn.execute(_statement("organizations"), values).mappings():
+        windows = None if row["windows"] is None else tuple((int(n), int(s)) for n, s in row["windows"])
+        made.append(Organization(**{**row, "mappings": tuple(row["mappings"]), "windows": windows}))
+    return made
+
+
+def put(engine: Engine, one: Organization) -> Organization:
+    """Add *one*, or change what is known of it; return it with its number. Its marks stay."""
+    values = {
+        "organization_id": one.organization_id,
+        "source": one.source,
+        "remote": one.remote,
+        "settings": orjson.dumps(dict(one.settings)).decode(),
+        "secret": one.secret,
+        "zone": one.zone,
+        "tier": one.tier,
+        "windows": None if one.windows is None else orjson.dumps(one.windows).decode(),
+        "window_back": one.window_back,
+        "window_ahead": one.window_ahead,
+        "destination": None if one.destination is None else orjson.dumps(dict(one.destination)).decode(),
+        "mappings": list(one.mappings),
+        "webhook_secret": one.webhook_secret,
+    }
+
+    def work(conn: Connection) -> Organization:
+        conn.execute(_statement("put organization"), values)
+        found = get(conn, one.organization_id, one.source)
+        assert found is not None
+        return found
+
+    return retry.in_transaction(engine, work)
+
+
+def pause(engine: Engine, one: Organization, why: str | None) -> None:
+    """Have nothing scheduled for *one* any more, for the reason *why*; None: go on with it."""
+    values = {"organization_id": one.organization_id, "source": one.source, "why": why}
+    retry.in_transaction(engine, lambda conn: conn.execute(_statement("pause organization"), values))
+
+
+def one_of(found: Sequence[Organization], organization_id: str) -> Organization:
+    """The only one of *found*, or UsageError saying what there is."""
+    if not found:
+        raise UsageError(
+            f"There is no organisation {organization_id}; add it: medmirror organizations add {organization_id} ..."
+        )
+    if len(found) > 1:
+        raise UsageError(f"{organization_id} has several systems; name one: --source {found[0].source}")
+    return found[0]
