@@ -14,6 +14,7 @@ CREATE TABLE medmirror.organization (
     windows jsonb,
     window_back int NOT NULL DEFAULT 7 CHECK (window_back BETWEEN 0 AND 3650),
     window_ahead int NOT NULL DEFAULT 30 CHECK (window_ahead BETWEEN 0 AND 3650),
+    recent_first boolean NOT NULL DEFAULT false,
     destination jsonb,
     mappings text[] NOT NULL DEFAULT '{}',
     webhook_secret text CHECK (webhook_secret ~ '^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$'),
@@ -31,6 +32,8 @@ COMMENT ON COLUMN medmirror.organization.secret IS 'where its key is found: env:
 COMMENT ON COLUMN medmirror.organization.zone IS 'IANA time zone of its days and business hours';
 COMMENT ON COLUMN medmirror.organization.tier IS 'how often it is looked at: realtime, standard or economy';
 COMMENT ON COLUMN medmirror.organization.windows IS 'rate budget: [[requests, seconds], ...]; NULL: the remote''s own';
+COMMENT ON COLUMN medmirror.organization.recent_first IS
+    'its first sync reads of appointments only the window; their history is left to `medmirror backfill`';
 COMMENT ON COLUMN medmirror.organization.destination IS 'a second system that its records are written to; NULL: none';
 
 CREATE TABLE medmirror.sync_state (
@@ -90,8 +93,8 @@ CREATE TABLE medmirror.sync_note (
 COMMENT ON TABLE medmirror.sync_note IS 'What a remote keeps between runs: polling addresses, ETags. Never a secret.';
 
 -- organizations --
-SELECT organization_id, source, remote, number, settings, secret, zone, tier, windows, window_back, window_ahead, destination,
-       mappings, webhook_secret, paused_at, paused_why
+SELECT organization_id, source, remote, number, settings, secret, zone, tier, windows, window_back, window_ahead,
+       recent_first, destination, mappings, webhook_secret, paused_at, paused_why
 FROM medmirror.organization
 WHERE (CAST(:organization_id AS text) IS NULL OR organization_id = :organization_id)
   AND (CAST(:source AS text) IS NULL OR source = :source)
@@ -99,17 +102,84 @@ ORDER BY organization_id, source
 
 -- put organization --
 INSERT INTO medmirror.organization AS o
-  (organization_id, source, remote, settings, secret, zone, tier, windows, window_back, window_ahead, destination, mappings,
-   webhook_secret)
+  (organization_id, source, remote, settings, secret, zone, tier, windows, window_back, window_ahead, recent_first,
+   destination, mappings, webhook_secret)
 VALUES (:organization_id, :source, :remote, CAST(:settings AS jsonb), :secret, :zone, :tier, CAST(:windows AS jsonb),
-        :window_back, :window_ahead, CAST(:destination AS jsonb), CAST(:mappings AS text[]), :webhook_secret)
+        :window_back, :window_ahead, :recent_first, CAST(:destination AS jsonb), CAST(:mappings AS text[]), :webhook_secret)
 ON CONFLICT (organization_id, source) DO UPDATE
 SET remote = excluded.remote, settings = excluded.settings, secret = excluded.secret, zone = excluded.zone,
     tier = excluded.tier, windows = excluded.windows, window_back = excluded.window_back,
-    window_ahead = excluded.window_ahead, destination = excluded.destination, mappings = excluded.mappings,
-    webhook_secret = excluded.webhook_secret
+    window_ahead = excluded.window_ahead, recent_first = excluded.recent_first,
+    destination = excluded.destination, mappings = excluded.mappings, webhook_secret = excluded.webhook_secret
 
 -- pause organization --
 UPDATE medmirror.organization
 SET paused_at = CASE WHEN CAST(:why AS text) IS NULL THEN NULL ELSE clock_timestamp() END, paused_why = :why
 WHERE organization_id = :organization_id AND source = :source
+
+-- hold --
+SELECT pg_try_advisory_lock(%s, %s)
+
+-- is held --
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = CAST(CAST(:lock AS int) AS oid) AND objid = CAST(CAST(:number AS int) AS oid)
+      AND objsubid = 2 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+
+-- watermarks --
+SELECT feed, kind, position, last_id, until, lateness, window_end, held
+FROM medmirror.watermark
+WHERE organization_id = :organization_id AND source = :source
+
+-- move watermark --
+INSERT INTO medmirror.watermark AS w
+  (organization_id, source, feed, kind, position, last_id, until, lateness, window_end, held, run_id)
+VALUES (:organization_id, :source, :feed, :kind, :position, :last_id, :until, CAST(:lateness AS jsonb), :window_end, :held,
+        :run_id)
+ON CONFLICT (organization_id, source, feed, kind) DO UPDATE
+SET position = excluded.position, last_id = excluded.last_id, until = excluded.until, lateness = excluded.lateness,
+    window_end = excluded.window_end, held = excluded.held, run_id = excluded.run_id, moved_at = clock_timestamp()
+
+-- reset watermarks --
+DELETE FROM medmirror.watermark WHERE organization_id = :organization_id AND source = :source
+
+-- lateness --
+-- Of what this run wrote: how long before the watermark it had been changed. What stood there already in the same version
+-- has not been written by this run and is not late.
+SELECT :mark - m.version AS late
+FROM medmirror.sync_mapping AS m
+WHERE m.organization_id = :organization_id AND m.source = :source AND m.feed = :feed AND m.run_id = :run_id
+  AND m.version < :mark AND m.version >= :since
+ORDER BY 1 DESC
+LIMIT 1
+
+-- rejects of files --
+SELECT reject_id, feed, error, reason, first_failed_at, attempts
+FROM medmirror.reject
+WHERE run_id = :run_id AND file_id = ANY(CAST(:file_ids AS int8[])) AND resolved_at IS NULL
+
+-- note success --
+INSERT INTO medmirror.sync_state AS s
+  (organization_id, source, incremental_at, full_at, success_at, patients)
+VALUES (:organization_id, :source, CAST(:until AS timestamptz), CASE WHEN CAST(:full AS boolean) THEN CAST(:until AS timestamptz) END, :now, :patients)
+ON CONFLICT (organization_id, source) DO UPDATE
+SET incremental_at = greatest(s.incremental_at, excluded.incremental_at),
+    full_at = greatest(s.full_at, excluded.full_at), success_at = excluded.success_at,
+    recovered_at = CASE WHEN s.failures > 0 THEN excluded.success_at ELSE s.recovered_at END,
+    failures = 0, error = NULL, patients = coalesce(excluded.patients, s.patients)
+
+-- note failure --
+INSERT INTO medmirror.sync_state AS s (organization_id, source, failed_at, failures, error)
+VALUES (:organization_id, :source, :now, 1, :error)
+ON CONFLICT (organization_id, source) DO UPDATE
+SET failed_at = excluded.failed_at, failures = s.failures + 1, error = excluded.error
+
+-- state --
+SELECT incremental_at, full_at, success_at, failed_at, failures, recovered_at, error, patients
+FROM medmirror.sync_state
+WHERE organization_id = :organization_id AND source = :source
+
+-- count living --
+SELECT count(*) FROM medmirror.sync_mapping
+WHERE organization_id = :organization_id AND source = :source AND entity = :entity AND state IN ('active', 'archived')

@@ -36,6 +36,7 @@ class Organization:
     windows: tuple[tuple[int, int], ...] | None = None  # (requests, seconds) each
     window_back: int = 7  # days
     window_ahead: int = 30
+    recent_first: bool = False  # its first sync leaves the history of appointments to a backfill
     destination: Mapping[str, Any] | None = None
     mappings: tuple[str, ...] = ()  # texts of its own mapping files
     webhook_secret: str | None = None
@@ -100,6 +101,7 @@ def put(engine: Engine, one: Organization) -> Organization:
         "windows": None if one.windows is None else orjson.dumps(one.windows).decode(),
         "window_back": one.window_back,
         "window_ahead": one.window_ahead,
+        "recent_first": one.recent_first,
         "destination": None if one.destination is None else orjson.dumps(dict(one.destination)).decode(),
         "mappings": list(one.mappings),
         "webhook_secret": one.webhook_secret,

@@ -1,0 +1,221 @@
+"""``medmirror organizations``: who is kept in step with which practice system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+import orjson
+
+from medmirror.cli import output
+from medmirror.cli.options import Group
+from medmirror.cli.show import database
+from medmirror.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from medmirror.sync.organizations import Organization
+
+source_option = click.option("--source", metavar="SOURCE", help="Which of its systems, where there are several.")
+_TIERS = click.Choice(["realtime", "standard", "economy"])
+_FILE = click.Path(path_type=Path)
+
+
+@click.group(cls=Group)
+def organizations() -> None:
+    """The organisations (clinics) whose practice systems are kept in step."""
+
+
+@organizations.command("add")
+@click.argument("organization")
+@click.option("--remote", required=True, help="The kind of system: cliniko, fhir, bulk, sql, folder.")
+@click.option("--set", "pairs", metavar="NAME=VALUE", multiple=True, help="A setting of the remote; JSON is read.")
+@click.option("--secret", metavar="PLACE", help="Where its key is: env:VARIABLE or file:/path. Never the key itself.")
+@click.option("--zone", default="UTC", show_default=True, help="The clinic's time zone, like Australia/Sydney.")
+@click.option("--tier", type=_TIERS, default="standard", show_default=True, help="How often it is looked at.")
+@click.option("--budget", metavar="N/SECONDS", multiple=True, help="At most N requests in so many seconds; repeatable.")
+@click.option("--recent-first", is_flag=True, help="Its history of appointments is left to `medmirror backfill`.")
+@click.option("--mapping", metavar="FILE", multiple=True, type=_FILE, help="Its own mapping file.")
+@click.option("--webhook-secret", metavar="PLACE", help="Where the secret of its webhooks is, like --secret.")
+@click.option("--destination", metavar="FILE", type=_FILE, help="JSON: a second system to write to.")
+def add(
+    organization: str,
+    remote: str,
+    pairs: tuple[str, ...],
+    secret: str | None,
+    zone: str,
+    tier: str,
+    budget: tuple[str, ...],
+    recent_first: bool,
+    mapping: tuple[Path, ...],
+    webhook_secret: str | None,
+    destination: Path | None,
+) -> output.Answer:
+    """Add ORGANIZATION, or change what is known of it.
+
+    \b
+    medmirror organizations add org_123 --remote cliniko --secret env:CLINIKO_KEY \\
+        --set "user_agent=My Clinic Mirror (it@clinic.example)" --zone Australia/Sydney
+    """
+    from medmirror import api
+    from medmirror.sync import organizations as known
+    from medmirror.sync import remotes
+    from medmirror.sync.remotes.base import Around
+
+    settings = dict(_pair(pair) for pair in pairs)
+    kind = remotes.kind(remote)
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UsageError(f"There is no time zone {zone!r}; write it like Australia/Sydney.") from None
+    opened = kind.open(organization, settings, known.read_secret(secret), Around())  # asks nothing of it yet
+    source = opened.source
+    opened.close()
+    one = known.Organization(
+        organization_id=organization,
+        source=source,
+        remote=remote,
+        settings=settings,
+        secret=secret,
+        zone=zone,
+        tier=tier,
+        recent_first=recent_first,
+        windows=tuple(_window(text) for text in budget) or None,
+        destination=None if destination is None else _json_file(destination),
+        mappings=api.read_mappings(mapping),
+        webhook_secret=webhook_secret,
+    )
+    with database() as engine:
+        made = known.put(engine, one)
+    return output.Answer(shown(made), lambda: [f"{organization}: {source}, looked at {made.tier}; "
+                                               f"begin with: medmirror sync {organization} --wait"])  # fmt: skip
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise UsageError(f"--set takes NAME=VALUE, for example --set url=https://fhir.example.org/r4; not {name!r}.")
+    try:
+        return name, orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return name, value
+
+
+def _window(text: str) -> tuple[int, int]:
+    requests, _, seconds = text.partition("/")
+    if not (requests.isdigit() and seconds.isdigit() and int(requests) and int(seconds)):
+        raise UsageError("--budget takes N/SECONDS, for example --budget 200/60 --budget 5000/3600.")
+    return int(requests), int(seconds)
+
+
+def _json_file(path: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise UsageError(f"The file {path} cannot be read as JSON: {type(error).__name__}.") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"The file {path} must hold one JSON object.")
+    return found
+
+
+@organizations.command("list")
+def list_() -> output.Answer:
+    """Every system, how often it is looked at, and how its last sync went."""
+    with database() as engine:
+        rows = [{**shown(one), **_state(engine, one)} for one in _known(engine)]
+
+    def show() -> Iterable[Any]:
+        if not rows:
+            yield "There are none yet: medmirror organizations add ORGANIZATION --remote ..."
+            return
+        names = ("organization_id", "source", "remote", "zone", "tier", "paused", "last_success", "failures", "error")
+        yield output.table(
+            [name.replace("_", " ") for name in names], [[row.get(name) for name in names] for row in rows]
+        )
+
+    return output.Answer(rows, show)
+
+
+@organizations.command("pause")
+@click.argument("organization")
+@source_option
+@click.option("--why", default="paused by hand", show_default=True, help="Shown wherever somebody wonders.")
+def pause(organization: str, source: str | None, why: str) -> output.Answer:
+    """Have nothing more done for ORGANIZATION until `organizations resume`."""
+    return _pause(organization, source, why)
+
+
+@organizations.command("resume")
+@click.argument("organization")
+@source_option
+def resume(organization: str, source: str | None) -> output.Answer:
+    """Go on with a paused organisation."""
+    return _pause(organization, source, None)
+
+
+@organizations.command("reset")
+@click.argument("organization")
+@source_option
+def reset(organization: str, source: str | None) -> output.Answer:
+    """Forget how far ORGANIZATION has been read: its next sync reads everything. No record is removed."""
+    from medmirror.db import retry
+    from medmirror.sync import watermark
+
+    with database() as engine:
+        one = chosen(engine, organization, source)
+        retry.in_transaction(engine, lambda conn: watermark.reset(conn, one))
+    return output.Answer(shown(one), lambda: [f"The next sync of {organization} reads everything."])
+
+
+def _pause(organization: str, source: str | None, why: str | None) -> output.Answer:
+    from medmirror.sync import organizations as known
+
+    with database() as engine:
+        one = chosen(engine, organization, source)
+        known.pause(engine, one, why)
+    done = f"Paused: {organization}, {one.source}." if why else f"Resumed: {organization}, {one.source}."
+    return output.Answer({**shown(replace(one, paused_why=why)), "paused": why is not None}, lambda: [done])
+
+
+def chosen(engine: Engine, organization: str, source: str | None) -> Organization:
+    """The system of *organization* that *source* names, or its only one; UsageError saying what there is."""
+    from medmirror.sync import organizations as known
+
+    return known.one_of([one for one in _known(engine, organization) if source in (None, one.source)], organization)
+
+
+def _known(engine: Engine, organization: str | None = None) -> list[Organization]:
+    from medmirror.sync import organizations as known
+
+    with engine.connect() as conn:
+        return known.every(conn, organization)
+
+
+def _state(engine: Engine, one: Organization) -> dict[str, Any]:
+    from medmirror.sync import state
+
+    with engine.connect() as conn:
+        found = state.read(conn, one)
+    return {"last_success": found.success_at, "failures": found.failures, "error": found.error}
+
+
+def shown(one: Organization) -> dict[str, Any]:
+    """What may be shown of *one*: where its secret is, never the secret."""
+    return {
+        "organization_id": one.organization_id,
+        "source": one.source,
+        "remote": one.remote,
+        "settings": dict(one.settings),
+        "secret": one.secret,
+        "zone": one.zone,
+        "tier": one.tier,
+        "budget": one.windows,
+        "destination": one.destination and one.destination.get("remote"),
+        "paused": one.paused_at is not None,
+        "paused_why": one.paused_why,
+    }

@@ -1,0 +1,200 @@
+"""Pages into tables: read by the source of their kind, in one transaction with the watermark that says they are read.
+
+So the watermark can never be ahead of the data, and what is read twice changes nothing. A record that cannot be stored
+costs itself: it becomes a reject, and its neighbours and the watermark go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, Engine
+
+from medmirror import api, sources, worker
+from medmirror.db import ledger, rehearsal, sql
+from medmirror.errors import SourceError, SyncError, UsageError
+from medmirror.model import Chunk, Counts, Flaw, Part
+from medmirror.readers import files
+from medmirror.readers.files import Stream
+from medmirror.settings import Settings
+from medmirror.sources.base import Context, Source
+from medmirror.sync import watermark
+from medmirror.sync.marks import Mark
+from medmirror.sync.organizations import Organization
+from medmirror.sync.remotes.base import Page
+
+_statement = partial(sql.statement, "sync.sql")
+
+
+class Poison(NamedTuple):
+    """A record that could not be stored: where its bytes are kept, of which feed, and what is wrong with it, without a
+    value of it."""
+
+    reject_id: int
+    feed: str | None
+    error: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where a sync's pages go. *poisoned* is told of records that could not be stored, within their transaction;
+    *stored* is called before each commit, and *committed* after it."""
+
+    engine: Engine  # the owner's
+    settings: Settings
+    organization: Organization
+    run_id: int
+    poisoned: Callable[[Connection, Sequence[Poison]], None] = lambda conn, some: None
+    stored: Callable[[], None] = lambda: None
+    committed: Callable[[], None] = lambda: None
+
+    def put(
+        self,
+        pages: Sequence[Page],
+        marks: Mapping[watermark.Name, Mark],
+        observe: Callable[[Connection], Mapping[watermark.Name, Mark]] | None = None,
+    ) -> Counts:
+        """Store *pages* and move *marks* (and what *observe* makes of them, asked before the commit); return what the
+        database reported. All of it, or nothing.
+
+        A page that is a file is loaded first, in transactions of its own: the ledger knows what of it is done.
+        """
+        counts = Counts()
+        for page in pages:
+            if isinstance(page.body, Path):
+                counts = counts.plus(self._load(page, page.body))
+        inline = [page for page in pages if isinstance(page.body, bytes) and page.records]
+        with self.engine.connect() as conn, conn.begin():
+            if inline:
+                counts = counts.plus(self._process(conn, inline))
+            watermark.move(conn, self.organization, {**marks, **(observe(conn) if observe else {})}, self.run_id)
+            self.stored()
+        self.committed()
+        return counts
+
+    def late(self, conn: Connection, feed: str, since: int, mark: int) -> list[int]:
+        """How many microseconds before *mark* the most belated record lies of those that this run has written: it was
+        there when *mark* was set, and was not seen. At most one number."""
+        values = {"organization_id": self.organization.organization_id, "source": self.organization.source}
+        found = conn.execute(
+            _statement("lateness"), {**values, "feed": feed, "run_id": self.run_id, "since": since, "mark": mark}
+        )
+        return [int(row.late) for row in found]
+
+    def _process(self, conn: Connection, pages: Sequence[Page]) -> Counts:
+        source = sources.get(self.organization.source)
+        told = [(page, self._context(source, page)) for page in pages]
+        facts = [_facts(page, context) for page, context in told]
+        organization = self.organization.organization_id
+        numbers = ledger.register_files(conn, source.name, self.run_id, facts, organization)
+        parts: list[Part] = []
+        known: dict[int, ledger.FileFacts] = {}
+        for (page, context), fact in zip(told, facts, strict=True):
+            file_id = numbers[fact.digest, fact.order]
+            if file_id not in known:  # the same bytes twice are one file
+                known[file_id] = fact
+                parts += self._parts(source, page, context, file_id)
+        walled = rehearsal.engine(conn, organization)
+        job = worker.Job(self.settings, self.run_id, mappings=self.organization.mappings)
+        outcome = worker.process(Chunk(source.name, tuple(parts)), job, engine_of=lambda settings, whose: walled)
+        read = sum(count.read for count in outcome.counts)
+        if len(known) == len(pages) and read < sum(page.records for page in pages):
+            raise SyncError("A page holds fewer records than its remote says; nothing of it was stored.", read=read)
+        ends = [ledger.FileEnd(file_id, "done", fact.size or 0, 1) for file_id, fact in known.items()]
+        ledger.finish_files(conn, self.run_id, ends)
+        if any(count.rejected for count in outcome.counts):
+            self.poisoned(conn, self._poison(conn, list(known)))
+        return sum_of(outcome.counts)
+
+    def _context(self, source: Source, page: Page) -> Context:
+        """The facts that the source needs of *page*. Raises SyncError when it is not a page of that source."""
+        assert isinstance(page.body, bytes)
+        body = page.body
+        context = page.context
+        if context is None:
+            stream = Stream(page.name, "", lambda: io.BytesIO(body), raw=body)
+            given = {"organization": self.organization.organization_id, "path": page.name}
+            if self.organization.mappings:
+                given["mapping"] = orjson.dumps(self.organization.mappings).decode()
+            try:
+                context = source.context(page.name, files.head(stream), stream.open, given)
+            except (SourceError, UsageError) as error:
+                reason = f"The remote gave a page that {source.name} cannot read: {error.message}"
+                raise SyncError(reason, page=page.name) from None
+        return {**context, "organization": self.organization.organization_id}
+
+    def _parts(self, source: Source, page: Page, context: Context, file_id: int) -> list[Part]:
+        assert isinstance(page.body, bytes)
+        settings = self.settings
+        made: list[Part] = []
+        flaws: list[Flaw] = []
+        end = ordinal = 0
+        stream = io.BytesIO(page.body)
+        # A page is one part: what a chunk may weigh is for files that do not fit into memory.
+        for block in source.split(
+            stream, context, max(settings.chunk_bytes, len(page.body)), settings.max_record_bytes
+        ):
+            if isinstance(block, Flaw):
+                flaws.append(block)
+                end, ordinal = block.end, block.ordinal + 1
+                continue
+            end = block.start + len(block.data)
+            facts = {**context, **block.facts}
+            made.append(Part(file_id, page.name, "", facts, block.start, end, block.ordinal, block.data, tuple(flaws)))
+            flaws = []
+        if flaws:
+            made.append(Part(file_id, page.name, "", context, flaws[0].start, end, ordinal, b"", tuple(flaws)))
+        return made
+
+    def _poison(self, conn: Connection, file_ids: Sequence[int]) -> list[Poison]:
+        rows = conn.execute(_statement("rejects of files"), {"run_id": self.run_id, "file_ids": list(file_ids)})
+        return [Poison(row.reject_id, row.feed, row.error, row.reason) for row in rows]
+
+    def _load(self, page: Page, path: Path) -> Counts:
+        """Load a file as ``medmirror load`` does, with its worker processes and its ledger."""
+        with tempfile.TemporaryDirectory(prefix="medmirror-") as folder:
+            texts = []
+            for number, text in enumerate(self.organization.mappings):
+                texts.append(Path(folder) / f"{number}.toml")
+                texts[-1].write_text(text, encoding="utf-8")
+            made = api.load(
+                self.organization.source,
+                [path],
+                organization=self.organization.organization_id,
+                mapping=texts,
+                settings=self.settings,
+            )
+        refused = [file for file in made.files if file.status not in ("done", "skipped")]
+        if refused:
+            raise SyncError(f"A file of the remote was refused: {refused[0].reason}", page=page.name)
+        return Counts(**{name: getattr(made, name, 0) for name in Counts._fields})
+
+
+def _facts(page: Page, context: Context) -> ledger.FileFacts:
+    assert isinstance(page.body, bytes)
+    order = orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(page.body).digest()
+    told = order.decode() if len(order) <= 1000 else hashlib.sha256(order).hexdigest()  # what an index can hold
+    return ledger.FileFacts(page.name, len(page.body), digest, told)
+
+
+def sum_of(counts: Sequence[Counts]) -> Counts:
+    """All of them together."""
+    made = Counts()
+    for one in counts:
+        made = made.plus(one)
+    return made
+
+
+def as_dict(counts: Counts) -> dict[str, Any]:
+    """Those that are not 0, by name."""
+    return {name: value for name, value in counts._asdict().items() if value}
