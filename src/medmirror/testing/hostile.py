@@ -1,0 +1,101 @@
+"""What a local server can be told to do wrong, by number, by path or by chance, while it runs.
+
+Any server: ``limited`` (429), ``unavailable`` (5xx), ``truncated`` (a body shorter than its Content-Length), ``closed``
+(the connection ends before the request is looked at), ``lost`` (the request is carried out, its answer is not sent),
+``slow``, ``empty`` (lists hold nothing), ``expired`` (page tokens are forgotten). A store of records: ``late`` (a
+change is seen only some seconds after the time it bears), ``equal`` (a change bears the time of the one before it),
+``touched`` (a record is changed between two pages). ``skew`` moves the clock of the Date header.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+What = Literal[
+    "limited",
+    "unavailable",
+    "truncated",
+    "closed",
+    "lost",
+    "slow",
+    "empty",
+    "expired",
+    "late",
+    "equal",
+    "touched",
+]
+How = Literal["seconds", "date", "reset", "silent"]
+"""How a 429 says when to come again: Retry-After in seconds or as a date, X-RateLimit-Reset, or not at all."""
+
+
+@dataclass(slots=True)
+class Fault:
+    """One thing that goes wrong: on requests whose path *path* (a glob) fits, *times* often (None: until it is taken
+    away), each with the probability *chance*. *seconds*: how long, for what takes time."""
+
+    what: What
+    times: int | None
+    chance: float
+    path: str
+    seconds: float
+    how: How
+    status: int
+
+
+class Faults:
+    """What goes wrong now. May be changed while the server runs; the same *seed* gives the same chances."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self.random = random.Random(seed)
+        self.skew = 0.0  #: seconds that the Date header is ahead
+        self.struck: dict[str, int] = {}  #: how often each has happened
+
+    def add(
+        self,
+        what: What,
+        *,
+        times: int | None = None,
+        chance: float = 1.0,
+        path: str = "*",
+        seconds: float = 30.0,
+        how: How = "seconds",
+        status: int = 503,
+    ) -> None:
+        """Let *what* go wrong from now on (see Fault)."""
+        with self._lock:
+            self._faults.append(Fault(what, times, chance, path, seconds, how, status))
+
+    def calm(self, what: What | None = None) -> None:
+        """Let nothing go wrong any more, or *what* no more."""
+        with self._lock:
+            self._faults = [one for one in self._faults if what is not None and one.what != what]
+            if what is None:
+                self.skew = 0.0
+
+    def strikes(self, what: What, path: str = "") -> Fault | None:
+        """The fault *what* if it happens to this request (and is counted for it); None: all goes well."""
+        with self._lock:
+            for one in self._faults:
+                if one.what != what or not fnmatchcase(path, one.path) or one.times == 0:
+                    continue
+                if one.chance < 1.0 and self.random.random() >= one.chance:
+                    continue
+                if one.times is not None:
+                    one.times -= 1
+                self.struck[what] = self.struck.get(what, 0) + 1
+                return one
+        return None
+
+    def lateness(self) -> float:
+        """How many seconds after its time the next change is to be seen: 0, or up to the fault's."""
+        fault = self.strikes("late")
+        if fault is None:
+            return 0.0
+        with self._lock:
+            return self.random.uniform(0.0, fault.seconds)
