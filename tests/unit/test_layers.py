@@ -28,7 +28,7 @@ LAYERS = (
     {"worker", "meaning", "inputs"},
     {"executors", "pipeline", "matching", "search", "audit", "auditmapping", "diff", "rejects", "ops"},
     {"api", "benchmark", "nightly", "remapping", "sync", "testing"},
-    {"schedule"},
+    {"schedule", "testing"},
     {"service"},
     {"cli"},
 )
