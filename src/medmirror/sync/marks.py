@@ -19,8 +19,8 @@ was set back. What is later than the overlap is found by the next full sync, not
 A list that was broken off goes on with a NEW bound. That is as safe as the old one, since the place to go on from comes
 from the old one, and what was changed meanwhile is in the same list.
 
-**A mark never moves backwards**, neither its position nor its bound. One thing alone sets it back: a list of everything,
-read to its end (``after_full``). docs/watermarks.md has this at length.
+**A mark never moves backwards**, neither its position nor its bound. One thing alone sets it back: a list of
+everything, read to its end (``after_full``). docs/watermarks.md has this at length.
 """
 
 from __future__ import annotations
@@ -109,11 +109,11 @@ def after_list(mark: Mark, until: int, upto: int | None = None) -> Mark:
     return mark._replace(position=Position(until), until=None)
 
 
-def after_full(mark: Mark, until: int) -> Mark:
-    """*mark*, the one of changes, after a list of EVERYTHING with the bound *until* was read to its end: it stands
-    there, even if it stood later. This is the one thing that moves a mark backwards, and what frees a list from a clock
-    that once was far ahead."""
-    return mark._replace(position=Position(until), until=None)
+def after_full(mark: Mark, full: Mark) -> Mark:
+    """*mark*, the one of changes, after a list of EVERYTHING was read to its end, whose mark is *full*: it takes over
+    that claim, even if it stood later. This is the one thing that moves a mark backwards, and what frees a list from a
+    clock that once was far ahead."""
+    return mark._replace(position=full.position, until=full.until)
 
 
 def behind(mark: Mark, until: int) -> int:

@@ -1,0 +1,98 @@
+"""Which lists of a remote a sync reads, and in which order. Pure.
+
+Feeds come in the remote's order, referenced ones first, and deletions after all of them. A feed without a mark of its
+changes has never been read, so it is read whole, whatever the mode. Of a feed that can be listed by when its records
+begin (appointments), the days around today come first: all of them the first time, then what has newly entered them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from medmirror.errors import UsageError
+from medmirror.sync import marks
+from medmirror.sync.marks import START, Mark
+from medmirror.sync.remotes.base import Capabilities, Position
+
+Name = tuple[str, str]  # feed, kind, as in medmirror.watermark
+ListKind = Literal["changed", "full", "deleted", "window"]
+
+MODES = ("incremental", "comprehensive", "basic", "patients-only")
+LEGACY = ("basic", "patients-only")
+"""Deprecated: incremental, of fewer feeds."""
+
+_PATIENTS = ("patient",)
+_APPOINTMENTS = ("appointment", "individual_appointment")
+
+
+class Reading(NamedTuple):
+    """One list to read. *days*: of a window, [start, end). *whole*: deletions from their beginning. *from_now*: there
+    is no mark, and what was changed before this sync is left to a backfill."""
+
+    feed: str
+    kind: ListKind
+    days: tuple[datetime, datetime] | None = None
+    whole: bool = False
+    from_now: bool = False
+
+    def mark(self, known: Mapping[Name, Mark], until: int) -> Mark:
+        """The mark to read it from, out of those that are *known*; *until*: the bound of this sync."""
+        return known.get((self.feed, self.kind), Mark(Position(until)) if self.from_now else START)
+
+
+def plan_reads(
+    capabilities: Capabilities,
+    known: Mapping[Name, Mark],
+    mode: str,
+    now: datetime,
+    zone: ZoneInfo,
+    back: int,
+    ahead: int,
+    *,
+    force_full: bool = False,
+    recent_first: bool = False,
+) -> tuple[Reading, ...]:
+    """The lists to read in *mode*, with the marks that are *known*, at *now* (aware), for a clinic in *zone* whose
+    appointments are wanted from *back* days ago to *ahead* days from now.
+
+    *recent_first*: the first sync of a windowed feed reads its window and what is changed from now on. UsageError when
+    there is no such mode, or the remote has no feed that it asks for.
+    """
+    feeds = _feeds(capabilities, mode)
+    everything = force_full or mode == "comprehensive"
+    start, end = marks.window(now, zone, back, ahead)
+    made: list[Reading] = []
+    for feed in feeds:
+        windowed = feed in capabilities.windowed
+        first = (feed, "changed") not in known
+        from_now = first and windowed and recent_first and not everything
+        if windowed:
+            filled = known.get((feed, "window"), START).window_end
+            # Changes from now on are all that follows such a window: it must itself be from now, not a strip.
+            days = (start, end) if filled is None or from_now else marks.strip(filled, end)
+            made += [Reading(feed, "window", days)] if days else []
+        full = everything or (first and not from_now)
+        made.append(Reading(feed, "full" if full else "changed", from_now=from_now))
+    return (*made, *(Reading(feed, "deleted", whole=everything) for feed in feeds if feed in capabilities.deleted))
+
+
+def _feeds(capabilities: Capabilities, mode: str) -> tuple[str, ...]:
+    if mode not in MODES:
+        raise UsageError(f"There is no mode {mode!r}; there are {', '.join(MODES)}.")
+    if mode not in LEGACY:
+        return capabilities.feeds
+    chosen = tuple(
+        feed
+        for feed in capabilities.feeds
+        if _is(feed, _PATIENTS) or (mode == "basic" and (feed in capabilities.windowed or _is(feed, _APPOINTMENTS)))
+    )
+    if not chosen:
+        raise UsageError(f"The remote has no list for mode {mode}; it has {', '.join(capabilities.feeds)}.")
+    return chosen
+
+
+def _is(feed: str, names: tuple[str, ...]) -> bool:
+    return feed.lower().removesuffix("s") in names
