@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from medmirror.samples.fhir_basics import Clinic, Resource, name_of
 from medmirror.samples.fhir_states import as_it_is, changed_at, everything, state_of
+from medmirror.testing.hostile import Faults
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = 1000
@@ -24,10 +25,14 @@ def number_of(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
+def moment_of(time: int) -> datetime:
+    """*time* as a datetime."""
+    return _EPOCH + timedelta(microseconds=time)
+
+
 def instant(time: int) -> str:
     """*time* as FHIR writes it."""
-    moment = _EPOCH + timedelta(microseconds=time)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment_of(time).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Version(NamedTuple):
@@ -45,16 +50,19 @@ class Version(NamedTuple):
 class FhirStore:
     """Resources in all their versions, for the threads of a server and of its test."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], faults: Faults | None = None) -> None:
         self._now = now
+        self._faults = faults or Faults()
         self._kept: dict[tuple[str, str], list[Version]] = {}
         self._made = 0
+        self._last = 0
         self._lock = threading.RLock()
         self.stamped = True  # False: resources do not say when they were last changed
 
     def now(self) -> int:
-        """The server's time, to the millisecond."""
-        return number_of(self._now()) // MILLISECOND * MILLISECOND
+        """The server's time, to the millisecond; a skewed clock is skewed for its resources, too."""
+        skewed = number_of(self._now()) + int(self._faults.skew * 1_000_000)
+        return skewed // MILLISECOND * MILLISECOND
 
     def put(self, resource: Mapping[str, Any], *, at: int | None = None, late: float = 0.0) -> Version:
         """Write *resource* (with an id, or it gets one) as its next version, of now or the time *at*; nobody sees it
@@ -62,16 +70,21 @@ class FhirStore:
         with self._lock:
             self._made += 1
             kind, id = str(resource["resourceType"]), str(resource.get("id") or f"new-{self._made}")
-            time = self.now() if at is None else at // MILLISECOND * MILLISECOND
-            body = copy.deepcopy(dict(resource))
-            return self._add(kind, id, time, late, body)
+            return self._add(kind, id, at, late, copy.deepcopy(dict(resource)))
 
     def delete(self, kind: str, id: str, *, at: int | None = None, late: float = 0.0) -> Version:
         """Delete the resource *id*; its versions stay in the history."""
         with self._lock:
-            return self._add(kind, id, self.now() if at is None else at, late, None)
+            return self._add(kind, id, at, late, None)
 
-    def _add(self, kind: str, id: str, time: int, late: float, body: Resource | None) -> Version:
+    def _add(self, kind: str, id: str, at: int | None, late: float, body: Resource | None) -> Version:
+        """Add a version; of now, the faults have a say in its time and in when it is seen."""
+        if at is None:
+            time = self._last if self._last and self._faults.strikes("equal") else self.now()
+            late = max(late, self._faults.lateness())
+            self._last = time
+        else:
+            time = at // MILLISECOND * MILLISECOND
         versions = self._kept.setdefault((kind, id), [])
         number = len(versions) + 1
         if body is not None:
@@ -90,7 +103,7 @@ class FhirStore:
             return self._newest(self._kept.get((kind, id), ()), self.now())
 
     @staticmethod
-    def _newest(versions: Iterable[Version], now: int) -> Version | None:
+    def _newest(versions: Sequence[Version], now: int) -> Version | None:
         seen = [one for one in versions if one.seen <= now]
         return seen[-1] if seen else None
 
@@ -117,6 +130,14 @@ class FhirStore:
                 if one.seen <= now
             ]
         return sorted(found, key=lambda one: (one.time, one.number), reverse=True)
+
+
+def touch(store: FhirStore, kind: str) -> None:
+    """Write the oldest living resource of *kind* anew, as it is: the one that shifts all others when it goes to the
+    end."""
+    some = store.living(kind)
+    if some and some[0].body is not None:
+        store.put(some[0].body)
 
 
 def fill(store: FhirStore, patients: int = 20, *, seed: int = 0, day: int = 0) -> int:

@@ -78,6 +78,11 @@ class Pager:
         found = self._versions(kind, query)
         return self._page(base, _Held(kind, query, 0, found, self._store.now(), 0, True))
 
+    def of_one(self, base: str, kind: str, id: str) -> Resource:
+        """Every version of one resource, newest first."""
+        entry = [_history_entry(base, one) for one in self._store.history(kind, id)]
+        return {"resourceType": "Bundle", "type": "history", "total": len(entry), "entry": entry}
+
     def next(self, base: str, token: str) -> Resource:
         """The page behind *token*. Raises Gone."""
         with self._lock:

@@ -1,0 +1,163 @@
+"""Lists of what was changed, out of FHIR searches: nothing is missed, whatever is changed while they are read.
+
+**By keyset.** Each page is a search of its own, from the last ``_lastUpdated`` that was given, that one included, and
+what was given already is left out. So a resource that is changed meanwhile goes to the end and shifts none out of
+sight, and no token has to outlive a page.
+
+**By links, until it is settled**, where there is no keyset: in a run of equal times that fills a page, and on servers
+that do not sort by ``_lastUpdated``, do not say it or round it. Such a list is read through ``next`` until a pass adds
+up: the total stayed the same and as many were seen; where the server counts nothing, until a pass shows nothing new.
+A token that expired costs a pass. Nothing is claimed of these pages before their end (``upto`` is None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from medmirror.errors import ListingIncomplete, PageExpired
+from medmirror.sync.remotes import fhirbundles
+from medmirror.sync.remotes.base import Page, Position
+from medmirror.sync.remotes.fhirbundles import Bundle, Entry
+
+Params = list[tuple[str, str]]
+Ask = Callable[[str, Sequence[tuple[str, str]]], Bundle]
+"""(a path below the base, or a link; parameters) -> the Bundle there. PageExpired for a link that is known no more."""
+
+_PASSES = 5
+
+
+class Search(NamedTuple):
+    """A search of resources of type *feed*, *size* a page."""
+
+    ask: Ask
+    feed: str
+    size: int
+    sort: str
+
+    def params(self, *bounds: str) -> Params:
+        """Those that find what was last changed within *bounds*."""
+        filters = [("_lastUpdated", one) for one in bounds if one]
+        return [*filters, ("_sort", self.sort), ("_count", str(self.size)), ("_total", "accurate")]
+
+
+def changed(search: Search, since: Position, until: int) -> Iterator[Page]:
+    """Every resource changed at or after *since* and not after *until*, in the order of their times."""
+    low, floor, high = _bound("ge", since.time), since.time, _bound("le", until)
+    given: set[tuple[str, str, int]] = set()
+    while True:
+        params = search.params(low, high)
+        bundle = search.ask(search.feed, params)
+        times = [one.time for one in bundle.entries]
+        if bundle.next is None and (bundle.total or 0) <= len(times):
+            fresh = [one for one in bundle.entries if _known(one) not in given]
+            if fresh:
+                yield page(search.feed, fresh, bundle.time or until, Position(times[-1]) if _rises(times) else None)
+            return
+        if bundle.next is None or not times or times[0] < max(floor, 1) or not _rises(times):
+            yield from _settled(search, params, until, given)
+            return
+        first, last = times[0], times[-1]
+        if first == last:
+            yield from _settled(search, search.params(_bound("ge", last), _bound("le", last)), until, given)
+            low, floor = _bound("gt", last), last + 1
+            continue
+        fresh = [one for one in bundle.entries if _known(one) not in given]
+        yield page(search.feed, fresh, bundle.time or until, Position(last))
+        given = {_known(one) for one in bundle.entries if one.time == last}
+        low, floor = _bound("ge", last), last
+
+
+def _settled(search: Search, params: Params, until: int, given: set[tuple[str, str, int]]) -> Iterator[Page]:
+    """Everything that *params* find but what was *given*, read by links until a pass adds up; *given* grows."""
+    failure: Exception | None = None
+    for number in range(_PASSES):
+        seen: set[str] = set()
+        totals: set[int | None] = set()
+        before, pages = len(given), 0
+        try:
+            for bundle in _linked(search, params):
+                pages += 1
+                seen |= {one.id for one in bundle.entries}
+                totals.add(bundle.total)
+                fresh = [one for one in bundle.entries if _known(one) not in given]
+                given |= {_known(one) for one in fresh}
+                if fresh:
+                    yield page(search.feed, fresh, bundle.time or until, None)
+        except PageExpired as error:
+            failure = error
+            continue
+        failure = None
+        total = totals.pop() if len(totals) == 1 else -1
+        nothing_new = pages == 1 or (number > 0 and len(given) == before)
+        if nothing_new if total is None else 0 <= total <= len(seen):
+            return
+    raise failure or ListingIncomplete(passes=_PASSES, feed=search.feed)
+
+
+def _linked(search: Search, params: Params) -> Iterator[Bundle]:
+    bundle = search.ask(search.feed, params)
+    links: set[str] = set()
+    yield bundle
+    while bundle.next is not None:
+        if bundle.next in links:
+            raise ListingIncomplete("The links between pages lead in a circle.", feed=search.feed)
+        links.add(bundle.next)
+        bundle = search.ask(bundle.next, ())
+        yield bundle
+
+
+def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
+    """What was deleted at or after *since* and not after *until*, out of the history of the type.
+
+    A history begins with the newest version, and what is added while it is read only shows the same ones again.
+    """
+    params: Params = [("_since", fhirbundles.text(since))] if since > 0 else []
+    living: set[str] = set()
+    seen, first_total = 0, None
+    onward: str | None = f"{search.feed}/_history"
+    asked: Params = [*params, ("_count", str(search.size))]
+    links: set[str] = set()
+    while onward is not None:
+        if onward in links:
+            raise ListingIncomplete("The links between pages lead in a circle.", feed=search.feed)
+        links.add(onward)
+        bundle = search.ask(onward, asked)
+        onward, asked = bundle.next, []
+        seen += len(bundle.entries)
+        first_total = bundle.total if first_total is None else first_total
+        gone = [one for one in bundle.entries if one.method == "DELETE" and _counts(one, living, since, until)]
+        living |= {one.id for one in bundle.entries if one.method != "DELETE"}
+        if gone:
+            raw = [fhirbundles.deletion(one, until) for one in gone]
+            body = fhirbundles.page(raw, kind="transaction")
+            yield Page(search.feed, f"{search.feed}/_history", body, len(gone))
+    if seen < (first_total or 0):
+        raise ListingIncomplete(feed=search.feed, entries=seen, total=first_total)
+
+
+def _counts(one: Entry, living: set[str], since: int, until: int) -> bool:
+    """Whether a deletion is of that time; where the server does not say when, whether nothing was made anew since."""
+    return since <= one.time <= until if one.time else one.id not in living
+
+
+def page(feed: str, entries: Sequence[Entry], time: int, upto: Position | None) -> Page:
+    """A page of *entries*; *time* is when they were true, which is written where one of them does not say."""
+    unsaid = time if any(not one.time for one in entries) else 0
+    first = next((one.time for one in entries if one.time), 0)
+    name = f"{feed}?_lastUpdated=ge{fhirbundles.text(first)}" if first else feed
+    return Page(feed, name, fhirbundles.page([one.raw for one in entries], time=unsaid), len(entries), upto)
+
+
+def _known(one: Entry) -> tuple[str, str, int]:
+    return one.id, one.version, one.time
+
+
+def _rises(times: Sequence[int]) -> bool:
+    return all(times) and all(a <= b for a, b in pairwise(times))
+
+
+def _bound(how: str, time: int) -> str:
+    """A bound of ``_lastUpdated``; none before the beginning."""
+    return f"{how}{fhirbundles.text(time)}" if time > 0 else ""
