@@ -1,0 +1,98 @@
+"""What an error means for a job: whether it is tried again, what people may read of it, and which others are of its
+kind. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+import medmirror
+from medmirror.db import retry
+from medmirror.errors import (
+    AuthenticationFailed,
+    MedmirrorError,
+    RateLimited,
+    RemoteRefused,
+    StillPreparing,
+    StoreError,
+    StoreUnavailable,
+    SyncRunning,
+    UsageError,
+)
+
+Way = Literal["put off", "again", "given up"]
+Class = Literal[1, 2, 3]
+
+THIRD_PARTY: Class = 1  #: the other side failed, or could not be reached
+BAD_DATA: Class = 2  #: it refuses what we send, or we what it sends; or a mistake of ours
+ACCOUNT: Class = 3  #: the key, the permissions, the settings of the connection
+
+_PUT_OFF = (RateLimited, StillPreparing, SyncRunning)
+_LONGEST = 600  # characters of a message
+_ROOT = Path(medmirror.__file__).parent
+
+
+class Failure(NamedTuple):
+    """An error as a job's row tells of it. *way*: put off without fault, tried again, or given up at once; *wait*:
+    seconds that it asks for; *message*: in our own words, never a value of a record."""
+
+    way: Way
+    error: str
+    message: str
+    status: int | None
+    wait: float | None
+    number: Class
+
+
+def of(error: BaseException) -> Failure:
+    """What *error* means."""
+    if isinstance(error, DBAPIError | psycopg.Error):
+        error = _of_database(error)
+    name = type(error).__name__
+    if not isinstance(error, MedmirrorError):
+        return Failure("given up", name, f"An unexpected {name}{_place(error)}.", None, None, BAD_DATA)
+    way: Way = "put off" if isinstance(error, _PUT_OFF) else "again" if error.transient else "given up"
+    status, wait = error.context.get("status"), error.context.get("wait")
+    number = status if isinstance(status, int) else None
+    seconds = float(wait) if isinstance(wait, int | float) else None
+    return Failure(way, name, str(error)[:_LONGEST], number, seconds, class_of(error))
+
+
+def class_of(error: BaseException) -> Class:
+    """1, 2 or 3: who has to do something about *error*."""
+    status = error.context.get("status") if isinstance(error, MedmirrorError) else None
+    if isinstance(error, AuthenticationFailed | UsageError) or status in (401, 403):
+        return ACCOUNT
+    if isinstance(status, int) and status >= 500:
+        return THIRD_PARTY
+    if isinstance(error, RemoteRefused):
+        return BAD_DATA
+    return THIRD_PARTY if isinstance(error, MedmirrorError) and error.transient else BAD_DATA
+
+
+def fingerprint(error: str, status: int | None, source: str, feed: str | None) -> str:
+    """The same 12 hexadecimal digits for failures of the same cause; nothing of a record or an organisation is in."""
+    text = "\x1f".join((error, str(status or ""), source, feed or ""))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _of_database(error: DBAPIError | psycopg.Error) -> StoreError:
+    """In our own words: the database's text may quote a row."""
+    state = retry.sqlstate_of(error)
+    if retry.is_lost_race(error) or retry.is_lost_connection(error):
+        return StoreUnavailable(sqlstate=state)
+    return StoreError(sqlstate=state)
+
+
+def _place(error: BaseException) -> str:
+    """Where in medmirror *error* was raised: a file and a line, which hold nothing of a record."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(_ROOT):
+            return f" at {path.relative_to(_ROOT)}:{frame.lineno}"
+    return ""

@@ -1,0 +1,58 @@
+"""The tables of procrastinate: made by its own statements, and changed by its own migrations when it is upgraded."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from procrastinate.schema import SchemaManager
+
+from medmirror.db import locks, sql
+
+_sections = sql.sections("queue.sql")
+_WAIT = b"SET LOCAL lock_timeout = '60s'; SET LOCAL search_path = medmirror_queue, pg_temp"
+
+
+def bring_up_to_date(conninfo: str) -> None:
+    """Have the queue's tables as the installed procrastinate wants them. When they are, this is one query.
+
+    Each of its migrations is a transaction of its own, as some cannot share one, under the lock of all migrations: of
+    many who open the queue at once one makes the tables. What a newer procrastinate did is left alone.
+    """
+    files = _files()
+    with psycopg.connect(conninfo) as connection:
+        if _missing(connection, files):
+            while _apply_one(connection, files):
+                pass
+
+
+def _files() -> dict[str, Path]:
+    return {path.name: path for path in sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))}
+
+
+def _missing(connection: psycopg.Connection[Any], files: dict[str, Path]) -> list[str]:
+    with connection.transaction():
+        applied = {row[0] for row in connection.execute(_sections["applied"].encode())}
+    return [name for name in files if name not in applied]
+
+
+def _apply_one(connection: psycopg.Connection[Any], files: dict[str, Path]) -> bool:
+    """Make the tables as a whole, or one change to them; return whether there may be more to do."""
+    with connection.transaction():
+        connection.execute(_WAIT)
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [locks.MIGRATION])
+        there = connection.execute("SELECT to_regclass('medmirror_queue.procrastinate_jobs')").fetchone()
+        missing = _missing(connection, files)  # asked again: somebody may have been quicker
+        if there == (None,):
+            # Whole and current: it has all that the migrations would bring.
+            connection.execute(SchemaManager.get_schema().encode())
+            done = list(files)
+        elif missing:
+            connection.execute(files[missing[0]].read_bytes())
+            done = missing[:1]
+        else:
+            return False
+        connection.execute(_sections["record"].encode(), [done, version("procrastinate")])
+    return len(missing) > len(done)

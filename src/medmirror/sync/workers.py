@@ -1,0 +1,101 @@
+"""A worker process: it works its queue, and now and then looks for what nobody holds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from medmirror.db import sql
+from medmirror.errors import MedmirrorError
+from medmirror.sync import deadletters
+from medmirror.sync.clock import Clock
+from medmirror.sync.queue.base import Queue
+from medmirror.sync.runner import POLICY, Handler, Policy, execute, sweep
+
+SWEEP_EVERY = 10.0  #: seconds
+
+_statement = partial(sql.statement, "jobs.sql")
+_log = logging.getLogger(__name__)
+
+
+def name() -> str:
+    """What this process calls itself in the rows of jobs."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
+def work(
+    engine: Engine,
+    queue: Queue,
+    handler: Handler,
+    clock: Clock,
+    *,
+    concurrency: int,
+    stop: threading.Event,
+    policy: Policy = POLICY,
+    sweep_every: float = SWEEP_EVERY,
+) -> None:
+    """Do jobs, *concurrency* at once, until *stop* is set: what has begun is put back at its next report.
+
+    *engine* needs two connections for each job at once and one more, and ``stop`` may be set by any thread.
+    """
+    me = name()
+
+    def one(job_id: UUID) -> None:
+        execute(engine, queue, job_id, handler, clock, me, policy=policy, stop=stop)
+
+    sweeper = threading.Thread(
+        target=_sweep, args=(engine, queue, clock, policy, stop, sweep_every), name="sweeper", daemon=True
+    )
+    sweeper.start()
+    try:
+        queue.work(one, concurrency, stop)
+    finally:
+        stop.set()
+        sweeper.join()
+
+
+def burst(
+    engine: Engine, queue: Queue, handler: Handler, clock: Clock, *, policy: Policy = POLICY, most: int | None = None
+) -> int:
+    """Do the jobs whose time has come, one after the other, by their rows, until there is none (or *most* are done);
+    return how many. Their messages find nothing to do later."""
+    me, done = name(), 0
+    while most is None or done < most:
+        with engine.connect() as conn:
+            job_id = conn.scalar(_statement("next due"), {"now": clock.now(), "lease": policy.lease})
+        if job_id is None:
+            break
+        execute(engine, queue, job_id, handler, clock, me, policy=policy)
+        done += 1
+    return done
+
+
+def _sweep(engine: Engine, queue: Queue, clock: Clock, policy: Policy, stop: threading.Event, every: float) -> None:
+    said = deadletters.Counts(0, 0, 0, 0, 0)
+    while not stop.is_set():
+        try:
+            sweep(engine, queue, clock, policy=policy)
+            with engine.connect() as conn:
+                said = alarm(deadletters.counts(conn, clock.now()), said)
+        except Exception as error:  # noqa: BLE001 - the next look may succeed; what is being done goes on
+            kind = error if isinstance(error, MedmirrorError) else type(error).__name__
+            _log.warning("could not look for jobs that nobody holds: %s", kind)
+        stop.wait(every)
+
+
+def alarm(now: deadletters.Counts, said: deadletters.Counts) -> deadletters.Counts:
+    """Warn of open dead letters when there are more than were *said*; return what has been said by now."""
+    if now.open > said.open:
+        _log.warning(
+            "%d dead letters are open (%d the other side, %d bad data, %d account): medmirror dead-letters triage",
+            *now[:4],
+        )
+    if now.overdue > said.overdue:
+        _log.warning("%d clinics should have been told of a failure by now: medmirror dead-letters list", now.overdue)
+    return now
