@@ -144,15 +144,11 @@ SET position = excluded.position, last_id = excluded.last_id, until = excluded.u
 -- reset watermarks --
 DELETE FROM medmirror.watermark WHERE organization_id = :organization_id AND source = :source
 
--- lateness --
--- Of what this run wrote: how long before the watermark it had been changed. What stood there already in the same version
--- has not been written by this run and is not late.
-SELECT :mark - m.version AS late
+-- earliest --
+SELECT min(m.version)
 FROM medmirror.sync_mapping AS m
 WHERE m.organization_id = :organization_id AND m.source = :source AND m.feed = :feed AND m.run_id = :run_id
-  AND m.version < :mark AND m.version >= :since
-ORDER BY 1 DESC
-LIMIT 1
+  AND m.version >= :since AND m.version < :before
 
 -- rejects of files --
 SELECT reject_id, feed, error, reason, first_failed_at, attempts

@@ -15,7 +15,22 @@ from typing import Any, NoReturn
 import click
 
 from medmirror import __version__
-from medmirror.cli import bench, db, dedup, diff, index, load, mapping, matches, nightly, output, rejects, show
+from medmirror.cli import (
+    bench,
+    db,
+    dedup,
+    diff,
+    index,
+    load,
+    mapping,
+    matches,
+    nightly,
+    organizations,
+    output,
+    rejects,
+    show,
+    sync,
+)
 from medmirror.cli import map as map_
 from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
@@ -98,6 +113,9 @@ for _command in (
     index.index,
     nightly.nightly,
     nightly.apply,
+    organizations.organizations,
+    sync.sync,
+    sync.backfill,
     dedup.dedup,
     matches.matches,
     show.search,

@@ -15,15 +15,17 @@ _LATER = 30.0  # seconds after which one who came too early may ask again
 
 
 class Hold:
-    """While it is open, no other sync of *organization* runs against this database.
+    """While it is open, no other sync (or backfill, which is *apart*: the two may run beside each other) of
+    *organization* runs against this database.
 
     A session lock, as the nightly's is (``nightly/book.py``), and right for the same reasons: a sync is many
     transactions; its connection is in no pool; and the lock dies with the process, however that dies, so that nobody
     ever clears one by hand. Raises SyncRunning (context *wait*) when another has it.
     """
 
-    def __init__(self, dsn: str, organization: Organization) -> None:
+    def __init__(self, dsn: str, organization: Organization, *, apart: bool = False) -> None:
         self._dsn, self._organization = dsn, organization
+        self._number = -organization.number if apart else organization.number
 
     def __enter__(self) -> Hold:
         about = {"application_name": "medmirror sync", "connect_timeout": connect.CONNECT_TIMEOUT}
@@ -33,7 +35,7 @@ class Hold:
             raise StoreUnavailable from None
         try:
             statement = sql.sections("sync.sql")["hold"].encode()
-            held = self._connection.execute(statement, [locks.SYNC, self._organization.number]).fetchone()
+            held = self._connection.execute(statement, [locks.SYNC, self._number]).fetchone()
             if held != (True,):
                 raise SyncRunning(organization=self._organization.organization_id, wait=_LATER)
         except BaseException:

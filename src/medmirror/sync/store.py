@@ -10,7 +10,7 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from medmirror.readers.files import Stream
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Source
 from medmirror.sync import watermark
+from medmirror.sync.lists import Name
 from medmirror.sync.marks import Mark
 from medmirror.sync.organizations import Organization
 from medmirror.sync.remotes.base import Page
@@ -44,6 +45,17 @@ class Poison(NamedTuple):
     reason: str
 
 
+Marks = Mapping[Name, Mark]
+Learn = Callable[[Connection, Marks], Marks]
+
+
+class Stored(NamedTuple):
+    """What the database reported, and the marks as they were written."""
+
+    counts: Counts
+    marks: Marks
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Where a sync's pages go. *poisoned* is told of records that could not be stored, within their transaction;
@@ -56,17 +68,14 @@ class Store:
     poisoned: Callable[[Connection, Sequence[Poison]], None] = lambda conn, some: None
     stored: Callable[[], None] = lambda: None
     committed: Callable[[], None] = lambda: None
+    file_ids: set[int] = field(default_factory=set)  # of the ledger, met so far
 
-    def put(
-        self,
-        pages: Sequence[Page],
-        marks: Mapping[watermark.Name, Mark],
-        observe: Callable[[Connection], Mapping[watermark.Name, Mark]] | None = None,
-    ) -> Counts:
-        """Store *pages* and move *marks* (and what *observe* makes of them, asked before the commit); return what the
-        database reported. All of it, or nothing.
+    def put(self, pages: Sequence[Page], marks: Marks, learn: Learn = lambda conn, marks: marks) -> Stored:
+        """Store *pages* and write *marks*, after *learn* has had its say of those within the transaction; return the
+        counts that the database reported, and the marks as they were written.
 
-        A page that is a file is loaded first, in transactions of its own: the ledger knows what of it is done.
+        All of it, or nothing. A page that is a file is loaded first, in transactions of its own: the ledger knows what
+        of it is done.
         """
         counts = Counts()
         for page in pages:
@@ -76,19 +85,19 @@ class Store:
         with self.engine.connect() as conn, conn.begin():
             if inline:
                 counts = counts.plus(self._process(conn, inline))
-            watermark.move(conn, self.organization, {**marks, **(observe(conn) if observe else {})}, self.run_id)
+            written = learn(conn, marks)
+            watermark.move(conn, self.organization, written, self.run_id)
             self.stored()
         self.committed()
-        return counts
+        return Stored(counts, written)
 
-    def late(self, conn: Connection, feed: str, since: int, mark: int) -> list[int]:
-        """How many microseconds before *mark* the most belated record lies of those that this run has written: it was
-        there when *mark* was set, and was not seen. At most one number."""
-        values = {"organization_id": self.organization.organization_id, "source": self.organization.source}
-        found = conn.execute(
-            _statement("lateness"), {**values, "feed": feed, "run_id": self.run_id, "since": since, "mark": mark}
-        )
-        return [int(row.late) for row in found]
+    def earliest(self, conn: Connection, feed: str, since: int, before: int) -> int | None:
+        """The earliest time of change in [*since*, *before*) of what this run has written of *feed*; None: there is
+        nothing. What stood there already in the same version was not written by this run."""
+        whose = {"organization_id": self.organization.organization_id, "source": self.organization.source}
+        what = {"feed": feed, "run_id": self.run_id, "since": since, "before": before}
+        earliest = conn.execute(_statement("earliest"), {**whose, **what}).scalar()
+        return None if earliest is None else int(earliest)
 
     def _process(self, conn: Connection, pages: Sequence[Page]) -> Counts:
         source = sources.get(self.organization.source)
@@ -111,6 +120,7 @@ class Store:
             raise SyncError("A page holds fewer records than its remote says; nothing of it was stored.", read=read)
         ends = [ledger.FileEnd(file_id, "done", fact.size or 0, 1) for file_id, fact in known.items()]
         ledger.finish_files(conn, self.run_id, ends)
+        self.file_ids.update(known)
         if any(count.rejected for count in outcome.counts):
             self.poisoned(conn, self._poison(conn, list(known)))
         return sum_of(outcome.counts)
@@ -173,6 +183,7 @@ class Store:
                 mapping=texts,
                 settings=self.settings,
             )
+        self.file_ids.update(file.file_id for file in made.files if file.file_id)
         refused = [file for file in made.files if file.status not in ("done", "skipped")]
         if refused:
             raise SyncError(f"A file of the remote was refused: {refused[0].reason}", page=page.name)

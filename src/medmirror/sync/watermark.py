@@ -10,11 +10,10 @@ import orjson
 from sqlalchemy import Connection
 
 from medmirror.db import sql
+from medmirror.sync.lists import Name
 from medmirror.sync.marks import Mark
 from medmirror.sync.organizations import Organization
 from medmirror.sync.remotes.base import Position
-
-Name = tuple[str, str]  # feed, kind
 
 _statement = partial(sql.statement, "sync.sql")
 

@@ -1,0 +1,117 @@
+"""``medmirror sync`` and ``medmirror backfill``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medmirror.cli import output
+from medmirror.cli.options import Command, shared
+from medmirror.cli.organizations import chosen, source_option
+from medmirror.errors import UsageError
+
+if TYPE_CHECKING:
+    from medmirror.sync.jobs import Asked, Job
+
+_log = logging.getLogger(__name__)
+_MODES = click.Choice(["incremental", "comprehensive", "basic", "patients-only"])
+_DEPRECATED = {"basic": "comprehensive", "patients-only": "incremental"}
+_BUSY = 4
+_wait = click.option("--wait", is_flag=True, help="Stay until it is done; do it here if no worker takes it.")
+
+
+@click.command(cls=Command)
+@click.argument("organization")
+@source_option
+@click.option("--mode", type=_MODES, default="incremental", show_default=True, help="basic, patients-only: deprecated.")
+@click.option("--force-full", is_flag=True, help="Read everything, however fresh the mirror is.")
+@click.option("--allow-empty", is_flag=True, help="Go on although a list that held records holds none now.")
+@_wait
+def sync(
+    organization: str, source: str | None, mode: str, force_full: bool, allow_empty: bool, wait: bool
+) -> output.Answer:
+    """Fetch what has changed in ORGANIZATION's practice system since its last sync.
+
+    Nothing is done when it was synchronised less than 30 minutes ago, unless it is forced.
+
+    Exit code: 0 done, skipped or queued; 3 done, but records are in the dead letters; 1 it failed; 4 another sync runs.
+    """
+    if mode in _DEPRECATED:
+        _log.warning("the mode %s is deprecated; use %s", mode, _DEPRECATED[mode])
+    args = {"allow_empty": True} if allow_empty else {}
+    return _ask(organization, source, wait, mode=mode, force_full=force_full, args=args)
+
+
+@click.command(cls=Command)
+@click.argument("organization")
+@source_option
+@click.option("--from", "first", metavar="YYYY-MM-DD", required=True, help="The first day whose records are wanted.")
+@_wait
+def backfill(organization: str, source: str | None, first: str, wait: bool) -> output.Answer:
+    """Read ORGANIZATION's history from a day on, bit by bit, with what its rate budget leaves.
+
+    Syncs go on meanwhile. A backfill that was stopped goes on where it was with the same command.
+
+    Exit code: as of `medmirror sync`.
+    """
+    try:
+        day = date.fromisoformat(first)
+    except ValueError:
+        raise UsageError(f"--from takes a day like 2019-01-01, not {first!r}.") from None
+    return _ask(organization, source, wait, kind="backfill", args={"from": day.isoformat()})
+
+
+def _ask(organization: str, source: str | None, wait: bool, **request: Any) -> output.Answer:
+    from medmirror import api
+    from medmirror.sync import jobs, queue, waiting
+    from medmirror.sync.clock import SYSTEM
+
+    engine, settings = api.open_database(shared().settings())
+    try:
+        one = chosen(engine, organization, source)
+        line = queue.of(settings)
+        wanted = jobs.Request(organization, one.source, trigger="command", **request)
+        asked = jobs.ask(engine, line, wanted, SYSTEM.now())
+        if not wait or asked.outcome == "fresh":
+            taken = asked.outcome not in ("queued", "coalesced") or waiting.is_taken(engine, asked.job.job_id, SYSTEM)
+            return output.Answer(_shown(asked), lambda: _said(asked, taken), _BUSY if asked.outcome == "running" else 0)
+        job = waiting.until_done(engine, line, settings, asked.job.job_id, SYSTEM)
+    finally:
+        engine.dispose()
+    code = 1 if job.state != "succeeded" else 3 if (job.counts or {}).get("rejected") else 0
+    return output.Answer(_shown(asked._replace(job=job)), lambda: _done(job), code)
+
+
+def _shown(asked: Asked) -> dict[str, Any]:
+    return {"outcome": asked.outcome, "job": asked.job.as_dict()}
+
+
+def _said(asked: Asked, taken: bool) -> Iterable[str]:
+    job = asked.job
+    words = {
+        "queued": f"queued as job {job.job_id}",
+        "coalesced": f"already queued as job {job.job_id}",
+        "repeated": f"asked before: job {job.job_id}, {job.state}",
+        "running": f"a sync runs already: job {job.job_id}, at step {job.step or 'begin'}",
+        "fresh": "skipped: synchronised less than 30 minutes ago (--force-full to do it all the same)",
+    }
+    yield f"{job.organization_id}: {words[asked.outcome]}"
+    if not taken:
+        yield "No worker has taken it yet: start `medmirror worker` or `medmirror serve`, or use --wait to do it here."
+
+
+def _done(job: Job) -> Iterable[Any]:
+    counts: Mapping[str, Any] = job.counts or {}
+    if job.state != "succeeded":
+        yield f"{job.organization_id}: {job.state}: {job.error}: {job.message}"
+        yield f"see: medmirror dead-letters list, medmirror runs show {job.run_id or ''}".rstrip()
+        return
+    yield str(counts.get("said", f"{job.organization_id}: done"))
+    names = ("calls", "read", "inserted", "updated", "unchanged", "duplicate", "tombstoned", "rejected")
+    yield output.table(names, [[counts.get(name, 0) for name in names]])
+    if counts.get("rejected"):
+        yield "Records that could not be stored are in the dead letters: medmirror dead-letters list"

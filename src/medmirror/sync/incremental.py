@@ -1,0 +1,120 @@
+"""A sync: the lists that its mode asks for, each from its watermark; then the destination; then the state."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection
+
+from medmirror import setdigest
+from medmirror.db import retry
+from medmirror.sync import absent, fetch, lists, marks, state, watermark
+from medmirror.sync.lists import Name, Reading
+from medmirror.sync.marks import START, Mark
+from medmirror.sync.remotes.base import Page
+from medmirror.sync.session import Session
+from medmirror.sync.store import Marks, Store
+
+_log = logging.getLogger(__name__)
+
+
+def run(session: Session) -> str:
+    """Bring the mirror up to what the remote's clock shows now; return a sentence about it.
+
+    Raises what the remote does; what was committed until then is known to the watermarks.
+    """
+    tools, one, wanted, remote = session.tools, session.one, session.wanted, session.remote
+    begun = time.perf_counter()
+    until = remote.now()
+    tools.report("opened", session.progress())
+    with tools.engine.connect() as conn:
+        known = watermark.read(conn, one)
+        before = state.read(conn, one)
+    readings = lists.plan_reads(
+        remote.capabilities,
+        known,
+        wanted.mode,
+        state.at(until),
+        one.tz,
+        one.window_back,
+        one.window_ahead,
+        force_full=wanted.force_full,
+        recent_first=one.recent_first,
+    )
+    store = session.store()
+    records: Counter[str] = Counter()
+    for reading in readings:
+        read = _read(session, store, reading, known, until)
+        records[reading.feed] += read.records
+        tools.report("listed", session.progress(list=reading.feed, kind=reading.kind))
+    whole = {one.feed for one in readings if one.kind == "full"}
+    if whole:
+        session.counts.update(
+            absent.judge(tools.engine, one, session.run_id, _seen_whole(known, whole), store.file_ids)
+        )
+    if one.destination:
+        from medmirror.sync import destination
+
+        session.counts.update(
+            destination.keep_in_step(
+                tools.engine, tools.settings, one, session.run_id, tools.clock, tools.around, tools.report
+            )
+        )
+    full = whole >= set(remote.capabilities.feeds)
+    setdigest.fold(tools.engine)
+    _state(session, until, full)
+    return _said(session, records, before.patients, full, time.perf_counter() - begun)
+
+
+def _read(session: Session, store: Store, reading: Reading, known: Marks, until: int) -> fetch.Read:
+    """Read one list; what is late among its records teaches its mark the overlap."""
+    name = (reading.feed, str(reading.kind))
+    before = known.get(name)
+    now_us = session.now_us()
+
+    def learn(conn: Connection, moved: Marks) -> Marks:
+        if reading.kind != "changed" or before is None or name not in moved:
+            return moved
+        since = marks.since(before, now_us).time
+        earliest = store.earliest(conn, reading.feed, since, before.position.time)
+        late = 0 if earliest is None else marks.late(before, earliest)
+        return {**moved, name: marks.observed(moved[name], [late], now_us)} if late else moved
+
+    def put(pages: list[Page], moved: dict[Name, Mark]) -> Mark | None:
+        return session.put(store, pages, moved, learn).get(name)
+
+    allow_empty = bool(session.wanted.args.get("allow_empty"))
+    return fetch.read(session.remote, reading, known, until, now_us, put, allow_empty=allow_empty)
+
+
+def _seen_whole(known: Marks, feeds: Collection[str]) -> list[str]:
+    """Those of *feeds* that this run has read from the beginning: a list that goes on where another run broke off says
+    nothing of what that one saw."""
+    return sorted(feed for feed in feeds if feed and known.get((feed, "full"), START).until is None)
+
+
+def _state(session: Session, until: int, full: bool) -> None:
+    one, now = session.one, session.tools.clock.now()
+
+    def write(conn: Connection) -> None:
+        patients = state.living(conn, one, "patient") if full else None
+        state.succeeded(conn, one, until=until, full=full, now=now, patients=patients)
+
+    retry.in_transaction(session.tools.engine, write)
+    session.tools.report("stated", session.progress())
+
+
+def _said(session: Session, records: Mapping[str, int], patients: int | None, full: bool, seconds: float) -> str:
+    """The line of a run (S1-25): organisation, mode, what was processed against what a full sync would have been."""
+    feeds = ", ".join(f"{count} {feed or 'records'}" for feed, count in records.items() if count) or "nothing"
+    against = f" (a full sync has {patients} patients)" if patients and not full else ""
+    mode = "full" if full else session.wanted.mode
+    said = (
+        f"{session.one.organization_id}, {session.one.source}, {mode}: processed {feeds}{against},"
+        f" {session.counts['calls']} calls, {seconds:.1f} s"
+    )
+    _log.info("%s", said)
+    return said

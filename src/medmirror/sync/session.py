@@ -1,0 +1,101 @@
+"""A sync under way: what it is wanted for, what it works with, and what it has counted so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from medmirror.settings import Settings
+from medmirror.sync import state
+from medmirror.sync.around import around
+from medmirror.sync.clock import SYSTEM, Clock
+from medmirror.sync.hold import Hold
+from medmirror.sync.organizations import Organization
+from medmirror.sync.remotes.base import Around, Kind, Page, Remote
+from medmirror.sync.steps import Report, silent
+from medmirror.sync.store import Learn, Marks, Poison, Store, as_dict
+
+AroundOf = Callable[[Organization, Kind, float], Around]  # (whose, of what kind, share of the budget)
+Poisoned = Callable[[Connection, Poison], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a job asks for."""
+
+    kind: str = "sync"
+    mode: str = "incremental"
+    force_full: bool = False
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a sync works with. *engine* is the owner's; *around_of* gives what stands around a remote (default: budget,
+    breaker and notes in the database); *poisoned* is told of a record that could not be stored, in the transaction that
+    goes on without it."""
+
+    engine: Engine
+    settings: Settings
+    clock: Clock = SYSTEM
+    around_of: AroundOf | None = None
+    report: Report = silent
+    poisoned: Poisoned = lambda conn, poison: None
+
+    def around(self, one: Organization, kind: Kind, share: float = 1.0) -> Around:
+        """What stands around the remote of *one*."""
+        if self.around_of is not None:
+            return self.around_of(one, kind, share)
+        return around(self.engine, one, kind, self.clock, share=share)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sync under way: what it works with, and what it has counted so far."""
+
+    tools: Tools
+    one: Organization
+    wanted: Wanted
+    remote: Remote
+    hold: Hold
+    run_id: int
+    counts: Counter[str]
+
+    def store(self) -> Store:
+        """Where its pages go, each step reported."""
+        report = self.tools.report
+
+        def poisoned(conn: Connection, some: Sequence[Poison]) -> None:
+            for poison in some:
+                self.tools.poisoned(conn, poison)
+
+        return Store(
+            self.tools.engine,
+            self.tools.settings,
+            self.one,
+            self.run_id,
+            poisoned=poisoned,
+            stored=lambda: report("stored", self.progress()),
+            committed=lambda: report("committed", self.progress()),
+        )
+
+    def progress(self, **more: Any) -> dict[str, Any]:
+        """The counts so far, for whoever watches."""
+        return {"run_id": self.run_id, **{name: count for name, count in self.counts.items() if count}, **more}
+
+    def put(self, store: Store, pages: Sequence[Page], marks: Marks, learn: Learn = lambda conn, marks: marks) -> Marks:
+        """Store *pages* and *marks*, and count them; return the marks as they were written."""
+        self.hold.check()
+        if pages:
+            self.tools.report("fetched", self.progress(list=pages[0].feed))
+        done = store.put(pages, marks, learn)
+        self.counts.update(as_dict(done.counts))
+        return done.marks
+
+    def now_us(self) -> int:
+        """The time by our own clock, in microseconds since 1970."""
+        return state.microseconds(self.tools.clock.now())
