@@ -112,7 +112,8 @@ class FhirRemote:
     def _ask(self, address: str, params: Sequence[tuple[str, str]]) -> Bundle:
         link = "://" in address
         try:
-            return fhirbundles.read(self._http.get(address, params).body)
+            answer = self._http.get(address, params)
+            return fhirbundles.read(answer.body, answer.date)
         except RemoteRefused as error:
             if not link or error.context.get("status") not in _GONE:
                 raise

@@ -52,9 +52,9 @@ class Bundle(NamedTuple):
     time: int
 
 
-def read(body: bytes) -> Bundle:
-    """The Bundle that *body* is. RemoteUnavailable when it is none; an OperationOutcome of an error, alone or among the
-    entries, is that error and not an end."""
+def read(body: bytes, date: int | None = None) -> Bundle:
+    """The Bundle that *body* is, answered at *date*, which is its time where it says none. RemoteUnavailable when it is
+    none; an OperationOutcome of an error, alone or among the entries, is that error and not an end."""
     value, reason = parse(body)
     if reason or not isinstance(value, dict):
         raise RemoteUnavailable("The answer is no JSON object; it was cut short, or is not of a FHIR server.")
@@ -73,7 +73,7 @@ def read(body: bytes) -> Bundle:
         tuple(one for one in found if one is not None),
         total if isinstance(total, int) else None,
         str(onward[0]) if onward and onward[0] else None,
-        moment_number(moment(said)),
+        moment_number(moment(said)) or date or 0,
     )
 
 

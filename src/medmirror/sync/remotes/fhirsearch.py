@@ -26,6 +26,7 @@ Ask = Callable[[str, Sequence[tuple[str, str]]], Bundle]
 """(a path below the base, or a link; parameters) -> the Bundle there. PageExpired for a link that is known no more."""
 
 _PASSES = 5
+_NO_END = 253_000_000_000_000_000  # of the year 9987: whatever is later means that there is no bound
 
 
 class Search(NamedTuple):
@@ -53,23 +54,23 @@ def changed(search: Search, since: Position, until: int) -> Iterator[Page]:
         if bundle.next is None and (bundle.total or 0) <= len(times):
             fresh = [one for one in bundle.entries if _known(one) not in given]
             if fresh:
-                yield page(search.feed, fresh, bundle.time or until, Position(times[-1]) if _rises(times) else None)
+                yield page(search.feed, fresh, bundle.time, Position(times[-1]) if _rises(times) else None)
             return
         if bundle.next is None or not times or times[0] < max(floor, 1) or not _rises(times):
-            yield from _settled(search, params, until, given)
+            yield from _settled(search, params, given)
             return
         first, last = times[0], times[-1]
         if first == last:
-            yield from _settled(search, search.params(_bound("ge", last), _bound("le", last)), until, given)
+            yield from _settled(search, search.params(_bound("ge", last), _bound("le", last)), given)
             low, floor = _bound("gt", last), last + 1
             continue
         fresh = [one for one in bundle.entries if _known(one) not in given]
-        yield page(search.feed, fresh, bundle.time or until, Position(last))
+        yield page(search.feed, fresh, bundle.time, Position(last))
         given = {_known(one) for one in bundle.entries if one.time == last}
         low, floor = _bound("ge", last), last
 
 
-def _settled(search: Search, params: Params, until: int, given: set[tuple[str, str, int]]) -> Iterator[Page]:
+def _settled(search: Search, params: Params, given: set[tuple[str, str, int]]) -> Iterator[Page]:
     """Everything that *params* find but what was *given*, read by links until a pass adds up; *given* grows."""
     failure: Exception | None = None
     for number in range(_PASSES):
@@ -84,7 +85,7 @@ def _settled(search: Search, params: Params, until: int, given: set[tuple[str, s
                 fresh = [one for one in bundle.entries if _known(one) not in given]
                 given |= {_known(one) for one in fresh}
                 if fresh:
-                    yield page(search.feed, fresh, bundle.time or until, None)
+                    yield page(search.feed, fresh, bundle.time, None)
         except PageExpired as error:
             failure = error
             continue
@@ -113,11 +114,11 @@ def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
 
     A history begins with the newest version, and what is added while it is read only shows the same ones again.
     """
-    params: Params = [("_since", fhirbundles.text(since))] if since > 0 else []
     living: set[str] = set()
     seen, first_total = 0, None
     onward: str | None = f"{search.feed}/_history"
-    asked: Params = [*params, ("_count", str(search.size))]
+    asked: Params = [("_since", fhirbundles.text(since))] if since > 0 else []
+    asked += [("_count", str(search.size)), ("_elements", "id")]  # of those that live, nothing more is wanted
     links: set[str] = set()
     while onward is not None:
         if onward in links:
@@ -130,7 +131,7 @@ def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
         gone = [one for one in bundle.entries if one.method == "DELETE" and _counts(one, living, since, until)]
         living |= {one.id for one in bundle.entries if one.method != "DELETE"}
         if gone:
-            raw = [fhirbundles.deletion(one, until) for one in gone]
+            raw = [fhirbundles.deletion(one, bundle.time) for one in gone]
             body = fhirbundles.page(raw, kind="transaction")
             yield Page(search.feed, f"{search.feed}/_history", body, len(gone))
     if seen < (first_total or 0):
@@ -159,5 +160,5 @@ def _rises(times: Sequence[int]) -> bool:
 
 
 def _bound(how: str, time: int) -> str:
-    """A bound of ``_lastUpdated``; none before the beginning."""
-    return f"{how}{fhirbundles.text(time)}" if time > 0 else ""
+    """A bound of ``_lastUpdated``; none at the beginning, nor where there is no end."""
+    return f"{how}{fhirbundles.text(time)}" if 0 < time < _NO_END else ""
