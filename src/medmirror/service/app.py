@@ -1,0 +1,69 @@
+"""The service put together: API, webhooks, metrics and the status page, as one ASGI application."""
+
+from __future__ import annotations
+
+import secrets
+
+from fastapi import FastAPI
+from sqlalchemy import Engine
+from starlette.middleware import Middleware
+
+from medmirror import __version__
+from medmirror.service import problems
+from medmirror.service.audit import Audit
+from medmirror.service.headers import Envelope
+from medmirror.service.limits import Buckets, Size
+from medmirror.service.metrics import Metrics
+from medmirror.service.options import Options, Service
+from medmirror.service.problems import Guard
+from medmirror.service.routes import books, machine, status, sync, systems
+from medmirror.settings import Settings
+from medmirror.sync.clock import SYSTEM, Clock
+from medmirror.sync.queue.base import Queue
+
+_ABOUT = """Keep practice systems' records in step, and see how that goes. Refusals are problem+json (RFC 9457).
+Keys: `Authorization: Bearer mm_...`; what a key may not see answers as what does not exist."""
+
+
+def create(
+    engine: Engine, queue: Queue, settings: Settings, clock: Clock = SYSTEM, options: Options | None = None
+) -> FastAPI:
+    """The application. *engine* should give up a statement after some seconds; its pool bounds how many requests are
+    at the database at once. Rate limits are this process's own."""
+    told = options or Options()
+    service = Service(
+        engine=engine,
+        queue=queue,
+        settings=settings,
+        clock=clock,
+        options=told,
+        session_key=told.session_secret or secrets.token_bytes(32),
+        callers=Buckets(told.rate, told.burst),
+        strangers=Buckets(told.failures, told.failure_burst),
+        metrics=Metrics(),
+    )
+    app = FastAPI(
+        title="medmirror",
+        version=__version__,
+        description=_ABOUT,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=_around(service),
+    )
+    app.state.service = service
+    problems.install(app)
+    for part in (machine, systems, books, sync, status):
+        app.include_router(part.router)
+    return app
+
+
+def _around(service: Service) -> list[Middleware]:
+    """What each request passes on its way in, outermost first."""
+    told = service.options
+    return [
+        Middleware(Envelope, service.metrics.answered, told.hosts, told.secure),
+        Middleware(Audit, service.engine, service.clock, told.audit_days, told.audit_strangers),
+        Middleware(Size, told.body_bytes, told.headers, told.body_seconds),
+        Middleware(Guard),
+    ]

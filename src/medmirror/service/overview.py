@@ -1,0 +1,108 @@
+"""How the organisations of a caller are: one row each, as the API and the status page show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from medmirror.db import sql
+from medmirror.service.freshness import Badge, Freshness, badge, freshness
+from medmirror.service.keys import Caller
+
+_statement = partial(sql.statement, "service.sql")
+
+
+@dataclass(frozen=True)
+class Running:
+    """The job that an organisation's system is at, or that waits for it. *progress*: counts, by name."""
+
+    job_id: UUID
+    state: str
+    kind: str
+    mode: str
+    step: str | None
+    progress: Mapping[str, Any]
+    started_at: datetime | None
+    next_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An organisation's system and how it is. *age*: seconds since the last sync that succeeded; None: never."""
+
+    organization_id: str
+    source: str
+    remote: str
+    zone: str
+    tier: str
+    freshness: Freshness
+    badge: Badge
+    age: float | None
+    paused_at: datetime | None
+    paused_why: str | None
+    last_incremental_at: datetime | None
+    last_full_at: datetime | None
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    recovered_at: datetime | None
+    failures: int
+    last_error: str | None
+    dead_letters: int
+    job: Running | None
+
+
+def see(
+    conn: Connection,
+    caller: Caller,
+    now: datetime,
+    *,
+    organization_id: str | None = None,
+    source: str | None = None,
+    after: tuple[str, str] | None = None,
+    some: int = 1000,
+) -> list[Seen]:
+    """The systems that *caller* may see (of *organization_id* and *source*, if given), in the order of both, from
+    behind *after* on, at most *some*."""
+    last = after or (None, None)
+    values = {"organization_id": organization_id, "source": source, "after": last[0], "after_source": last[1]}
+    rows = conn.execute(_statement("overview"), {**values, **caller.scope_values(), "some": some}).mappings()
+    return [_seen(dict(row), now) for row in rows]
+
+
+def _seen(row: Mapping[str, Any], now: datetime) -> Seen:
+    success = row["success_at"]
+    fresh = freshness(success, row["recovered_at"], now, tier=row["tier"])
+    return Seen(
+        **{name: row[name] for name in ("organization_id", "source", "remote", "zone", "tier", "failures")},
+        **{name: row[name] for name in ("paused_at", "paused_why", "recovered_at", "dead_letters")},
+        freshness=fresh,
+        badge=badge(fresh, row["failures"], row["paused_at"] is not None),
+        age=None if success is None else (now - success).total_seconds(),
+        last_incremental_at=row["incremental_at"],
+        last_full_at=row["full_at"],
+        last_success_at=success,
+        last_failure_at=row["failed_at"],
+        last_error=row["error"] if row["failures"] else None,
+        job=None if row["job_id"] is None else _running(row),
+    )
+
+
+def _running(row: Mapping[str, Any]) -> Running:
+    return Running(
+        job_id=row["job_id"],
+        state=row["job_state"],
+        kind=row["job_kind"],
+        mode=row["mode"],
+        step=row["step"],
+        progress=row["progress"],
+        started_at=row["started_at"],
+        next_at=row["next_at"],
+        attempts=row["attempts"],
+    )

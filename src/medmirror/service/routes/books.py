@@ -1,0 +1,174 @@
+"""Jobs, runs and dead letters: lists newest first, by pages, and each alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+
+from medmirror.service import problems, reading
+from medmirror.service.auth import Reader, Syncer, not_found, service_of
+from medmirror.service.problems import Problem
+from medmirror.service.reading import JobSeen, LetterSeen, LogLine, RunSeen
+from medmirror.service.routes.parameters import (
+    Before,
+    JobState,
+    Limit,
+    Number,
+    OfOrganization,
+    OfSource,
+    place,
+    text_of,
+)
+from medmirror.sync import deadletters
+
+router = APIRouter(prefix="/api/v1", responses=problems.DESCRIBED)
+LetterState = Literal["open", "requeued", "resolved", "ignored"]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """A page of jobs; *next*: what to give as `before` for the page after; null: this was the last."""
+
+    items: list[JobSeen]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class JobWithLog:
+    """A job and what it said."""
+
+    job: JobSeen
+    log: list[LogLine]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A page of runs."""
+
+    items: list[RunSeen]
+    next: int | None
+
+
+@dataclass(frozen=True)
+class Letters:
+    """A page of dead letters."""
+
+    items: list[LetterSeen]
+    next: int | None
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """*outcome*: queued (done again as *job_id*), resolved (its record is loaded) or failed (it was refused again)."""
+
+    dead_letter_id: int
+    outcome: str
+    job_id: UUID | None
+
+
+@router.get("/jobs", tags=["jobs"], response_model=Jobs)
+def list_jobs(
+    request: Request,
+    caller: Reader,
+    organization_id: OfOrganization = None,
+    source: OfSource = None,
+    state: JobState | None = None,
+    limit: Limit = 50,
+    before: Annotated[str | None, Query(max_length=100, description="What the page before gave as `next`.")] = None,
+) -> Jobs:
+    """Jobs, newest first."""
+    last = place(before)
+    with service_of(request).engine.connect() as conn:
+        found = reading.jobs_of(
+            conn,
+            caller,
+            organization_id=organization_id,
+            source=source,
+            state=state,
+            before=last.at,
+            before_id=last.job_id,
+            some=limit,
+        )
+    return Jobs(found, text_of(found[-1].created_at, found[-1].job_id) if len(found) == limit else None)
+
+
+@router.get("/jobs/{job_id}", tags=["jobs"], response_model=JobWithLog)
+def show_job(request: Request, caller: Reader, job_id: UUID) -> JobWithLog:
+    """A job, how far it is, how it ended, and what it said."""
+    with service_of(request).engine.connect() as conn:
+        found = reading.jobs_of(conn, caller, job_id=job_id, some=1)
+        if not found:
+            raise not_found()
+        return JobWithLog(found[0], reading.log_lines(conn, job_id))
+
+
+@router.get("/runs", tags=["runs"], response_model=Runs)
+def list_runs(
+    request: Request,
+    caller: Reader,
+    organization_id: OfOrganization = None,
+    limit: Limit = 50,
+    before: Before = None,
+) -> Runs:
+    """Runs, newest first. Those that belong to no organisation are for keys of all organisations."""
+    with service_of(request).engine.connect() as conn:
+        found = reading.runs_of(conn, caller, organization_id=organization_id, before=before, some=limit)
+    return Runs(found, found[-1].run_id if len(found) == limit else None)
+
+
+@router.get("/runs/{run_id}", tags=["runs"], response_model=RunSeen)
+def show_run(request: Request, caller: Reader, run_id: Number) -> RunSeen:
+    """A run."""
+    with service_of(request).engine.connect() as conn:
+        found = reading.runs_of(conn, caller, run_id=run_id, some=1)
+    if not found:
+        raise not_found()
+    return found[0]
+
+
+@router.get("/dead-letters", tags=["dead letters"], response_model=Letters)
+def list_letters(
+    request: Request,
+    caller: Reader,
+    organization_id: OfOrganization = None,
+    source: OfSource = None,
+    state: LetterState | None = None,
+    limit: Limit = 50,
+    before: Before = None,
+) -> Letters:
+    """What was given up, newest first. Never the record itself: that is in the database, for those who may see it."""
+    with service_of(request).engine.connect() as conn:
+        found = reading.letters_of(
+            conn, caller, organization_id=organization_id, source=source, state=state, before=before, some=limit
+        )
+    return Letters(found, found[-1].dead_letter_id if len(found) == limit else None)
+
+
+@router.get("/dead-letters/{dead_letter_id}", tags=["dead letters"], response_model=LetterSeen)
+def show_letter(request: Request, caller: Reader, dead_letter_id: Number) -> LetterSeen:
+    """A dead letter."""
+    with service_of(request).engine.connect() as conn:
+        found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
+    if not found:
+        raise not_found()
+    return found[0]
+
+
+@router.post("/dead-letters/{dead_letter_id}/requeue", tags=["dead letters"], status_code=202, response_model=Requeued)
+def requeue(request: Request, caller: Syncer, dead_letter_id: Number) -> Requeued:
+    """Have the letter's job done again, or its record loaded again. 409 when somebody has dealt with it before."""
+    service = service_of(request)
+    with service.engine.connect() as conn:
+        found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
+    if not found:
+        raise not_found()
+    if found[0].state != "open":
+        raise Problem("not-possible", "Only an open letter is requeued.")
+    chosen = deadletters.Chosen(ids=[dead_letter_id])
+    made = deadletters.requeue(service.engine, service.queue, chosen, service.clock.now(), settings=service.settings)
+    if not made or made[0].outcome == "refused":
+        raise Problem("not-possible", "It is not open any more, or its organisation is paused.")
+    return Requeued(dead_letter_id, made[0].outcome, made[0].job_id)
