@@ -106,15 +106,16 @@ def read_deleted(
     batch: int = BATCH,
     whole: bool = False,
 ) -> Read:
-    """Read what was deleted since *mark* (of kind ``deleted``), or ever (*whole*), and not after *until*."""
+    """Read what was deleted since *mark* (of kind ``deleted``) and not after *until*, or (*whole*) all that ever
+    was."""
     back = marks.behind(mark, until)
     if back:
         mark = marks.observed(mark, [back], now_us)
-    begin = 0 if whole else marks.since(mark, now_us).time
-    if begin > until:
+    begin, end = (0, FOREVER) if whole else (marks.since(mark, now_us).time, until)
+    if begin > end:
         return Read(0, 0, store([], mark) or mark, back)
     records, pages, rest = 0, 0, list[Page]()
-    for some, ended in _batches(remote.deleted(feed, begin, until), batch):
+    for some, ended in _batches(remote.deleted(feed, begin, end), batch):
         records, pages = records + sum(page.records for page in some), pages + len(some)
         if ended:
             rest = some
@@ -129,12 +130,13 @@ def read_window(
     remote: Remote, feed: str, mark: Mark, start: datetime, end: datetime, store: Store, *, batch: int = BATCH
 ) -> Read:
     """Read what begins in [*start*, *end*). *mark* (of kind ``window``) then says that the window is filled up to
-    there, also where nothing begins in it: what is booked there later is a change."""
+    there."""
     records = pages = 0
     filled = mark._replace(window_end=end if mark.window_end is None else max(mark.window_end, end))
     for some, ended in _batches(remote.window(feed, start, end), batch):
         records, pages = records + sum(page.records for page in some), pages + len(some)
-        mark = store(some, filled if ended else None) or (filled if ended else mark)
+        moved = None if not ended else filled if records else mark
+        mark = store(some, moved) or moved or mark
     return Read(records, pages, mark)
 
 

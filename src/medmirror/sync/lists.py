@@ -66,16 +66,16 @@ def plan_reads(
     start, end = marks.window(now, zone, back, ahead)
     made: list[Reading] = []
     for feed in feeds:
-        windowed = feed in capabilities.windowed
-        first = (feed, "changed") not in known
-        from_now = first and windowed and recent_first and not everything
-        if windowed:
+        days = None
+        if feed in capabilities.windowed:
             filled = known.get((feed, "window"), START).window_end
-            # Changes from now on are all that follows such a window: it must itself be from now, not a strip.
-            days = (start, end) if filled is None or from_now else marks.strip(filled, end)
-            made += [Reading(feed, "window", days)] if days else []
-        full = everything or (first and not from_now)
-        made.append(Reading(feed, "full" if full else "changed", from_now=from_now))
+            days = (start, end) if filled is None else marks.strip(filled, end)
+        around = [Reading(feed, "window", days)] if days else []
+        first = (feed, "changed") not in known
+        if everything or (first and not (recent_first and feed in capabilities.windowed)):
+            made += [*around, Reading(feed, "full")]
+        else:  # changes are followed before a window is read that they bring up to date, however often that breaks off
+            made += [Reading(feed, "changed", from_now=first), *around]
     return (*made, *(Reading(feed, "deleted", whole=everything) for feed in feeds if feed in capabilities.deleted))
 
 
