@@ -148,7 +148,7 @@ SET failures = failures + 1, status = :status,
     probe_at = CASE WHEN state = 'closed' AND failures + 1 >= :most OR state = 'half-open' AND :probing
                     THEN coalesce(CAST(:now AS timestamptz), clock_timestamp())
                          + make_interval(secs => CAST(:least AS float8) + CAST(:roll AS float8)
-                                                 * (least(:cap, :base * 2.0 ^ least(openings, 30)) - :least))
+                                                 * (least(:cap, :base * 2.0 ^ (least(openings, 29) + 1)) - :least))
                     ELSE probe_at END,
     changed_at = coalesce(CAST(:now AS timestamptz), clock_timestamp())
 WHERE key = :key
