@@ -83,7 +83,8 @@ def _related(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 def told(account: Account, kind: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], int | None, str | None]:
     """What somebody who writes a record said: (its fields, when it starts, what is wrong with it)."""
     values, starts = dict(fields), None
-    values.pop("ends_at", None)
+    if "ends_at" in values and not values["ends_at"]:
+        del values["ends_at"]  # it is then by the type of the appointment
     if "starts_at" in values:
         try:
             starts = micros(datetime.fromisoformat(str(values.pop("starts_at"))))
@@ -106,7 +107,7 @@ _PATIENT = """
     medicare_reference_number notes occupation old_reference_id patient_phone_numbers post_code
     preferred_first_name pronouns receives_confirmation_emails referral_source reminder_type sex state time_zone title
 """
-_APPOINTMENT = "notes did_not_arrive patient_arrived repeat_rule"
+_APPOINTMENT = "ends_at notes did_not_arrive patient_arrived repeat_rule"
 _WRITABLE = {"patient": frozenset(_PATIENT.split()), "appointment": frozenset(_APPOINTMENT.split())}
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "patient": ("first_name", "last_name"),

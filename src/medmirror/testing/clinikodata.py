@@ -212,7 +212,8 @@ class Account:
             old, time = self._newest[kind][id], self._time(at)
             for name in _STATES & values.keys():
                 values[name] = time if values[name] else 0
-            merged = {**old.fields, **fields}
+            merged = {name: value for name, value in old.fields.items() if name != "ends_at" or "starts" not in values}
+            merged |= fields
             self._write(kind, old._replace(updated=time, revision=old.revision + 1, fields=merged, **values))
             return time
 

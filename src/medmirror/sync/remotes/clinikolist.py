@@ -1,0 +1,180 @@
+"""Cliniko's lists: one answer of one, and how a list is read that is changed while it is read.
+
+Pages by number shift when a record leaves the list or enters it, and whoever goes on to the next number misses others
+for it. So no list is read by numbers. It is ordered by a time, and after each page asked for again from the last time
+that the page reached, that time included: what was changed meanwhile is then elsewhere, and nothing else has moved.
+
+The API knows whole seconds. What was changed within one second may be more than a page holds (a bulk change). That one
+second is then read alone, along its links, and what was read is counted against what the remote says there is; when
+that changes under way, or does not come out even, the second is begun again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from medmirror.errors import ListingIncomplete, RemoteUnavailable
+from medmirror.sync.remotes.base import MICROSECOND, Position
+from medmirror.sync.remotes.http import Http
+from medmirror.sync.remotes.httpbody import Answer
+
+PER_PAGE = 100  #: the most that the API gives
+_TRIES = 5
+_LATEST = 253_402_300_799  # the end of the year 9999
+_LAST = re.compile(r"/([^/?#]+)/?(?:[?#].*)?$")
+
+
+class Listing(NamedTuple):
+    """A list: its *path*, the *array* that its pages hold, the *time* that it is ordered by, and filters that bring
+    back what it leaves out."""
+
+    path: str
+    array: str
+    time: str = "updated_at"
+    including: tuple[str, ...] = ()
+
+
+class Answered(NamedTuple):
+    """One answer of a list. *times* are seconds since 1970, *total* is what the remote says there is."""
+
+    answer: Answer
+    ids: Sequence[str]
+    times: Sequence[int]
+    records: Sequence[Mapping[str, Any]]
+    total: int
+    following: str | None
+
+
+Reached = tuple[Answered, Position | None]
+"""An answer, and up to where everything has been given; None where that cannot be said."""
+
+
+def moment(seconds: int) -> str:
+    """Seconds since 1970 as the API takes them."""
+    return datetime.fromtimestamp(min(max(0, seconds), _LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds(text: Any) -> int | None:
+    """A time of the API in seconds since 1970; None for none."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except ValueError:
+        return None
+
+
+def walk(http: Http, listing: Listing, low: int, high: int) -> Iterator[Reached]:
+    """Every record of *listing* whose time lies in the seconds [*low*, *high*), in the order of time.
+
+    An answer that reaches further back than the one before repeats what it shares with it. Raises ListingIncomplete
+    when what the remote gives does not add up.
+    """
+    at = low
+    while at < high:
+        found = _page(http, listing, at, high)
+        if found.following is None:
+            if found.ids:
+                yield found, _reached(found)
+            return
+        if found.times[-1] > at:
+            at = found.times[-1]
+            yield found, Position(at * MICROSECOND)
+        else:
+            yield from _second(http, listing, at)
+            at += 1
+
+
+def _page(http: Http, listing: Listing, low: int, high: int) -> Answered:
+    """The first page of what lies in [*low*, *high*), complete and in order."""
+    for _ in range(_TRIES):
+        found = ask(http, listing, low, high)
+        if found.following is not None or len(found.ids) == found.total:
+            if all(a <= b for a, b in zip([low, *found.times], [*found.times, high - 1], strict=True)):
+                return found
+            raise ListingIncomplete("The remote's list is not in the order, or not of the time, that was asked for.")
+    raise _incomplete(listing)
+
+
+def _second(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
+    """All of the second *at*, which is more than a page holds."""
+    for _ in range(_TRIES):
+        met: set[str] = set()
+        found = ask(http, listing, at, at + 1, stable=True)
+        total = found.total
+        while found.ids and found.total == total:
+            met.update(found.ids)
+            if found.following is None:
+                break
+            yield found, None
+            found = read(http, listing, http.get(found.following))
+        if found.following is None and found.total == total == len(met):
+            if found.ids:
+                yield found, Position(at * MICROSECOND, max(met))
+            return
+    raise _incomplete(listing)
+
+
+def ask(http: Http, listing: Listing, low: int, high: int, *, stable: bool = False) -> Answered:
+    """The first page of what lies in the seconds [*low*, *high*). *stable*: those of one time have an order, too."""
+    filters = [f"{listing.time}:>={moment(low)}", f"{listing.time}:<{moment(high)}", *listing.including]
+    order = f"{listing.time},created_at" if stable and listing.time != "created_at" else listing.time
+    query = [("sort", order), ("per_page", str(PER_PAGE)), *(("q[]", one) for one in filters)]
+    return read(http, listing, http.get(listing.path, query))
+
+
+def whole(http: Http, listing: Listing) -> Answered:
+    """The first page of all there is."""
+    query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", one) for one in listing.including)]
+    return read(http, listing, http.get(listing.path, query))
+
+
+def read(http: Http, listing: Listing, answer: Answer) -> Answered:
+    """What *answer* holds. RemoteUnavailable when it is no page of the list: an error, or half of one."""
+    body = answer.json()
+    found = body.get(listing.array) if isinstance(body, dict) else None
+    links = body.get("links") if isinstance(body, dict) else None
+    total = whole_number(body.get("total_entries")) if isinstance(body, dict) else None
+    if not isinstance(found, list) or not isinstance(links, dict) or total is None:
+        raise RemoteUnavailable("The remote's answer is no page of the list.", path=answer.path, status=answer.status)
+    following = links.get("next")
+    if not all(isinstance(one, dict) for one in found) or (following is not None and not isinstance(following, str)):
+        raise RemoteUnavailable("The remote's answer is no page of the list.", path=answer.path, status=answer.status)
+    if following is not None and not found:
+        raise ListingIncomplete("A page of the list is empty and yet not the last.", path=answer.path)
+    times: list[int] = []
+    for one in found:  # what has no time of its own stands where it was given
+        said = seconds(one.get(listing.time))
+        times.append(said if said is not None else times[-1] if times else 0)
+    return Answered(answer, [id_of(one) for one in found], times, found, total, following or None)
+
+
+def id_of(record: Mapping[str, Any]) -> str:
+    """The id of a record: its own, or that of its link; "" for none. A number over 64 bits is not to be trusted."""
+    own = record.get("id")
+    if (isinstance(own, str) and own) or (isinstance(own, int) and not isinstance(own, bool)):
+        return str(own)
+    links = record.get("links")
+    match = _LAST.search(str(links.get("self") or "")) if isinstance(links, dict) else None
+    return match[1] if match else ""
+
+
+def whole_number(value: Any) -> int | None:
+    """A count, which may be written as a text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _reached(found: Answered) -> Position:
+    last = found.times[-1]
+    return Position(
+        last * MICROSECOND, max(id for id, time in zip(found.ids, found.times, strict=True) if time == last)
+    )
+
+
+def _incomplete(listing: Listing) -> ListingIncomplete:
+    return ListingIncomplete(list=listing.path, tries=_TRIES)
