@@ -112,7 +112,8 @@ def _linked(search: Search, params: Params) -> Iterator[Bundle]:
 def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
     """What was deleted at or after *since* and not after *until*, out of the history of the type.
 
-    A history begins with the newest version, and what is added while it is read only shows the same ones again.
+    A history begins with the newest version, and what is added while it is read only shows the same ones again. Where
+    a deletion does not say when, it counts unless a newer version follows it.
     """
     living: set[str] = set()
     seen, first_total = 0, None
@@ -128,19 +129,18 @@ def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
         onward, asked = bundle.next, []
         seen += len(bundle.entries)
         first_total = bundle.total if first_total is None else first_total
-        gone = [one for one in bundle.entries if one.method == "DELETE" and _counts(one, living, since, until)]
-        living |= {one.id for one in bundle.entries if one.method != "DELETE"}
+        gone = []
+        for one in bundle.entries:
+            if one.method != "DELETE":
+                living.add(one.id)
+            elif since <= one.time <= until if one.time else one.id not in living:
+                gone.append(one)
         if gone:
             raw = [fhirbundles.deletion(one, bundle.time) for one in gone]
             body = fhirbundles.page(raw, kind="transaction")
             yield Page(search.feed, f"{search.feed}/_history", body, len(gone))
     if seen < (first_total or 0):
         raise ListingIncomplete(feed=search.feed, entries=seen, total=first_total)
-
-
-def _counts(one: Entry, living: set[str], since: int, until: int) -> bool:
-    """Whether a deletion is of that time; where the server does not say when, whether nothing was made anew since."""
-    return since <= one.time <= until if one.time else one.id not in living
 
 
 def page(feed: str, entries: Sequence[Entry], time: int, upto: Position | None) -> Page:
