@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from starlette.middleware import Middleware
 
 from medmirror import __version__
+from medmirror.schedule.config import Config
 from medmirror.service import problems
 from medmirror.service.audit import Audit
 from medmirror.service.headers import Envelope
@@ -37,6 +38,7 @@ def create(
         settings=settings,
         clock=clock,
         options=told,
+        schedule=Config.from_environment(),
         session_key=told.session_secret or secrets.token_bytes(32),
         callers=Buckets(told.rate, told.burst),
         strangers=Buckets(told.failures, told.failure_burst),

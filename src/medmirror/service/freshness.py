@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal
+
+from medmirror.schedule.due import Known, Rule, due
 
 Freshness = Literal["fresh", "stale", "recovered", "never"]
 Badge = Literal["fresh", "stale", "recovered", "never", "failing", "paused"]
 STATES: tuple[Badge, ...] = ("fresh", "recovered", "stale", "failing", "never", "paused")
 
-PROMISED: Mapping[str, timedelta] = {
-    "realtime": timedelta(minutes=30),
-    "standard": timedelta(hours=4),
-    "economy": timedelta(hours=24),
-}
-"""Tier -> how old its records may be by day, where nobody knows when it is due."""
 GRACE = timedelta(minutes=30)  # a sync waits its turn and takes its time
 _REMEMBERED = timedelta(hours=24)  # how long a recovery is told
 
 
-def freshness(
-    success_at: datetime | None,
-    recovered_at: datetime | None,
-    now: datetime,
-    *,
-    tier: str = "standard",
-    due_since: datetime | None = None,
-) -> Freshness:
-    """*never*: no sync has succeeded. *stale*: one was due and has not come: *due_since* says since when one is due, as
-    the schedule has it; None: the age that the tier promises decides. *recovered*: fresh, and there were failures
-    before, within a day. Else *fresh*."""
-    if success_at is None:
+def freshness(known: Known, recovered_at: datetime | None, rule: Rule, now: datetime) -> Freshness:
+    """*never*: no sync has succeeded. *stale*: since the last one that did, one was due by *rule* and has not come;
+    a night without business hours makes nothing stale. *recovered*: fresh, and there were failures before, within a
+    day. Else *fresh*."""
+    if known.success_at is None:
         return "never"
-    limit = success_at + PROMISED.get(tier, PROMISED["standard"]) if due_since is None else due_since
-    if now > limit + GRACE:
+    # Asked as of then: what was due first after it, however much has come due since.
+    next_then = due(Known(known.success_at, known.full_at), rule, known.success_at).at
+    if now > next_then + GRACE:
         return "stale"
     return "recovered" if recovered_at is not None and now - recovered_at < _REMEMBERED else "fresh"
 

@@ -21,7 +21,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _JOBS = ("queued", "in_progress", "retrying", "succeeded", "skipped", "dead", "cancelled")
 
-disable_created_metrics()  # a third of the document, and nobody asks for it
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of the document, and nobody asks for it
 
 _statement = partial(sql.statement, "service.sql")
 

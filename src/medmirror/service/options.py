@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from medmirror.schedule.config import Config
 from medmirror.service.limits import Buckets
 from medmirror.service.metrics import Metrics
 from medmirror.settings import KIB, Settings
@@ -45,6 +46,7 @@ class Service:
     settings: Settings
     clock: Clock
     options: Options
+    schedule: Config
     session_key: bytes = field(repr=False)
     callers: Buckets
     strangers: Buckets

@@ -12,8 +12,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from medmirror.db import sql
+from medmirror.schedule.config import Config
+from medmirror.schedule.due import Known, due
 from medmirror.service.freshness import Badge, Freshness, badge, freshness
 from medmirror.service.keys import Caller
+from medmirror.sync.organizations import Organization
 
 _statement = partial(sql.statement, "service.sql")
 
@@ -35,7 +38,8 @@ class Running:
 
 @dataclass(frozen=True)
 class Seen:
-    """An organisation's system and how it is. *age*: seconds since the last sync that succeeded; None: never."""
+    """An organisation's system and how it is. *age*: seconds since the last sync that succeeded; None: never.
+    *next_at*: when the schedule has the next one, None where nothing is scheduled."""
 
     organization_id: str
     source: str
@@ -54,6 +58,7 @@ class Seen:
     recovered_at: datetime | None
     failures: int
     last_error: str | None
+    next_at: datetime | None
     dead_letters: int
     job: Running | None
 
@@ -62,6 +67,7 @@ def see(
     conn: Connection,
     caller: Caller,
     now: datetime,
+    schedule: Config,
     *,
     organization_id: str | None = None,
     source: str | None = None,
@@ -73,15 +79,19 @@ def see(
     last = after or (None, None)
     values = {"organization_id": organization_id, "source": source, "after": last[0], "after_source": last[1]}
     rows = conn.execute(_statement("overview"), {**values, **caller.scope_values(), "some": some}).mappings()
-    return [_seen(dict(row), now) for row in rows]
+    return [_seen(dict(row), now, schedule) for row in rows]
 
 
-def _seen(row: Mapping[str, Any], now: datetime) -> Seen:
+def _seen(row: Mapping[str, Any], now: datetime, schedule: Config) -> Seen:
     success = row["success_at"]
-    fresh = freshness(success, row["recovered_at"], now, tier=row["tier"])
+    known = Known(success, row["full_at"], row["failures"], row["failed_at"])
+    one = {name: row[name] for name in ("organization_id", "source", "remote", "zone", "tier")}
+    rule = schedule.rule(Organization(**one))
+    fresh = freshness(known, row["recovered_at"], rule, now)
+    scheduled = schedule.enabled and row["paused_at"] is None
     return Seen(
-        **{name: row[name] for name in ("organization_id", "source", "remote", "zone", "tier", "failures")},
-        **{name: row[name] for name in ("paused_at", "paused_why", "recovered_at", "dead_letters")},
+        **one,
+        **{name: row[name] for name in ("failures", "paused_at", "paused_why", "recovered_at", "dead_letters")},
         freshness=fresh,
         badge=badge(fresh, row["failures"], row["paused_at"] is not None),
         age=None if success is None else (now - success).total_seconds(),
@@ -90,6 +100,7 @@ def _seen(row: Mapping[str, Any], now: datetime) -> Seen:
         last_success_at=success,
         last_failure_at=row["failed_at"],
         last_error=row["error"] if row["failures"] else None,
+        next_at=due(known, rule, now).at if scheduled else None,
         job=None if row["job_id"] is None else _running(row),
     )
 

@@ -22,7 +22,7 @@ from medmirror.service.routes.parameters import (
     place,
     text_of,
 )
-from medmirror.sync import deadletters
+from medmirror.sync import deadletters, requeueing
 
 router = APIRouter(prefix="/api/v1", responses=problems.DESCRIBED)
 LetterState = Literal["open", "requeued", "resolved", "ignored"]
@@ -168,7 +168,7 @@ def requeue(request: Request, caller: Syncer, dead_letter_id: Number) -> Requeue
     if found[0].state != "open":
         raise Problem("not-possible", "Only an open letter is requeued.")
     chosen = deadletters.Chosen(ids=[dead_letter_id])
-    made = deadletters.requeue(service.engine, service.queue, chosen, service.clock.now(), settings=service.settings)
+    made = requeueing.requeue(service.engine, service.queue, chosen, service.clock.now(), settings=service.settings)
     if not made or made[0].outcome == "refused":
         raise Problem("not-possible", "It is not open any more, or its organisation is paused.")
     return Requeued(dead_letter_id, made[0].outcome, made[0].job_id)

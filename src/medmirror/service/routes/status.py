@@ -76,7 +76,7 @@ def index(request: Request, page: int = 1) -> Response:
         return RedirectResponse("/login", 303)
     now = service.clock.now()
     with service.engine.connect() as conn:
-        seen = sorted(see(conn, caller, now, some=_MOST), key=_worst_first)
+        seen = sorted(see(conn, caller, now, service.schedule, some=_MOST), key=_worst_first)
         shared = _shared(conn, service, caller, None)
     page = min(max(1, page), 1 + len(seen) // _PAGE)
     shown = seen[(page - 1) * _PAGE : page * _PAGE]
@@ -103,7 +103,7 @@ def organization(request: Request, organization_id: OrganizationId) -> Response:
     if caller is None:
         return RedirectResponse("/login", 303)
     with service.engine.connect() as conn:
-        seen = see(conn, caller, service.clock.now(), organization_id=organization_id)
+        seen = see(conn, caller, service.clock.now(), service.schedule, organization_id=organization_id)
         if not seen:
             return _page("missing.html", service, 404, caller=caller)
         marks = {one.source: reading.watermarks(conn, organization_id, one.source) for one in seen}

@@ -142,7 +142,9 @@ def status(
     service = service_of(request)
     with service.engine.connect() as conn:
         visible(conn, caller, organization_id, source)
-        seen = see(conn, caller, service.clock.now(), organization_id=organization_id, source=source, some=1)
+        seen = see(
+            conn, caller, service.clock.now(), service.schedule, organization_id=organization_id, source=source, some=1
+        )
         if not seen:
             raise not_found()
         recent = jobs_of(conn, caller, organization_id=organization_id, source=source, some=_RECENT)

@@ -83,7 +83,7 @@ def every(
     organization_id, _, source = (after or "").partition("~")
     place = (organization_id, source) if after else None
     with service.engine.connect() as conn:
-        found = see(conn, caller, service.clock.now(), after=place, some=limit)
+        found = see(conn, caller, service.clock.now(), service.schedule, after=place, some=limit)
     last = f"{found[-1].organization_id}~{found[-1].source}" if len(found) == limit else None
     return Systems(found, last)
 
@@ -148,7 +148,9 @@ def _seen(request: Request, caller: Caller, organization_id: str, source: str) -
     with service.engine.connect() as conn:
         if not caller.sees(organization_id):
             raise not_found()
-        found = see(conn, caller, service.clock.now(), organization_id=organization_id, source=source, some=1)
+        found = see(
+            conn, caller, service.clock.now(), service.schedule, organization_id=organization_id, source=source, some=1
+        )
     if not found:
         raise not_found()
     return found[0]

@@ -1,0 +1,186 @@
+"""The whole of a small clinic in one process: HTTP, the scheduler that leads, and workers, each in threads."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from medmirror.db import connect
+from medmirror.errors import UsageError
+from medmirror.service import app as service
+from medmirror.service.options import Options
+from medmirror.settings import Settings
+from medmirror.sync import engine as sync_engine
+from medmirror.sync import queue, workers
+from medmirror.sync.clock import SYSTEM, Clock
+from medmirror.sync.queue.base import Queue
+
+_STATEMENT = "10000ms"  # what one answer may have the database do
+_HEADER_BYTES = 16 * 1024
+_AT_ONCE = 200  # connections; more are told 503
+_POOL = 12  # requests at the database at once
+_LAST_ANSWERS = 5  # seconds
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where to listen, and how clients come. *proxies*: addresses whose word on who the client is is taken."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    certificate: Path | None = None
+    key: Path | None = None
+    behind_proxy: bool = False
+    proxies: str = "127.0.0.1"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def check(self, open_status: bool) -> None:
+        """UsageError for what would send keys in the clear, or show organisations to strangers."""
+        if (self.certificate is None) != (self.key is None):
+            raise UsageError("--tls-cert and --tls-key go together.")
+        if not self.loopback and self.certificate is None and not self.behind_proxy:
+            raise UsageError(
+                f"Keys would cross the network in the clear: {self.host} is not this machine alone. Give --tls-cert and"
+                " --tls-key, or put a TLS proxy in front and say --insecure-behind-proxy."
+            )
+        if open_status and (not self.loopback or self.behind_proxy):
+            raise UsageError("--open-status shows every organisation to whoever asks: only on 127.0.0.1, no proxy.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Hosts that are answered on loopback, so that no foreign page can pass for us; empty: any."""
+        return ("127.0.0.1", "localhost", "[::1]", self.host) if self.loopback and not self.behind_proxy else ()
+
+
+@contextmanager
+def http(app: FastAPI, where: Where) -> Iterator[str]:
+    """Answer at the address that is given for as long as a `with` lasts; what has begun is answered first."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        http="h11",
+        loop="asyncio",
+        server_header=False,
+        proxy_headers=where.behind_proxy,
+        forwarded_allow_ips=where.proxies,
+        limit_concurrency=_AT_ONCE,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        ssl_certfile=where.certificate,
+        ssl_keyfile=where.key,
+    )
+    try:
+        config.load()
+        listening = socket.create_server((where.host, where.port), family=_family(where.host))
+    except ssl.SSLError:
+        raise UsageError("The TLS certificate or key cannot be used; both are PEM files, without a password.") from None
+    except OSError as error:
+        raise UsageError(f"Cannot listen on {where.host}:{where.port}: {error.strerror or error}.") from None
+    with listening:
+        server = uvicorn.Server(config)
+        # Not in the main thread, where it would take the signals for itself.
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="http")
+        thread.start()
+        try:
+            host = f"[{where.host}]" if ":" in where.host else where.host
+            yield f"http{'s' if where.certificate else ''}://{host}:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def run(
+    engine: Engine,
+    settings: Settings,
+    where: Where,
+    options: Options,
+    stop: threading.Event,
+    told: Callable[[str], None],
+    *,
+    at_once: int,
+    scheduler: bool,
+    clock: Clock = SYSTEM,
+) -> None:
+    """Serve until *stop* is set; *told* hears the address. Jobs that have begun are put back at their next step."""
+    line = queue.of(settings)
+    own = connect.engine_of(settings, pool_size=_POOL, session={"statement_timeout": _STATEMENT})
+    app = service.create(own, line, settings, clock, options)
+    try:
+        with http(app, where) as address:
+            threads = _others(engine, line, settings, clock, stop, at_once, scheduler)
+            told(address)
+            stop.wait()
+            for thread in threads:
+                thread.join()
+    finally:
+        stop.set()
+        line.close()
+        own.dispose()
+
+
+def _others(
+    engine: Engine,
+    line: Queue,
+    settings: Settings,
+    clock: Clock,
+    stop: threading.Event,
+    at_once: int,
+    scheduler: bool,
+) -> list[threading.Thread]:
+    def work() -> None:
+        own = connect.engine_of(settings, pool_size=2 * at_once + 2)
+        try:
+            handler = sync_engine.handler(own, settings, clock)
+            workers.work(own, line, handler, clock, concurrency=at_once, stop=stop)
+        finally:
+            own.dispose()
+
+    def lead() -> None:
+        from medmirror.schedule import runner as schedule
+
+        schedule.lead(engine, line, clock, stop)
+
+    tasks = ([("workers", work)] if at_once else []) + ([("scheduler", lead)] if scheduler else [])
+    threads = [threading.Thread(target=_or_stop, args=(task, name, stop), name=name) for name, task in tasks]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _or_stop(task: Callable[[], None], name: str, stop: threading.Event) -> None:
+    """Do *task*; when it fails, the whole process ends, so that whoever watches it starts it anew."""
+    try:
+        task()
+    except Exception as error:  # noqa: BLE001 - of any kind: a service without workers must not look alive
+        _log.error("the %s ended: %s", name, type(error).__name__)
+    finally:
+        stop.set()
