@@ -35,7 +35,9 @@ WHERE requeued_as = :job_id AND state = 'requeued' AND dead_letter_id <> :parent
 SELECT d.dead_letter_id, d.job_id, d.organization_id, d.source, d.feed, d.scope, d.class AS number, d.error, d.message,
        d.fingerprint, d.attempts, d.first_failed_at, d.died_at, d.contact_due, d.contacted_at, d.reject_id,
        d.payload IS NOT NULL AS has_payload, d.state, d.requeued_as, d.parent, d.incident, d.note,
-       s.success_at > d.died_at AS recovered
+       CASE WHEN d.scope = 'job' THEN s.success_at > d.died_at
+            WHEN d.reject_id IS NOT NULL THEN (
+                SELECT r.resolved_at IS NOT NULL FROM medmirror.reject AS r WHERE r.reject_id = d.reject_id) END AS recovered
 FROM medmirror.dead_letter AS d LEFT JOIN medmirror.sync_state AS s USING (organization_id, source)
 WHERE (CAST(:ids AS bigint[]) IS NULL OR d.dead_letter_id = ANY (CAST(:ids AS bigint[])))
   AND (CAST(:fingerprint AS text) IS NULL OR d.fingerprint = :fingerprint)
@@ -46,19 +48,24 @@ ORDER BY d.dead_letter_id
 LIMIT :limit
 
 -- groups --
-SELECT fingerprint, class AS number, source, feed, min(error) AS error, count(*) AS letters,
+SELECT fingerprint, number, source, feed, min(error) AS error, count(*) AS letters,
        count(DISTINCT organization_id) AS organizations, count(*) FILTER (WHERE scope = 'record') AS records,
        min(first_failed_at) AS first_failed_at, max(died_at) AS died_at,
        min(contact_due) FILTER (WHERE contacted_at IS NULL) AS contact_due,
        (array_agg(message ORDER BY died_at DESC))[1] AS message, max(incident) AS incident,
-       array_agg(dead_letter_id ORDER BY dead_letter_id) AS ids
-FROM medmirror.dead_letter
+       array_agg(dead_letter_id ORDER BY dead_letter_id) AS ids, array_agg(DISTINCT organization_id) AS names,
+       array_remove(array_agg(reject_id ORDER BY dead_letter_id), NULL) AS reject_ids,
+       count(*) FILTER (WHERE recovered) AS recovered
+FROM (
+    SELECT d.*, d.class AS number, d.scope = 'job' AND s.success_at > d.died_at AS recovered
+    FROM medmirror.dead_letter AS d LEFT JOIN medmirror.sync_state AS s USING (organization_id, source)
+) AS d
 WHERE state = 'open' AND (CAST(:ids AS bigint[]) IS NULL OR dead_letter_id = ANY (CAST(:ids AS bigint[])))
   AND (CAST(:fingerprint AS text) IS NULL OR fingerprint = :fingerprint)
-  AND (CAST(:number AS smallint) IS NULL OR class = :number)
+  AND (CAST(:number AS smallint) IS NULL OR number = :number)
   AND (CAST(:organization_id AS text) IS NULL OR organization_id = :organization_id)
-GROUP BY fingerprint, class, source, feed
-ORDER BY class, min(first_failed_at)
+GROUP BY fingerprint, number, source, feed
+ORDER BY number, min(first_failed_at)
 
 -- seen before --
 SELECT state, note, incident FROM medmirror.dead_letter

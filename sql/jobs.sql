@@ -62,6 +62,14 @@ COMMENT ON TABLE medmirror.job_key IS
     'Which job an idempotency key stands for: the one it made, or the one that it was added to.';
 CREATE INDEX ON medmirror.job_key (job_id);
 
+CREATE TABLE medmirror.worker (
+    name text PRIMARY KEY,
+    concurrency int NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE medmirror.worker IS 'Worker processes that run, whatever queue they work; a row without a sign of life is of a dead one.';
+
 CREATE TABLE medmirror.job_log (
     job_id uuid NOT NULL REFERENCES medmirror.job ON DELETE CASCADE,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -246,3 +254,31 @@ SELECT job_id FROM medmirror.job
 WHERE state IN ('queued', 'retrying') AND next_at <= :now
    OR state = 'in_progress' AND heartbeat_at < clock_timestamp() - make_interval(secs => :lease)
 ORDER BY priority DESC, next_at LIMIT 1
+
+-- early --
+-- Not at once after the last time: one who stays with a job asks for it again and again.
+UPDATE medmirror.job SET put_at = clock_timestamp()
+WHERE job_id = :job_id AND state IN ('queued', 'retrying') AND next_at > :now
+  AND put_at < clock_timestamp() - interval '5 seconds'
+RETURNING *
+
+-- worker lives --
+INSERT INTO medmirror.worker (name, concurrency) VALUES (:name, :concurrency)
+ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp(), concurrency = excluded.concurrency
+
+-- worker ends --
+DELETE FROM medmirror.worker WHERE name = :name OR seen_at < clock_timestamp() - interval '1 day'
+
+-- workers --
+SELECT name, concurrency, started_at, seen_at FROM medmirror.worker
+WHERE seen_at > clock_timestamp() - interval '30 seconds' ORDER BY name
+
+-- forget --
+-- What ended well, after so many days; what was given up stays with its letters.
+DELETE FROM medmirror.job
+WHERE job_id IN (
+    SELECT j.job_id FROM medmirror.job AS j
+    WHERE j.state IN ('succeeded', 'skipped', 'cancelled') AND j.finished_at < CAST(:now AS timestamptz) - make_interval(days => :days)
+      AND NOT EXISTS (SELECT FROM medmirror.dead_letter AS d WHERE d.job_id = j.job_id)
+    LIMIT 1000
+)

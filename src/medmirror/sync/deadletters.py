@@ -16,22 +16,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, RowMapping
 
-from medmirror import rejects
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
-from medmirror.settings import Settings
 from medmirror.sync import fingerprint as prints
-from medmirror.sync import jobs, payload
+from medmirror.sync import payload as payloads
 from medmirror.sync.jobs import Job
-from medmirror.sync.queue.base import Queue
 
 _statement = partial(sql.statement, "deadletters.sql")
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A row of medmirror.dead_letter, without its payload. *number* is its class; *recovered*: a sync of the
-    organisation has succeeded since."""
+    """A row of medmirror.dead_letter, without its payload. *number* is its class; *recovered*: the organisation
+    has been synchronised since, or the record loaded; None where that cannot be known."""
 
     dead_letter_id: int
     job_id: UUID
@@ -80,6 +77,9 @@ class Group:
     message: str
     incident: str | None
     ids: tuple[int, ...]
+    names: tuple[str, ...]  # of the organisations
+    reject_ids: tuple[int, ...]
+    recovered: int  # jobs after which a sync of their organisation has succeeded
 
 
 class Chosen(NamedTuple):
@@ -92,16 +92,6 @@ class Chosen(NamedTuple):
 
 
 EVERY = Chosen()
-
-
-class Requeued(NamedTuple):
-    """What became of one letter: ``queued`` as *job_id* (maybe one that waited already), ``resolved`` (its record is
-    loaded), ``failed`` (it was refused again) or ``refused`` (*why*)."""
-
-    dead_letter_id: int
-    outcome: str
-    job_id: UUID | None = None
-    why: str | None = None
 
 
 class Counts(NamedTuple):
@@ -169,7 +159,7 @@ def record(
         "attempts": attempts,
         "first_failed_at": first_failed_at,
         "reject_id": reject_id,
-        "payload": None if payload is None else _seal(payload),
+        "payload": None if payload is None else payloads.seal(payload),
         "record": None if record is None else hashlib.sha256(f"{source}\x1f{feed}\x1f{record}".encode()).digest(),
         "now": now,
     }
@@ -178,10 +168,6 @@ def record(
     if again is not None:
         return int(again)
     return _insert(conn, failure, values, _parent(conn, job_id, known["fingerprint"]))
-
-
-def _seal(data: bytes) -> bytes | None:
-    return payload.seal(data)
 
 
 def _fingerprint(failure: prints.Failure, source: str, feed: str | None) -> str:
@@ -228,7 +214,8 @@ def get(conn: Connection, dead_letter_id: int) -> Letter:
 def groups(conn: Connection, chosen: Chosen = EVERY) -> list[Group]:
     """The open letters that are meant, by cause; class 1 first, then by age."""
     found = conn.execute(_statement("groups"), _values(chosen)).mappings()
-    return [Group(**{**row, "ids": tuple(row["ids"])}) for row in found]
+    lists = ("ids", "names", "reject_ids")
+    return [Group(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in found]
 
 
 def _values(chosen: Chosen) -> dict[str, Any]:
@@ -238,80 +225,12 @@ def _values(chosen: Chosen) -> dict[str, Any]:
 def payload_of(conn: Connection, dead_letter_id: int) -> bytes | None:
     """The payload that was kept with that letter, decrypted; None: none was. UsageError without its key."""
     sealed = conn.scalar(_statement("payload"), {"dead_letter_id": dead_letter_id})
-    return None if sealed is None else payload.unseal(bytes(sealed))
+    return None if sealed is None else payloads.unseal(bytes(sealed))
 
 
 def counts(conn: Connection, now: datetime) -> Counts:
     """How many letters are open now."""
     return Counts(*conn.execute(_statement("counts"), {"now": now}).one())
-
-
-def requeue(
-    engine: Engine,
-    queue: Queue,
-    chosen: Chosen,
-    now: datetime,
-    *,
-    limit: int | None = 1,
-    settings: Settings | None = None,
-) -> list[Requeued]:
-    """Have the first *limit* open letters that are meant (None: all) done again; return what became of each.
-
-    A job, or a record that was to be written to a remote, becomes a job. A record whose bytes were kept is loaded from
-    them at once, as `medmirror rejects retry` does, if *settings* are given.
-    """
-    with engine.connect() as conn:
-        letters = find(conn, chosen, limit=limit or 1_000_000)
-    return [_requeue(engine, queue, letter, now, settings) for letter in letters]
-
-
-def _requeue(engine: Engine, queue: Queue, letter: Letter, now: datetime, settings: Settings | None) -> Requeued:
-    if letter.reject_id is not None and settings is not None:
-        return _reload(engine, letter, settings)
-    try:
-        asked = retry.in_transaction(engine, lambda conn: _again(conn, letter, now))
-    except UsageError as error:
-        return Requeued(letter.dead_letter_id, "refused", why=error.message)
-    if asked is None:
-        return Requeued(letter.dead_letter_id, "refused", why="it is not open any more")
-    jobs.wake(queue, asked.job, max(0.0, (asked.job.next_at - now).total_seconds()))
-    return Requeued(letter.dead_letter_id, "queued", asked.job.job_id)
-
-
-def _again(conn: Connection, letter: Letter, now: datetime) -> jobs.Asked | None:
-    """In one transaction, lest the new job ends before the letter knows of it."""
-    where = {"dead_letter_id": letter.dead_letter_id}
-    if conn.execute(_statement("lock open"), where).one_or_none() is None:
-        return None
-    was = jobs.get(conn, letter.job_id)
-    assert was is not None  # a letter's job is never deleted
-    request = jobs.Request(
-        was.organization_id,
-        was.source,
-        kind=was.kind,
-        mode=was.mode,
-        force_full=was.force_full,
-        trigger="requeue",
-        args=was.args,
-        parent=was.job_id,
-    )
-    asked, _ = jobs.place(conn, request, now)
-    conn.execute(_statement("requeued"), {**where, "requeued_as": asked.job.job_id})
-    return asked
-
-
-def _reload(engine: Engine, letter: Letter, settings: Settings) -> Requeued:
-    with engine.connect() as conn:
-        loaded = conn.scalar(_statement("reject state"), {"reject_id": letter.reject_id})
-    why = None
-    if not loaded:
-        assert letter.reject_id is not None
-        result = rejects.retry(engine, settings, reject_ids=(letter.reject_id,))
-        loaded, why = result.exit_code == 0, next((one.reason for one in result.rejects), None)
-    if not loaded:
-        return Requeued(letter.dead_letter_id, "failed", why=why)
-    close(engine, [letter.dead_letter_id], "resolved", None)
-    return Requeued(letter.dead_letter_id, "resolved")
 
 
 def close(engine: Engine, ids: Sequence[int], state: str, note: str | None) -> list[int]:

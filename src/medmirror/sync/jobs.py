@@ -3,134 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Engine, RowMapping
+from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 from medmirror.errors import StoreError, UsageError
 from medmirror.sync import organizations
+from medmirror.sync.job import DEPRECATED, FRESH, KINDS, MODES, PRIORITIES, Asked, Job, Line, Request, Worker, of_row
 from medmirror.sync.queue.base import Queue
 
-FRESH = timedelta(minutes=30)  #: a sync that succeeded so lately is not done again unless somebody forces it
-
-DEPRECATED = ("patients-only", "basic")
-MODES = (*DEPRECATED, "incremental", "comprehensive")  #: each fetches at least what those before it do
-KINDS = ("sync", "backfill")
-PRIORITIES: Mapping[str, int] = {"command": 10, "api": 10, "webhook": 5, "requeue": 5, "schedule": 0}
-BACKFILL_PRIORITY = -10
 _PERSONS = ("command", "api")  # triggers behind which somebody waits
 _AFTER_THIS = ("webhook", "requeue")  # triggers that a sync which runs already cannot answer
 _BEHIND = 15.0  # seconds that what is asked for while a sync runs waits for it
 _MAX_KEY = 255
 
-Outcome = Literal["queued", "coalesced", "running", "fresh", "repeated"]
-
 _statement = partial(sql.statement, "jobs.sql")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What somebody wants done.
-
-    *priority*: higher goes first; None: what its *trigger* deserves. *delay*: seconds before it may begin.
-    *idempotency_key*: the same one again gets the same job, whatever has become of it. *parent*: the job that this one
-    does again.
-    """
-
-    organization_id: str
-    source: str
-    kind: str = "sync"
-    mode: str = "incremental"
-    force_full: bool = False
-    trigger: str = "command"
-    priority: int | None = None
-    args: Mapping[str, Any] = field(default_factory=dict)
-    idempotency_key: str | None = None
-    parent: UUID | None = None
-    delay: float = 0.0
-
-    @property
-    def rank(self) -> int:
-        """Its priority, given or deserved."""
-        if self.priority is not None:
-            return self.priority
-        return BACKFILL_PRIORITY if self.kind == "backfill" else PRIORITIES[self.trigger]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A row of medmirror.job."""
-
-    job_id: UUID
-    organization_id: str
-    source: str
-    kind: str
-    mode: str
-    force_full: bool
-    trigger: str
-    priority: int
-    args: Mapping[str, Any]
-    state: str
-    step: str | None
-    progress: Mapping[str, Any]
-    attempts: int
-    deferrals: int
-    claims: int
-    idempotency_key: str | None
-    created_at: datetime
-    next_at: datetime
-    started_at: datetime | None
-    heartbeat_at: datetime | None
-    finished_at: datetime | None
-    first_failed_at: datetime | None
-    worker: str | None
-    run_id: int | None
-    counts: Mapping[str, Any] | None
-    error: str | None
-    message: str | None
-    parent: UUID | None
-
-    @property
-    def open(self) -> bool:
-        """Whether it is still to be done, or being done."""
-        return self.state in ("queued", "in_progress", "retrying")
-
-    def as_dict(self) -> dict[str, Any]:
-        """It as plain values, for JSON."""
-        return asdict(self)
-
-
-class Asked(NamedTuple):
-    """What became of a request. ``queued``: *job* is new. ``coalesced``: *job* was waiting already and does this, too.
-    ``running``: *job* is at it. ``fresh``: nothing is done, a sync succeeded less than ``FRESH`` ago; *job* says so
-    (state skipped). ``repeated``: the idempotency key stands for *job*."""
-
-    outcome: Outcome
-    job: Job
-
-
-class Line(NamedTuple):
-    """One line of a job's log."""
-
-    at: datetime
-    level: str
-    message: str
-
-
-_COLUMNS = tuple(one.name for one in fields(Job))
-
-
-def of_row(row: RowMapping) -> Job:
-    """The job of a *row* that has (at least) the table's columns."""
-    return Job(**{name: row[name] for name in _COLUMNS})
 
 
 def ask(engine: Engine, queue: Queue, request: Request, now: datetime) -> Asked:
@@ -302,7 +196,43 @@ def log_of(conn: Connection, job_id: UUID, limit: int = 500) -> list[Line]:
     return [Line(*row) for row in conn.execute(_statement("log of"), {"job_id": job_id, "limit": limit})]
 
 
+def workers(conn: Connection) -> list[Worker]:
+    """The worker processes that gave a sign of life in the last half minute."""
+    return [Worker(*row) for row in conn.execute(_statement("workers"))]
+
+
+def workers_alive(engine: Engine) -> bool:
+    """Whether there is a worker that could do a job."""
+    with engine.connect() as conn:
+        return bool(workers(conn))
+
+
 def log(conn: Connection, job_id: UUID, lines: Sequence[Line]) -> None:
     """Add *lines* to that job's log. They hold no value of a record."""
     at, level, message = zip(*lines, strict=True)
     conn.execute(_statement("log"), {"job_id": job_id, "at": list(at), "level": list(level), "message": list(message)})
+
+
+__all__ = [
+    "DEPRECATED",
+    "FRESH",
+    "KINDS",
+    "MODES",
+    "PRIORITIES",
+    "Asked",
+    "Job",
+    "Line",
+    "Request",
+    "Worker",
+    "ask",
+    "get",
+    "log",
+    "log_of",
+    "of_row",
+    "open_jobs",
+    "place",
+    "recent",
+    "wake",
+    "workers",
+    "workers_alive",
+]

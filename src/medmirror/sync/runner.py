@@ -192,12 +192,11 @@ def _die(conn: Connection, values: dict[str, Any], error: BaseException) -> bool
 def _put_back_early(engine: Engine, queue: Queue, job_id: UUID, clock: Clock) -> None:
     """A message that came before the job's time (the queue cannot wait so long, or the time was moved): again, later.
     Any other that finds nothing to do has done its duty."""
-    with engine.connect() as conn:
-        job = jobs.get(conn, job_id)
-    if job is not None and job.state in ("queued", "retrying"):
-        early = (job.next_at - clock.now()).total_seconds()
-        if early > 0:
-            jobs.wake(queue, job, early)
+    now = clock.now()
+    values = {"job_id": job_id, "now": now}
+    row = retry.in_transaction(engine, lambda conn: conn.execute(_statement("early"), values).mappings().one_or_none())
+    if row is not None:
+        jobs.wake(queue, jobs.of_row(row), (row["next_at"] - now).total_seconds())
 
 
 def sweep(engine: Engine, queue: Queue, clock: Clock, *, policy: Policy = POLICY) -> int:

@@ -6,19 +6,24 @@ import logging
 import os
 import platform
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from medmirror.db import sql
-from medmirror.errors import MedmirrorError
+from medmirror.db import retry, sql
+from medmirror.errors import StoreError
 from medmirror.sync import deadletters
 from medmirror.sync.clock import Clock
 from medmirror.sync.queue.base import Queue
 from medmirror.sync.runner import POLICY, Handler, Policy, execute, sweep
 
 SWEEP_EVERY = 10.0  #: seconds
+KEPT_DAYS = 90  #: how long a job that ended well is kept
 
 _statement = partial(sql.statement, "jobs.sql")
 _log = logging.getLogger(__name__)
@@ -49,15 +54,16 @@ def work(
     def one(job_id: UUID) -> None:
         execute(engine, queue, job_id, handler, clock, me, policy=policy, stop=stop)
 
-    sweeper = threading.Thread(
-        target=_sweep, args=(engine, queue, clock, policy, stop, sweep_every), name="sweeper", daemon=True
-    )
+    looks = partial(_look, engine, queue, clock, policy, {"name": me, "concurrency": concurrency})
+    sweeper = threading.Thread(target=_sweep, args=(looks, stop, sweep_every), name="sweeper", daemon=True)
     sweeper.start()
     try:
         queue.work(one, concurrency, stop)
     finally:
         stop.set()
         sweeper.join()
+        with suppress(StoreError, DBAPIError):
+            retry.in_transaction(engine, lambda conn: conn.execute(_statement("worker ends"), {"name": me}))
 
 
 def burst(
@@ -76,17 +82,38 @@ def burst(
     return done
 
 
-def _sweep(engine: Engine, queue: Queue, clock: Clock, policy: Policy, stop: threading.Event, every: float) -> None:
+_Looks = Callable[[deadletters.Counts], deadletters.Counts]
+
+
+def _sweep(looks: _Looks, stop: threading.Event, every: float) -> None:
     said = deadletters.Counts(0, 0, 0, 0, 0)
     while not stop.is_set():
         try:
-            sweep(engine, queue, clock, policy=policy)
-            with engine.connect() as conn:
-                said = alarm(deadletters.counts(conn, clock.now()), said)
+            said = looks(said)
         except Exception as error:  # noqa: BLE001 - the next look may succeed; what is being done goes on
-            kind = error if isinstance(error, MedmirrorError) else type(error).__name__
-            _log.warning("could not look for jobs that nobody holds: %s", kind)
+            _log.warning("could not look for jobs that nobody holds: %s", type(error).__name__)
         stop.wait(every)
+
+
+def _look(
+    engine: Engine,
+    queue: Queue,
+    clock: Clock,
+    policy: Policy,
+    me: dict[str, Any],
+    said: deadletters.Counts,
+) -> deadletters.Counts:
+    """Say that this worker lives, find jobs that nobody holds, forget old ones, warn of letters."""
+
+    def work(conn: Connection) -> deadletters.Counts:
+        now = clock.now()
+        conn.execute(_statement("worker lives"), me)
+        conn.execute(_statement("forget"), {"now": now, "days": KEPT_DAYS})
+        return deadletters.counts(conn, now)
+
+    counts = retry.in_transaction(engine, work)
+    sweep(engine, queue, clock, policy=policy)
+    return alarm(counts, said)
 
 
 def alarm(now: deadletters.Counts, said: deadletters.Counts) -> deadletters.Counts:

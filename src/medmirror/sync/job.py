@@ -1,0 +1,127 @@
+"""What a job is, and a request for one: plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import RowMapping
+
+FRESH = timedelta(minutes=30)  #: a sync that succeeded so lately is not done again unless somebody forces it
+
+DEPRECATED = ("patients-only", "basic")
+MODES = (*DEPRECATED, "incremental", "comprehensive")  #: each fetches at least what those before it do
+KINDS = ("sync", "backfill")
+PRIORITIES: Mapping[str, int] = {"command": 10, "api": 10, "webhook": 5, "requeue": 5, "schedule": 0}
+BACKFILL_PRIORITY = -10
+
+Outcome = Literal["queued", "coalesced", "running", "fresh", "repeated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody wants done.
+
+    *priority*: higher goes first; None: what its *trigger* deserves. *delay*: seconds before it may begin.
+    *idempotency_key*: the same one again gets the same job, whatever has become of it. *parent*: the job that this one
+    does again.
+    """
+
+    organization_id: str
+    source: str
+    kind: str = "sync"
+    mode: str = "incremental"
+    force_full: bool = False
+    trigger: str = "command"
+    priority: int | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    parent: UUID | None = None
+    delay: float = 0.0
+
+    @property
+    def rank(self) -> int:
+        """Its priority, given or deserved."""
+        if self.priority is not None:
+            return self.priority
+        return BACKFILL_PRIORITY if self.kind == "backfill" else PRIORITIES[self.trigger]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of medmirror.job."""
+
+    job_id: UUID
+    organization_id: str
+    source: str
+    kind: str
+    mode: str
+    force_full: bool
+    trigger: str
+    priority: int
+    args: Mapping[str, Any]
+    state: str
+    step: str | None
+    progress: Mapping[str, Any]
+    attempts: int
+    deferrals: int
+    claims: int
+    idempotency_key: str | None
+    created_at: datetime
+    next_at: datetime
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    finished_at: datetime | None
+    first_failed_at: datetime | None
+    worker: str | None
+    run_id: int | None
+    counts: Mapping[str, Any] | None
+    error: str | None
+    message: str | None
+    parent: UUID | None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be done, or being done."""
+        return self.state in ("queued", "in_progress", "retrying")
+
+    def as_dict(self) -> dict[str, Any]:
+        """It as plain values, for JSON."""
+        return asdict(self)
+
+
+class Asked(NamedTuple):
+    """What became of a request. ``queued``: *job* is new. ``coalesced``: *job* was waiting already and does this, too.
+    ``running``: *job* is at it. ``fresh``: nothing is done, a sync succeeded less than ``FRESH`` ago; *job* says so
+    (state skipped). ``repeated``: the idempotency key stands for *job*."""
+
+    outcome: Outcome
+    job: Job
+
+
+class Line(NamedTuple):
+    """One line of a job's log."""
+
+    at: datetime
+    level: str
+    message: str
+
+
+_COLUMNS = tuple(one.name for one in fields(Job))
+
+
+def of_row(row: RowMapping) -> Job:
+    """The job of a *row* that has (at least) the table's columns."""
+    return Job(**{name: row[name] for name in _COLUMNS})
+
+
+class Worker(NamedTuple):
+    """A worker process that runs, and how many jobs it does at once."""
+
+    name: str
+    concurrency: int
+    started_at: datetime
+    seen_at: datetime
