@@ -57,7 +57,7 @@ def _fill(session: Session, store: Store, feed: str, start: datetime, end: datet
         def put(pages: list[Page], moved: Mark | None) -> Mark | None:
             return session.put(store, pages, {} if moved is None else {name: moved}).get(name)
 
-        read = fetch.read_window(session.remote, feed, mark, at, upto, put)
+        read = fetch.read_window(session.remote, feed, mark, at, upto, put, batch=session.tools.batch)
         mark, at, records = read.mark, upto, records + read.records
         session.tools.report("listed", session.progress(list=feed, upto=upto.date().isoformat()))
         if read.records < _FEW:

@@ -87,7 +87,9 @@ def _read(session: Session, store: Store, reading: Reading, known: Marks, until:
         return session.put(store, pages, moved, learn).get(name)
 
     allow_empty = bool(session.wanted.args.get("allow_empty"))
-    return fetch.read(session.remote, reading, known, until, now_us, put, allow_empty=allow_empty)
+    return fetch.read(
+        session.remote, reading, known, until, now_us, put, batch=session.tools.batch, allow_empty=allow_empty
+    )
 
 
 def _seen_whole(known: Marks, feeds: Collection[str]) -> list[str]:

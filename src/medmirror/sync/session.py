@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from medmirror.settings import Settings
-from medmirror.sync import state
+from medmirror.sync import fetch, state
 from medmirror.sync.around import around
 from medmirror.sync.clock import SYSTEM, Clock
 from medmirror.sync.hold import Hold
@@ -44,6 +44,7 @@ class Tools:
     clock: Clock = SYSTEM
     around_of: AroundOf | None = None
     report: Report = silent
+    batch: int = fetch.BATCH  # records that are stored together
     poisoned: Poisoned = lambda conn, poison: None
 
     def around(self, one: Organization, kind: Kind, share: float = 1.0) -> Around:

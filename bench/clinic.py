@@ -1,0 +1,291 @@
+"""A week of clinic life: what keeping twenty clinics in step costs, against a full sync of each every hour.
+
+    python -m bench.clinic [--clinics 20] [--patients 650] [--appointments 2000] [--days 7]
+
+Everything is real but the time: local Cliniko servers over HTTP, Postgres, the scheduler, the jobs, the engine. The hourly
+full sync (patients and all appointments, as before) is run for real for one of the clinics beside them, its pages fetched and
+counted but not stored, and counts as many times as there are clinics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import os
+import random
+import statistics
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import httpx
+from sqlalchemy import Engine, text
+
+from bench import lab
+from medmirror.schedule import runner as scheduler
+from medmirror.settings import Settings
+from medmirror.sync import engine as sync_engine
+from medmirror.sync import organizations, runner
+from medmirror.sync.organizations import Organization
+from medmirror.testing.clinikodata import SECOND, Account, micros, moment_of
+from medmirror.testing.clinikoserver import ClinikoServer
+from medmirror.testing.clock import SimulatedClock
+
+ZONE = ZoneInfo("Australia/Sydney")
+START = datetime(2026, 11, 16, 0, 0, tzinfo=ZONE)  # a Monday
+STEP = 300  # seconds between two looks of the scheduler
+AGENT = "Bench (bench@medmirror.example)"
+KINDS = ("patient", "appointment", "practitioner", "business", "appointment_type")
+
+# What happens at a clinic on a working day of ten hours, on average.
+DAILY = {"book": 25, "move": 8, "cancel": 4, "arrive": 30, "edit": 10, "join": 3, "archive": 0.3, "drop": 1, "leave": 0.1}
+
+
+class Change(NamedTuple):
+    """Something that was changed: *clinic*, *kind*, *id*, and when."""
+
+    clinic: int
+    kind: str
+    id: str
+    time: int
+
+
+class Waiting:
+    """Jobs that wait, by simulated time: a queue for one process."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self._clock, self._heap, self._count = clock, list[tuple[datetime, int, int, UUID]](), 0
+
+    def put(self, job_id: UUID, priority: int, delay: float) -> None:
+        self._count += 1
+        due = self._clock.now() + timedelta(seconds=delay)
+        heapq.heappush(self._heap, (due, -priority, self._count, job_id))
+
+    def due(self) -> Iterator[UUID]:
+        """Those whose time has come, the time let pass between them."""
+        while self._heap and self._heap[0][0] <= self._clock.now():
+            yield heapq.heappop(self._heap)[3]
+
+    def work(self, execute: Callable[[UUID], None], concurrency: int, stop: threading.Event) -> None:
+        for job_id in self.due():
+            execute(job_id)
+
+    def depth(self) -> int:
+        return len(self._heap)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def live(account: Account, clinic: int, rng: random.Random, now: datetime, seconds: int) -> Iterator[Change]:
+    """What happens at a clinic in the *seconds* before *now*."""
+    local = now.astimezone(ZONE)
+    if local.weekday() >= 5 or not 8 <= local.hour < 18:
+        return
+    share = seconds / 36_000
+    for what, average in DAILY.items():
+        for _ in range(_poisson(rng, average * share)):
+            at = now - timedelta(seconds=rng.randrange(seconds))
+            for kind, id in _happen(account, rng, what, at, local):
+                yield Change(clinic, kind, id, micros(at))
+
+
+def _poisson(rng: random.Random, mean: float) -> int:
+    count, left = 0, rng.expovariate(1.0)
+    while left < mean:
+        count, left = count + 1, left + rng.expovariate(1.0)
+    return count
+
+
+def _happen(account: Account, rng: random.Random, what: str, at: datetime, now: datetime) -> Iterator[tuple[str, str]]:
+    patients, appointments = sorted(account.ids("patient")), sorted(account.ids("appointment"))
+    some, other = rng.choice(appointments), rng.choice(patients)
+    ahead = at + timedelta(days=rng.randrange(1, 60), hours=rng.randrange(8))
+    if what == "book":
+        yield "appointment", account.put("appointment", at=at, starts=micros(ahead), patient=rng.randrange(600))
+    elif what == "move":
+        account.move(some, ahead, at=at)
+        yield "appointment", some
+    elif what == "cancel":
+        account.cancel(some, at=at)
+        yield "appointment", some
+    elif what == "arrive":
+        account.change("appointment", some, at=at, patient_arrived=True)
+        yield "appointment", some
+    elif what == "edit":
+        account.change("patient", other, at=at, notes=f"seen {at:%H:%M}")
+        yield "patient", other
+    elif what == "join":
+        yield "patient", account.put("patient", at=at)
+    elif what == "archive":
+        account.archive("patient", other, at=at)
+        yield "patient", other
+    elif what == "drop":
+        account.delete("appointment", some, at=at)
+        yield "appointment", some
+    else:
+        account.delete("patient", other, at=at)
+        yield "patient", other
+
+
+class Hourly:
+    """The sync as it was: patients and all appointments, every hour, by page numbers."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._http = httpx.Client(base_url=url, auth=(key, ""), headers={"User-Agent": AGENT})
+        self.calls = self.records = 0
+
+    def run(self) -> None:
+        for name in ("patients", "individual_appointments"):
+            page = 1
+            while True:
+                answer = self._http.get(f"/{name}", params={"page": page, "per_page": 100}).raise_for_status().json()
+                self.calls += 1
+                self.records += len(answer[name])
+                if not answer["links"].get("next"):
+                    break
+                page += 1
+
+
+def week(engine: Engine, settings: Settings, clinics: int, patients: int, appointments: int, days: int) -> dict[str, Any]:
+    """Live through *days*; return what it cost and whether the mirror is equal to the clinics in the end."""
+    clock = SimulatedClock(START.astimezone(UTC) - timedelta(hours=2))
+    accounts = [Account(clock.clock, seed=number) for number in range(clinics)]
+    for account in accounts:
+        account.fill(patients=patients, appointments=appointments, days=60)
+    keys = [f"bench{number:02d}-au1" for number in range(clinics)]
+    rng = random.Random(7)
+    with ClinikoServer(dict(zip(keys, accounts, strict=True)), clock=clock.clock) as server:
+        known = [_add(engine, server, number, key) for number, key in enumerate(keys)]
+        queue = Waiting(clock)
+        handle = sync_engine.handler(engine, settings, clock.clock)
+        hourly = Hourly(server.url, keys[0])
+        _through(engine, queue, handle, clock, 7200)  # the first syncs, before the week
+        before = _spent(engine, server, hourly)
+        waiting: list[Change] = []
+        late: list[tuple[str, float, datetime]] = []
+        end = clock.now() + timedelta(days=days)
+        while clock.now() < end:
+            clock.advance(STEP)
+            for number, account in enumerate(accounts):
+                waiting += live(account, number, rng, clock.now(), STEP)
+            if clock.now().minute < STEP // 60:
+                hourly.run()
+            scheduler.tick(engine, queue, clock.clock)
+            for job_id in queue.due():
+                runner.execute(engine, queue, job_id, handle, clock.clock, "bench")
+            waiting, seen = _seen(engine, known, waiting)
+            late += [(one.kind, (clock.now() - moment_of(one.time)).total_seconds(), moment_of(one.time)) for one in seen]
+        after = _spent(engine, server, hourly)
+        spent = {name: after[name] - before[name] for name in after}
+        clock.advance(4 * 3600)
+        for one in known:  # nothing is left that nobody has looked at
+            sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.Wanted())
+        return {**spent, "late": late, "left": len(waiting), **_compare(engine, known, accounts)}
+
+
+def _add(engine: Engine, server: ClinikoServer, number: int, key: str) -> Organization:
+    os.environ[f"BENCH_KEY_{number}"] = key
+    settings = {"url": server.url, "user_agent": AGENT}
+    one = Organization(f"clinic_{number:02d}", "cliniko", "cliniko", settings=settings, secret=f"env:BENCH_KEY_{number}")
+    return organizations.put(engine, lab_zone(one))
+
+
+def lab_zone(one: Organization) -> Organization:
+    """*one* in the zone of the bench."""
+    from dataclasses import replace
+
+    return replace(one, zone=ZONE.key)
+
+
+def _through(engine: Engine, queue: Waiting, handle: runner.Handler, clock: SimulatedClock, seconds: int) -> None:
+    end = clock.now() + timedelta(seconds=seconds)
+    while clock.now() < end:
+        clock.advance(STEP)
+        scheduler.tick(engine, queue, clock.clock)
+        for job_id in queue.due():
+            runner.execute(engine, queue, job_id, handle, clock.clock, "bench")
+
+
+def _spent(engine: Engine, server: ClinikoServer, hourly: Hourly) -> dict[str, int]:
+    query = "SELECT count(*), coalesce(sum((counts->>'read')::int), 0) FROM medmirror.job WHERE state = 'succeeded'"
+    with engine.connect() as conn:
+        syncs, records = conn.execute(text(query)).one()
+    ours = sum(server.http.calls.values()) - hourly.calls
+    return {"syncs": syncs, "records": int(records), "calls": ours, "old_calls": hourly.calls, "old_records": hourly.records}
+
+
+def _seen(engine: Engine, known: list[Organization], waiting: list[Change]) -> tuple[list[Change], list[Change]]:
+    """Which of the changes the mirror shows by now, by the state of each clinic."""
+    query = "SELECT organization_id, incremental_at FROM medmirror.sync_state"
+    with engine.connect() as conn:
+        upto = {row.organization_id: micros(row.incremental_at) for row in conn.execute(text(query)) if row.incremental_at}
+    bounds = [upto.get(one.organization_id, 0) for one in known]
+    seen = [one for one in waiting if one.time < bounds[one.clinic]]
+    return [one for one in waiting if one.time >= bounds[one.clinic]], seen
+
+
+def _compare(engine: Engine, known: list[Organization], accounts: list[Account]) -> dict[str, int]:
+    """How many records the mirror lacks, has in another version or state, or has twice."""
+    found: Counter[str] = Counter(lost=0, wrong=0, twice=0, compared=0)
+    query = text("SELECT feed, source_id, version, state FROM medmirror.sync_mapping WHERE organization_id = :whose")
+    for one, account in zip(known, accounts, strict=True):
+        with engine.connect() as conn:
+            rows = conn.execute(query, {"whose": one.organization_id}).all()
+        have = {(row.feed, row.source_id): row for row in rows}
+        found["twice"] += len(rows) - len(have)
+        for kind in KINDS:
+            versions = account.versions(kind)
+            gone = account.gone(kind)
+            for id, version in versions.items():
+                row = have.get((kind, id))
+                found["compared"] += 1
+                if row is None:
+                    found["lost"] += id not in gone
+                elif id in gone:
+                    found["wrong"] += row.state != "deleted"
+                else:
+                    found["wrong"] += row.version // SECOND != version // SECOND or row.state == "deleted"
+    return dict(found)
+
+
+def show(found: dict[str, Any], clinics: int, days: int) -> str:
+    """The table."""
+    old_calls, old_records = found["old_calls"] * clinics, found["old_records"] * clinics
+    lines = [
+        f"{clinics} clinics, {days} simulated days     hourly full      scheduled    saved   goal",
+        f"calls a clinic and day          {old_calls / clinics / days:14,.1f} {found['calls'] / clinics / days:14,.1f}"
+        f"  {1 - found['calls'] / old_calls:6.1%}   90 %",
+        f"records read a clinic and day   {old_records / clinics / days:14,.1f} {found['records'] / clinics / days:14,.1f}"
+        f"  {1 - found['records'] / old_records:6.1%}   95 %",
+        f"syncs a clinic and day          {24:14,.1f} {found['syncs'] / clinics / days:14,.1f}",
+        f"records compared in the end {found['compared']:,}: lost {found['lost']}, in a wrong version or state"
+        f" {found['wrong']}, twice {found['twice']}",
+    ]
+    for kind in ("patient", "appointment"):
+        hours = sorted(seconds / 3600 for what, seconds, _ in found["late"] if what == kind)
+        daytime = [seconds / 3600 for what, seconds, at in found["late"] if what == kind and at.astimezone(ZONE).hour < 14]
+        lines.append(
+            f"{kind}: {len(hours):,} changes, hours until seen: median {statistics.median(hours):.1f},"
+            f" most {hours[-1]:.1f}; of those made before 14:00: most {max(daytime):.1f}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run it and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("clinics", 20), ("patients", 650), ("appointments", 2000), ("days", 7)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    asked = parser.parse_args()
+    with lab.database() as (engine, settings):
+        found = week(engine, settings, asked.clinics, asked.patients, asked.appointments, asked.days)
+    print(show(found, asked.clinics, asked.days))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""A process that synchronises is killed on each step of the algorithm; afterwards the mirror is equal to the clinic."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from medmirror.settings import Settings
+from medmirror.sync import engine as sync_engine
+from medmirror.sync import hold
+from medmirror.sync.organizations import Organization
+from medmirror.sync.session import Tools, Wanted
+from medmirror.testing.clinikodata import Account
+from medmirror.testing.clinikoserver import ClinikoServer
+from syncclinics import added, ahead, differences
+
+CHILD = """
+import os, signal, sys
+from medmirror.db import connect
+from medmirror.settings import Settings
+from medmirror.sync import engine, organizations
+from medmirror.sync.session import Tools, Wanted
+
+dsn, whose, step, left, mode = sys.argv[1:]
+left = int(left)
+
+def report(reached, progress):
+    global left
+    left -= reached == step
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+settings = Settings.from_environment(dsn=dsn)
+with connect.engine(dsn).connect() as conn:
+    one = organizations.get(conn, whose, "cliniko")
+engine.run(Tools(connect.engine(dsn), settings, report=report, batch=20), one, Wanted(mode=mode))
+"""
+
+POINTS = [  # step, how often it was reached
+    *(("held", 1), ("opened", 1)),
+    *(("fetched", 1), ("fetched", 4), ("fetched", 6)),
+    *(("stored", 1), ("stored", 4), ("stored", 7)),
+    *(("committed", 1), ("committed", 4), ("committed", 7)),
+    *(("listed", 1), ("listed", 4), ("stated", 1)),
+]
+
+
+@pytest.fixture
+def clinics(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Organization, Account]]]:
+    """A clinic for each point at which a process is killed."""
+    accounts = [Account(seed=number) for number in range(len(POINTS))]
+    for account in accounts:
+        account.fill(patients=60, appointments=90)
+    keys = [f"killed{number:02d}-au1" for number in range(len(POINTS))]
+    for number, key in enumerate(keys):
+        monkeypatch.setenv(f"KILLED_{number}", key)
+    with ClinikoServer(dict(zip(keys, accounts, strict=True)), limit=None) as server:
+        made = [added(engine, server, f"org_{number}", f"KILLED_{number}") for number in range(len(POINTS))]
+        yield list(zip(made, accounts, strict=True))
+
+
+def _kill_all(dsn: str, clinics: list[tuple[Organization, Account]], mode: str) -> None:
+    children = [
+        subprocess.Popen([sys.executable, "-c", CHILD, dsn, one.organization_id, step, str(count), mode])
+        for (one, _), (step, count) in zip(clinics, POINTS, strict=True)
+    ]
+    ends = [child.wait(timeout=120) for child in children]
+    assert ends == [-signal.SIGKILL] * len(ends), dict(zip(POINTS, ends, strict=True))
+
+
+def test_killed_on_any_step_nothing_is_lost_and_no_watermark_claims_what_is_not_there(
+    engine: Engine, dsn: str, clinics: list[tuple[Organization, Account]]
+) -> None:
+    settings = Settings.from_environment(dsn=dsn)
+    for mode in ("incremental", "comprehensive"):  # the first of which is a first sync
+        _kill_all(dsn, clinics, mode)
+        for one, account in clinics:
+            assert not ahead(engine, one, account)
+            assert not hold.is_held(engine, one)  # it died with its process
+        for one, account in clinics:
+            _happen(account)
+            sync_engine.run(Tools(engine, settings), one, Wanted())
+            assert not differences(engine, one, account)
+
+
+def _happen(account: Account) -> None:
+    """Things go on at the clinic."""
+    patients, appointments = sorted(account.ids("patient")), sorted(account.ids("appointment"))
+    account.change("patient", patients[0], notes="changed")
+    account.archive("patient", patients[1])
+    account.delete("patient", patients[2])
+    account.cancel(appointments[0])
+    account.delete("appointment", appointments[1])
+    account.move(appointments[2], datetime.now(UTC) + timedelta(days=45))
+    account.put("patient")
+
+
+def test_two_syncs_of_one_organisation_do_not_run_beside_each_other(
+    engine: Engine, dsn: str, clinics: list[tuple[Organization, Account]]
+) -> None:
+    from medmirror.errors import SyncRunning
+
+    settings = Settings.from_environment(dsn=dsn)
+    one, _ = clinics[0]
+    with hold.Hold(dsn, one), pytest.raises(SyncRunning):
+        sync_engine.run(Tools(engine, settings), one, Wanted())
+    assert sync_engine.run(Tools(engine, settings), one, Wanted())["read"]
