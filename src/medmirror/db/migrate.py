@@ -31,6 +31,7 @@ CORE = (
     "jobs",
     "queue",
     "budget",
+    "schedule",
     "destination",
     "service",
 )  # files of medmirror's own tables, in this order

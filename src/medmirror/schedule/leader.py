@@ -1,0 +1,126 @@
+"""Many schedulers may run; one leads: whoever holds an advisory lock."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from medmirror.db import connect, locks, retry, sql
+from medmirror.errors import MedmirrorError
+from medmirror.schedule import runner
+from medmirror.schedule.config import Config
+from medmirror.sync.clock import SYSTEM, Clock
+from medmirror.sync.queue.base import Queue
+
+_FOLLOW = 2.0  # seconds between two tries of one who does not lead, or has lost the database
+_LONGEST = 15.0  # seconds between two looks: organisations are added, jobs end, messages get lost
+
+_log = logging.getLogger(__name__)
+
+
+class Leadership:
+    """The lock of the scheduler that leads, on a connection of its own that does nothing else.
+
+    A session lock, as the nightly's is, for the same reasons (``nightly/book.py``). It ends with the process, however
+    that dies; when a whole machine is gone, the server notices in some twelve seconds.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: psycopg.Connection[Any] | None = None
+        self._leads = False
+
+    def __enter__(self) -> Leadership:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._let_go()
+
+    def holds(self) -> bool:
+        """Whether this process leads now: the lock is still its own, or is just taken. False, too, when the database
+        cannot be reached."""
+        try:
+            if self._leads and self._connection is not None:
+                self._connection.execute("SELECT 1")
+            else:
+                self._leads = self._take()
+        except psycopg.Error as error:
+            _log.warning("the scheduler cannot reach the database, sqlstate %s", error.sqlstate)
+            self._let_go()
+        return self._leads
+
+    def _take(self) -> bool:
+        sections = sql.sections("schedule.sql")
+        if self._connection is None:
+            about = {"application_name": "medmirror scheduler", "connect_timeout": connect.CONNECT_TIMEOUT}
+            self._connection = psycopg.connect(connect.conninfo(self._dsn, **about), autocommit=True)
+            self._connection.execute(sections["keep alive"].encode())
+        return self._connection.execute(sections["lead"].encode(), [locks.SCHEDULER]).fetchone() == (True,)
+
+    def _let_go(self) -> None:
+        self._leads = False
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+
+def lead(
+    engine: Engine,
+    dsn: str,
+    queue: Queue,
+    stop: threading.Event,
+    *,
+    clock: Clock = SYSTEM,
+    config: Config | None = None,
+    rule_of: runner.RuleOf | None = None,
+    told: Callable[[runner.Ticked | bool], None] = lambda news: None,
+) -> None:
+    """Until *stop* is set: try to lead, and look whenever somebody is due while leading. The look under way is ended
+    first. *told* hears each look, and True or False: whether this one leads, at first and when that changes.
+
+    A database that is gone and a look that fails are logged and tried again; nothing is raised.
+    """
+    config = Config.from_environment() if config is None else config
+    led: bool | None = None
+    with Leadership(dsn) as leadership:
+        while not stop.is_set():
+            leads = leadership.holds()
+            if leads != led:
+                _log.info("this scheduler %s", "leads" if leads else "stands by")
+                told(leads)
+                led = leads
+            stop.wait(_look(engine, queue, clock, config, rule_of, told) if leads else _FOLLOW)
+
+
+def _look(
+    engine: Engine,
+    queue: Queue,
+    clock: Clock,
+    config: Config,
+    rule_of: runner.RuleOf | None,
+    told: Callable[[runner.Ticked | bool], None],
+) -> float:
+    """Look once; return the seconds until the next look."""
+    try:
+        ticked = runner.look(engine, queue, clock, config, rule_of)
+    except MedmirrorError as error:
+        _log.warning("the scheduler's look failed: %s", error.message)
+        return _FOLLOW
+    except DBAPIError as error:
+        _log.warning("the scheduler's look failed, sqlstate %s", retry.sqlstate_of(error))
+        return _FOLLOW
+    told(ticked)
+    if ticked.next_at is None:
+        return _LONGEST
+    return min(_LONGEST, max(0.5, (ticked.next_at - clock.now()).total_seconds()))

@@ -1,0 +1,174 @@
+"""One look of the scheduler: who is due, and a job for each, some time apart."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from medmirror.db import retry, sql
+from medmirror.errors import UsageError
+from medmirror.schedule.config import Config
+from medmirror.schedule.due import Due, Known, Rule, due
+from medmirror.sync import breaker, jobs, organizations, runner
+from medmirror.sync.around import key_of
+from medmirror.sync.clock import Clock
+from medmirror.sync.jobs import Asked
+from medmirror.sync.organizations import Organization
+from medmirror.sync.queue.base import Queue
+
+_WIDEST = timedelta(hours=2)  # over which the syncs of one look are spread, however many they are
+_DAY = timedelta(days=1)
+
+_log = logging.getLogger(__name__)
+_statement = partial(sql.statement, "schedule.sql")
+
+RuleOf = Callable[[Organization], Rule]
+"""How often an organisation is synchronised: ``Config.rule``, or what somebody has computed of its changes."""
+
+
+class Waiting(NamedTuple):
+    """An organisation for which nothing is queued or running: what it needs next. *last_job*: its latest job."""
+
+    organization: Organization
+    due: Due
+    last_job: UUID | None
+    known: Known
+
+
+class Heartbeat(NamedTuple):
+    """What the last look did: when, which process (*leader*), how many organisations had nothing queued or running,
+    how many syncs it asked for, when the next is due, when the last sync that was asked for begins."""
+
+    ticked_at: datetime
+    leader: str
+    organizations: int
+    asked: int
+    next_at: datetime | None
+    slot_at: datetime | None
+
+
+class Ticked(NamedTuple):
+    """What a look did. *asked*: each organisation that was due, with what became of its job; *swept*: messages that
+    were lost and sent again; *next_at*: when the next organisation is due, as far as is known now."""
+
+    asked: list[tuple[Waiting, Asked]]
+    swept: int
+    next_at: datetime | None
+
+
+def heartbeat(conn: Connection) -> Heartbeat | None:
+    """The last look of any scheduler; None: there was none."""
+    row = conn.execute(_statement("heartbeat")).one_or_none()
+    return None if row is None else Heartbeat(*row)
+
+
+def waiting(conn: Connection, rule_of: RuleOf, now: datetime) -> list[Waiting]:
+    """Every organisation that is not paused and has nothing queued or running, with what it needs next, the earliest
+    first. One whose settings are wrong is left out, and logged."""
+    by_name = {(one.organization_id, one.source): one for one in organizations.every(conn)}
+    left_alone = {one.key: one.probe_at for one in breaker.states(conn) if one.state == "open"}
+    found = []
+    for row in conn.execute(_statement("known"), {"now": now}).all():
+        one = by_name.get((row.organization_id, row.source))
+        if one is None:  # added a moment ago
+            continue
+        known = Known(row.success_at, row.full_at, row.failures, row.failed_at, left_alone.get(key_of(one)))
+        try:
+            found.append(Waiting(one, due(known, rule_of(one), now), row.last_job, known))
+        except UsageError as error:
+            _log.error("%s is not scheduled: %s", one.organization_id, error.message)
+    return sorted(found, key=lambda each: (each.due.at, each.organization.organization_id, each.organization.source))
+
+
+def tick(
+    engine: Engine, queue: Queue, clock: Clock, config: Config | None = None, rule_of: RuleOf | None = None
+) -> list[Asked]:
+    """Ask for a job for each organisation that is due; return what became of each. See ``look``."""
+    return [asked for _, asked in look(engine, queue, clock, config, rule_of).asked]
+
+
+def look(
+    engine: Engine, queue: Queue, clock: Clock, config: Config | None = None, rule_of: RuleOf | None = None
+) -> Ticked:
+    """Ask for a job for each organisation that is due, each begun *config.spacing* after the one before (those of
+    earlier looks too), and have lost messages sent again. *config*: default, what the environment says.
+
+    May run anywhere, at any time, twice at once: what is queued or running is not asked for, and the same sync that two
+    ask for is one job, even when it has ended before the second asks. Raises StoreError.
+    """
+    config = Config.from_environment() if config is None else config
+    now = clock.now()
+    everyone = retry.in_transaction(engine, lambda conn: waiting(conn, rule_of or config.rule, now))
+    ready = [each for each in everyone if each.due.at <= now]
+    slots = _slots(engine, now, config.spacing, len(ready))
+    asked, last = [], None
+    for each, slot in zip(ready, slots, strict=True):
+        one = _ask(engine, queue, each, slot, now)
+        if one is not None:
+            asked.append((each, one))
+            last = slot
+    swept = runner.sweep(engine, queue, clock)
+    next_at = min((each.due.at for each in everyone if each.due.at > now), default=None)
+    beat = Heartbeat(now, f"{socket.gethostname()}:{os.getpid()}", len(everyone), len(asked), next_at, last)
+    retry.in_transaction(engine, lambda conn: conn.execute(_statement("ticked"), {"now": now, **beat._asdict()}))
+    return Ticked(asked, swept, next_at)
+
+
+def _slots(engine: Engine, now: datetime, spacing: timedelta, count: int) -> Iterator[datetime]:
+    """When each of *count* syncs begins."""
+    if count == 0:
+        return iter(())
+    last = retry.in_transaction(engine, heartbeat)
+    step = min(spacing, _WIDEST / count)
+    first = now
+    if last is not None and last.slot_at is not None and now < last.slot_at + step < now + _DAY:
+        first = last.slot_at + step
+    return (first + number * step for number in range(count))
+
+
+def _ask(engine: Engine, queue: Queue, each: Waiting, slot: datetime, now: datetime) -> Asked | None:
+    """Ask for the sync that is due; None when the organisation was paused or removed meanwhile."""
+    one, full = each.organization, each.due.what == "full"
+    # What was known when this was decided: another scheduler that decided from the same asks for the same.
+    basis = (each.due.what, each.last_job, each.known.success_at, each.known.failed_at)
+    request = jobs.Request(
+        one.organization_id,
+        one.source,
+        mode="comprehensive" if full else "incremental",
+        force_full=full,
+        trigger="schedule",
+        priority=0,
+        idempotency_key=f"schedule {' '.join('-' if fact is None else str(fact) for fact in basis)}",
+        delay=(slot - now).total_seconds(),
+    )
+    try:
+        return jobs.ask(engine, queue, request, now)
+    except UsageError as error:
+        _log.info("%s is not asked for: %s", one.organization_id, error.message)
+        return None
+
+
+def summary(ticked: Ticked) -> Sequence[str]:
+    """*ticked* in words, a line a fact."""
+    lines = []
+    for each, asked in ticked.asked:
+        one, at = each.organization, asked.job.next_at
+        became = {"queued": f"queued for {at:%H:%M:%S} UTC", "coalesced": "was queued already"}.get(asked.outcome)
+        lines.append(
+            f"{one.organization_id} ({one.source}): {each.due.what}, {each.due.why}: {became or asked.outcome}"
+        )
+    if ticked.swept:
+        lines.append(f"{ticked.swept} jobs whose message was lost were sent again")
+    if not lines:
+        lines.append("Nothing is due.")
+    if ticked.next_at is not None:
+        lines.append(f"The next organisation is due at {ticked.next_at:%Y-%m-%d %H:%M:%S} UTC.")
+    return lines
