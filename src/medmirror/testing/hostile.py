@@ -34,8 +34,9 @@ How = Literal["seconds", "date", "reset", "silent"]
 
 @dataclass(slots=True)
 class Fault:
-    """One thing that goes wrong: on requests whose path *path* (a glob) fits, *times* often (None: until it is taken
-    away), each with the probability *chance*. *seconds*: how long, for what takes time."""
+    """One thing that goes wrong: on requests whose path *path* (a glob) fits and whose method is *method* ("": any,
+    "write": any but GET and HEAD), *times* often (None: until it is taken away), each with the probability *chance*.
+    *seconds*: how long, for what takes time."""
 
     what: What
     times: int | None
@@ -44,6 +45,12 @@ class Fault:
     seconds: float
     how: How
     status: int
+    method: str
+
+    def fits(self, path: str, method: str) -> bool:
+        """Whether it may happen to such a request."""
+        same = method not in ("GET", "HEAD") if self.method == "write" else self.method in ("", method)
+        return self.times != 0 and same and fnmatchcase(path, self.path)
 
 
 class Faults:
@@ -66,10 +73,11 @@ class Faults:
         seconds: float = 30.0,
         how: How = "seconds",
         status: int = 503,
+        method: str = "",
     ) -> None:
         """Let *what* go wrong from now on (see Fault)."""
         with self._lock:
-            self._faults.append(Fault(what, times, chance, path, seconds, how, status))
+            self._faults.append(Fault(what, times, chance, path, seconds, how, status, method))
 
     def calm(self, what: What | None = None) -> None:
         """Let nothing go wrong any more, or *what* no more."""
@@ -78,11 +86,11 @@ class Faults:
             if what is None:
                 self.skew = 0.0
 
-    def strikes(self, what: What, path: str = "") -> Fault | None:
+    def strikes(self, what: What, path: str = "", method: str = "") -> Fault | None:
         """The fault *what* if it happens to this request (and is counted for it); None: all goes well."""
         with self._lock:
             for one in self._faults:
-                if one.what != what or not fnmatchcase(path, one.path) or one.times == 0:
+                if one.what != what or not one.fits(path, method):
                     continue
                 if one.chance < 1.0 and self.random.random() >= one.chance:
                     continue

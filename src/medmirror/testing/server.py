@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import orjson
 
 from medmirror.sync.clock import SYSTEM, Clock
-from medmirror.testing.hostile import Fault, Faults
+from medmirror.testing.hostile import Fault, Faults, What
 
 _KEPT = 20_000  # requests that are remembered
 _WORD = re.compile(r"[$A-Za-z_][A-Za-z_.-]*|v\d+")
@@ -138,19 +138,22 @@ class LocalServer:
         with self._lock:
             self.calls[f"{request.method} {pattern(request.path)}"] += 1
             self.seen.append(request)
-        strikes, path = self.faults.strikes, request.path
-        if fault := strikes("slow", path):
+
+        def strikes(what: What) -> Fault | None:
+            return self.faults.strikes(what, request.path, request.method)
+
+        if fault := strikes("slow"):
             time.sleep(fault.seconds)  # for the client's patience, which is real
-        if strikes("closed", path):
+        if strikes("closed"):
             return Reply(close=True)
-        if fault := strikes("limited", path):
+        if fault := strikes("limited"):
             return self.limited(fault)
-        if fault := strikes("unavailable", path):
+        if fault := strikes("unavailable"):
             return Reply(fault.status, b"<html>Service Unavailable</html>", {"Content-Type": "text/html"})
         reply = self._handle(request)
-        if strikes("lost", path):
+        if strikes("lost"):
             return Reply(close=True)
-        if reply.body and strikes("truncated", path):
+        if reply.body and strikes("truncated"):
             return reply._replace(cut=len(reply.body) // 2)
         return reply
 

@@ -95,8 +95,12 @@ class Cliniko:
         """
         low, high = since.time // MICROSECOND, until // MICROSECOND + 1
         (name, first), self._first = self._first or ("", None), None
-        if first is not None and name == feed and not any(low <= time < high for time in first.times):
-            return
+        if first is not None and name == feed:
+            inside = [low <= time < high for time in first.times]
+            if any(inside) and all(inside):
+                yield self._page(feed, self._listings(feed)[0], first, None)
+            if all(inside) or not any(inside):
+                return
         *others, last = self._listings(feed)
         for listing in others:
             for answered, _ in clinikolist.walk(self._http, listing, low, high):

@@ -91,7 +91,7 @@ class Writer:
         made = self._create(name, note, fields) if id is None else self._change(id, fields, expected)
         if document.get("cancelled_at") and self._feed == "appointment":
             made = self._cancel(made.id, document) or made
-        self._notes.set(name, orjson.dumps({"made": made}).decode())
+        self._notes.set(name, orjson.dumps({"made": list(made)}).decode())
         return made
 
     def _create(self, name: str, note: _Note, fields: Mapping[str, Any]) -> Pushed:
