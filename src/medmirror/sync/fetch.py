@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from medmirror.errors import MedmirrorError, PageExpired, RemoteEmptied
+from medmirror.errors import ListingIncomplete, MedmirrorError, PageExpired, RemoteEmptied
 from medmirror.sync import marks
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
@@ -166,7 +166,8 @@ def read(
     if kind == "window":
         assert reading.days is not None
         return read_window(remote, feed, mark, *reading.days, put, batch=batch)
-    if kind == "deleted":
+    if kind == "deleted":  # what shows changes late shows deletions late, and nobody can see how late those were
+        mark = marks.taught(mark, changes.lateness)
         return read_deleted(remote, feed, mark, until, now_us, put, batch=batch, whole=reading.whole)
     if kind == "full":
         late = changes.lateness
@@ -195,9 +196,10 @@ def _list(
     A remote that forgets where we were is asked again from the mark, as long as that got further.
     """
     until, last = bounds
-    records, pages, found = 0, 0, False
+    records = pages = 0
+    given = False
     while True:
-        began, upto, rest = mark, None, list[Page]()
+        began, upto, found, rest = mark, None, False, list[Page]()
         try:
             for some, ended in _batches(remote.changed(feed, marks.since(mark, now_us), last), batch):
                 records, pages = records + sum(page.records for page in some), pages + len(some)
@@ -211,7 +213,10 @@ def _list(
         except PageExpired:
             if mark.position <= began.position:
                 raise
+            given = True
             continue
+        if given and not found:
+            raise ListingIncomplete("The list was begun again, and gave nothing of what it had given.", feed=feed)
         complete = None if remote.capabilities.ordered or upto is None else upto.time
         return _Listed(mark, rest, records, pages, found, complete)
 

@@ -70,12 +70,13 @@ def plan_reads(
         if feed in capabilities.windowed:
             filled = known.get((feed, "window"), START).window_end
             days = (start, end) if filled is None else marks.strip(filled, end)
-        around = [Reading(feed, "window", days)] if days else []
         first = (feed, "changed") not in known
-        if everything or (first and not (recent_first and feed in capabilities.windowed)):
-            made += [*around, Reading(feed, "full")]
-        else:  # changes are followed before a window is read that they bring up to date, however often that breaks off
-            made += [Reading(feed, "changed", from_now=first), *around]
+        from_now = first and recent_first and feed in capabilities.windowed
+        full = everything or (first and not from_now)
+        if from_now or not full:  # followed before anything is stored that is to be followed, however often that fails
+            made.append(Reading(feed, "changed", from_now=from_now))
+        made += [Reading(feed, "window", days)] if days else []
+        made += [Reading(feed, "full")] if full else []
     return (*made, *(Reading(feed, "deleted", whole=everything) for feed in feeds if feed in capabilities.deleted))
 
 

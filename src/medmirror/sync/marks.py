@@ -128,18 +128,25 @@ def late(mark: Mark, time: int) -> int:
 
 
 def observed(mark: Mark, lateness: Iterable[int], now_us: int) -> Mark:
-    """*mark* with these *lateness* (microseconds each) seen at *now_us*.
-
-    Kept is what can still matter: one a day, none that is older and no greater than another, none of over 30 days ago.
-    """
+    """*mark* with these *lateness* (microseconds each) seen at *now_us*; what was seen over 30 days ago is
+    forgotten."""
     greatest = max(lateness, default=0)
-    kept = [(seen, late) for seen, late in mark.lateness if seen > now_us - KEPT]
-    if greatest > 0:
-        same_day = [late for seen, late in kept if seen // DAY == now_us // DAY]
-        greatest = max([greatest, *same_day])
-        kept = [(seen, late) for seen, late in kept if late > greatest]
-        kept.append((now_us, greatest))
-    return mark._replace(lateness=tuple(kept))
+    kept = tuple(one for one in mark.lateness if one[0] > now_us - KEPT)
+    return taught(mark._replace(lateness=kept), ((now_us, greatest),) if greatest > 0 else ())
+
+
+def taught(mark: Mark, lateness: Iterable[tuple[int, int]]) -> Mark:
+    """*mark* with what another has learned. Kept is what can still matter: the greatest of a day, and none that was
+    seen before a greater one."""
+    kept: list[tuple[int, int]] = []
+    for seen, late in sorted({*mark.lateness, *lateness}, reverse=True):
+        if kept and late <= kept[-1][1]:
+            continue
+        if kept and seen // DAY == kept[-1][0] // DAY:
+            kept[-1] = (kept[-1][0], late)
+        else:
+            kept.append((seen, late))
+    return mark._replace(lateness=tuple(reversed(kept)))
 
 
 def window(now: datetime, zone: ZoneInfo, back: int, ahead: int) -> tuple[datetime, datetime]:

@@ -15,7 +15,7 @@ from medmirror.sync.lists import Name, Reading, plan_reads
 from medmirror.sync.marks import Mark
 from medmirror.sync.remotes.base import Page
 from medmirror.testing.simulatedremote import FEED, Server, SimulatedRemote
-from medmirror.testing.simulator import DAY, HOUR, SECOND, System
+from medmirror.testing.simulator import DAY, HOUR, SECOND, Habits, System
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHANGED = (FEED, "changed")
@@ -78,8 +78,12 @@ class Mirror:
         self._opened = _EPOCH  # begin of the first window
         self._followed = 0  # the true time from which changes are followed
 
-    def sync(self, mode: str = "incremental") -> bool:
-        """One sync; False when something stopped it."""
+    def learn(self, late: int) -> None:
+        """Begin with a mark that nothing has been read by, and that a lateness of *late* has been seen by."""
+        self.marks[_CHANGED] = marks.observed(marks.START, [late], self.system.life.start + self.system.life.length)
+
+    def sync(self, mode: str = "incremental", *, allow_empty: bool = False) -> bool:
+        """One sync; False when something stopped it. *allow_empty*: a person says that the system may be empty."""
         now = _EPOCH + timedelta(microseconds=self.system.now)
         self.tables.run += 1
         life = self.system.life
@@ -90,16 +94,16 @@ class Mirror:
         try:
             until = self.remote.now()
             for reading in readings:
-                self._read(reading, until, began)
+                self._read(reading, until, began, allow_empty)
         except (MedmirrorError, Killed):
             return False
         self._whole = self._whole or mode == "comprehensive"
         return True
 
-    def _read(self, reading: Reading, until: int, began: int) -> None:
+    def _read(self, reading: Reading, until: int, began: int, allow_empty: bool) -> None:
         if _CHANGED not in self.marks:
             self._followed = began
-        if reading.days and (FEED, "window") not in self.marks:
+        if reading.days and self._window_end() is None:
             self._opened = reading.days[0]
         before = self.marks.get(_CHANGED)
 
@@ -116,13 +120,18 @@ class Mirror:
             return moved.get((reading.feed, reading.kind))
 
         batch = self.rng.choice((1, 5, 20, 1000))
-        self.fetched += fetch.read(self.remote, reading, self.marks, until, self.system.now, store, batch=batch).records
+        now = self.system.now
+        read = fetch.read(self.remote, reading, self.marks, until, now, store, batch=batch, allow_empty=allow_empty)
+        self.fetched += read.records
+
+    def _window_end(self) -> datetime | None:
+        return self.marks.get((FEED, "window"), marks.START).window_end
 
     def lost(self) -> list[str]:
         """The ids whose state here is not that of the system, of those that it should have."""
         have, wanted = self.tables.living(), {id: row.edition for id, row in self.system.rows.items()}
         if not self._whole:
-            filled = self.marks.get((FEED, "window"), marks.START).window_end or self._opened
+            filled = self._window_end() or self._opened
             opened, end = ((time - _EPOCH) // timedelta(microseconds=1) for time in (self._opened, filled))
             since = self._followed
             wanted = {
@@ -158,11 +167,13 @@ def calm(system: System, server: Server) -> None:
     system.pass_time(max(0, system.latest - system.now, last - system.now) + 2 * DAY)
 
 
-def run(seed: int, *, tame: bool) -> Outcome:
+def run(seed: int, habits: Habits) -> Outcome:
     """Keep a mirror of the system of *seed* through its life, then see what is missing."""
-    system, rng = System(seed, tame=tame), random.Random(f"mirror {seed}")
+    system, rng = System(seed, habits), random.Random(f"mirror {seed}")
     server = Server(system, rng, system.life.trouble)
     mirror = Mirror(system, SimulatedRemote(server), rng, system.life.trouble)
+    if system.life.seen:
+        mirror.learn(system.life.seen)
     while system.now < system.life.start + system.life.length:
         mirror.sync("comprehensive" if rng.random() < 0.05 else "incremental")
         system.pass_time(gaps(system, rng))
@@ -173,5 +184,5 @@ def run(seed: int, *, tame: bool) -> Outcome:
     mirror.sync()
     lost = len(mirror.lost())
     calls, records = server.calls, mirror.fetched
-    mirror.sync("comprehensive")
+    mirror.sync("comprehensive", allow_empty=True)
     return Outcome(system.changes, lost, len(mirror.lost()), calls, records)

@@ -11,11 +11,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000
 HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
+
+Habits = Literal["tame", "known", "wild"]
+HABITS: tuple[Habits, ...] = ("tame", "known", "wild")
 
 _STARTS = (
     (datetime(2026, 3, 26, 9, tzinfo=UTC), "Europe/London"),
@@ -65,16 +68,19 @@ class Life(NamedTuple):
     empties: tuple[tuple[int, int], ...]
     trouble: float
     recent_first: bool
+    seen: int
 
 
-def life(rng: random.Random, *, tame: bool) -> Life:
-    """A system's habits. *tame*: whatever makes a record late adds up to less than 5 minutes, the least overlap; else
-    to anything from a minute to two days."""
+def life(rng: random.Random, habits: Habits) -> Life:
+    """A system with such *habits*. ``tame``: whatever makes a record late adds up to less than 5 minutes, the least
+    overlap; ``known``: to as much as a day, and its mirror has seen half of that; ``wild``: to anything."""
     start, zone = rng.choice(_STARTS)
     begin = int(start.timestamp()) * SECOND + rng.randrange(HOUR)
     length = rng.choice((2 * HOUR, 12 * HOUR, 3 * DAY, 10 * DAY, 45 * DAY))
-    shares = [rng.random() for _ in range(3)] if tame else []
-    total = 290 / max(1.0, sum(shares)) if tame else 0.0
+    tame = habits != "wild"
+    shares = [rng.random() for _ in range(3)]
+    most = 290.0 if habits == "tame" else rng.choice((400.0, 4000.0, 20_000.0, 86_000.0))
+    total = most / max(1.0, sum(shares))
     late = total * shares[0] if tame else rng.choice((100.0, 1000.0, 10_000.0, 100_000.0))
     skew = rng.choice((0, 0, 1, -1)) * int(SECOND * (total * shares[1] if tame else rng.choice((1.0, 100.0, 2000.0))))
     back = int(SECOND * (total * shares[2] if tame else rng.choice((10.0, 1000.0, 30_000.0))))
@@ -99,16 +105,17 @@ def life(rng: random.Random, *, tame: bool) -> Life:
         ordered=rng.random() < 0.85,
         empties=tuple(empties),
         trouble=rng.choice((0.0, 0.02, 0.1, 0.2)),
-        recent_first=rng.random() < 0.2,
+        recent_first=habits != "known" and rng.random() < 0.2,
+        seen=int(most / 2 * SECOND) if habits == "known" else 0,
     )
 
 
 class System:
     """The system itself. *now* is the true time; ``clock`` is what it says when it is asked."""
 
-    def __init__(self, seed: int, *, tame: bool) -> None:
+    def __init__(self, seed: int, habits: Habits) -> None:
         rng = random.Random(seed)
-        self.life = life(rng, tame=tame)
+        self.life = life(rng, habits)
         self.now = self.life.start
         self.rows: dict[str, Row] = {}
         self.gone: dict[str, Row] = {}
