@@ -54,8 +54,10 @@ class Snapshot(NamedTuple):
     read_at: int
 
 
-def engine(text: str, password: str | None = None) -> Engine:
+def engine(text: str, password: str | None = None, *, writable: bool = False) -> Engine:
     """An engine on the database that the URL *text* names; nothing is connected yet. *password* is used if given.
+
+    Only a *writable* one may be written to (``readers.databasewrites``); that of SQLite could not be otherwise.
 
     Raises UsageError for a URL that cannot be read, a system that is not known, or a driver that is not installed.
     """
@@ -64,7 +66,7 @@ def engine(text: str, password: str | None = None) -> Engine:
     if password and backend != "sqlite":
         url = url.set(password=password)
     try:
-        made = _made(url, backend)
+        made = _made(url, backend, writable)
     except NoSuchModuleError:
         raise UsageError(f"There is no driver {url.drivername} for SQLAlchemy.") from None
     except ArgumentError:
@@ -80,7 +82,7 @@ def engine(text: str, password: str | None = None) -> Engine:
     return made
 
 
-def _made(url: URL, backend: str) -> Engine:
+def _made(url: URL, backend: str, writable: bool) -> Engine:
     options: dict[str, Any] = {}
     if url.drivername.endswith("+pymysql"):
         # Without a sql_mode of its own the server would pad CHAR, or quote names in another way than SQLAlchemy learns.
@@ -89,7 +91,9 @@ def _made(url: URL, backend: str) -> Engine:
     elif url.drivername.endswith("+psycopg"):
         options = {"connect_timeout": 10, "application_name": "medmirror"}
     elif backend == "sqlite":
-        url = url.set(database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
+        url = url.set(
+            database=f"file:{quote(url.database or '')}", query={"mode": "rw" if writable else "ro", "uri": "true"}
+        )
     # No ROLLBACK at the end: it would wait for the rest of a query's rows, and closing the connection does as much.
     return create_engine(url, connect_args=options, poolclass=NullPool, pool_reset_on_return=None, hide_parameters=True)
 

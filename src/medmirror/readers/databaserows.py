@@ -98,12 +98,12 @@ class Rows(io.RawIOBase):
                 query = query.order_by(*plan.columns).limit(limit)
             rows = size = 0
             for some in self._select(query):
-                lines = self._encode(some)
+                encoded = lines(plan, some)
                 if plan.order:
                     self.last = tuple(some[-1][place] for place in plan.order)
-                rows, size = rows + len(some), size + len(lines)
+                rows, size = rows + len(some), size + len(encoded)
                 self.count += len(some)
-                yield lines
+                yield encoded
             if not plan.order or rows < limit:
                 return
             limit = min(_MOST_ROWS, max(100, rows * _PAGE_BYTES // max(1, size)))
@@ -121,20 +121,22 @@ class Rows(io.RawIOBase):
             self._cursor = None
             result.close()
 
-    def _encode(self, rows: Sequence[Sequence[Any]]) -> bytes:
-        names, converts, dumps, newline = self._plan.names, self._plan.converts, orjson.dumps, orjson.OPT_APPEND_NEWLINE
-        lines = []
-        for row in rows:
-            record = dict(zip(names, row, strict=False))  # behind them may stand what it is paged by
-            for name, convert in converts:
-                value = record[name]
-                if value is not None:
-                    record[name] = convert(value)
-            try:
-                lines.append(dumps(record, other, newline))
-            except TypeError:
-                lines.append(dumps(_unreadable(record), other, newline))
-        return b"".join(lines)
+
+def lines(plan: Plan, rows: Sequence[Sequence[Any]]) -> bytes:
+    """*rows*, as the query of *plan* gives them (more columns may stand behind its own), a line of JSON each."""
+    names, converts, dumps, newline = plan.names, plan.converts, orjson.dumps, orjson.OPT_APPEND_NEWLINE
+    made = []
+    for row in rows:
+        record = dict(zip(names, row, strict=False))  # behind them may stand what it is paged by
+        for name, convert in converts:
+            value = record[name]
+            if value is not None:
+                record[name] = convert(value)
+        try:
+            made.append(dumps(record, other, newline))
+        except TypeError:
+            made.append(dumps(_unreadable(record), other, newline))
+    return b"".join(made)
 
 
 def _unreadable(record: dict[str, Any]) -> dict[str, Any]:
