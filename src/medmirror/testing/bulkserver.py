@@ -42,6 +42,7 @@ class Exporting:
     expires: float | None = 3600.0  # seconds that files are kept
     per_manifest: int = 1000  # files named in one page of the manifest
     errors: list[Resource] = field(default_factory=list)  # OperationOutcomes
+    miscounts: int = 0  # by how many the manifest's counts are too high
     fails: str = ""  # the issue code that a job ends with, instead of a manifest
 
 
@@ -106,7 +107,7 @@ class Exports:
             part = some[start : start + self._habits.per_file]
             name = f"{kind}.{where}.{start // self._habits.per_file:03d}.ndjson"
             job.files[name] = b"".join(orjson.dumps(one) + b"\n" for one in part)
-            count = {"count": len(part)} if self._habits.counts else {}
+            count = {"count": len(part) + self._habits.miscounts} if self._habits.counts else {}
             job.lists[where].append({"type": kind, "url": f"{url}/bulk/files/{job.number}/{name}", **count})
 
     def answer(self, request: Request, url: str) -> Reply:
@@ -154,13 +155,15 @@ class Exports:
         if self._habits.packed and "gzip" in request.headers.get("accept-encoding", ""):
             body = gzip.compress(body, mtime=0)
             headers["Content-Encoding"] = "gzip"
-        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if not asked or not self._habits.ranges:
             return Reply(200, body, headers)
         start = int(asked[1])
         if start >= len(body):
             return Reply(416, b"", {"Content-Range": f"bytes */{len(body)}"})
-        return Reply(206, body[start:], {**headers, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
+        last = min(int(asked[2] or len(body)), len(body) - 1)
+        place = {"Content-Range": f"bytes {start}-{last}/{len(body)}"}
+        return Reply(206, body[start : last + 1], {**headers, **place})
 
 
 def _deletions(time: int, some: Sequence[Version]) -> Iterator[Resource]:
