@@ -2,7 +2,7 @@
 
 -- migrate 1 --
 CREATE TABLE medmirror.scheduler (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     ticked_at timestamptz NOT NULL,
     leader text NOT NULL,
     organizations int NOT NULL,
@@ -50,7 +50,7 @@ ORDER BY o.organization_id, o.source
 -- ticked --
 INSERT INTO medmirror.scheduler AS s (ticked_at, leader, organizations, asked, next_at, slot_at)
 VALUES (:now, :leader, :organizations, :asked, :next_at, :slot_at)
-ON CONFLICT (only) DO UPDATE
+ON CONFLICT (single) DO UPDATE
 SET ticked_at = excluded.ticked_at, leader = excluded.leader, organizations = excluded.organizations,
     asked = excluded.asked, next_at = excluded.next_at, slot_at = coalesce(excluded.slot_at, s.slot_at)
 
