@@ -149,7 +149,7 @@ _SORTS: Mapping[str, Callable[[Version], Any]] = {"_lastUpdated": lambda one: on
 
 
 def _matches(one: Version, name: str, value: str) -> bool:
-    if name in ("_count", "_sort", "_total", "_format"):
+    if name in ("_count", "_sort", "_total", "_format", "_elements"):
         return True
     if name == "_lastUpdated":
         how, said = (value[:2], value[2:]) if value[:2] in _COMPARE else ("eq", value)
