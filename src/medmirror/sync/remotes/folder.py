@@ -96,7 +96,7 @@ class FolderRemote:
                     given.append((one.changed, name, path))
         # Before they are given: a file that was seen is given again until a later list's beginning says that it is
         # read.
-        self._around.notes.set(_NOTE, orjson.dumps(found).decode())
+        self._around.notes.set(_NOTE, orjson.dumps({name: list(one) for name, one in found.items()}).decode())
         self._around.called(200)
         for _, name, path in sorted(given):
             yield Page(FEED, f"file/{name}", path, 0)
