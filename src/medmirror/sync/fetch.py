@@ -7,8 +7,7 @@ If it raises, nothing was written, or all of it: both are safe.
 **An error is never the end of a list.** What came before it is stored with the mark that it has earned, so that a
 remote that breaks off, or a budget that is used up, every few pages is still read to its end; then the error goes on.
 
-**A list that gives nothing moves nothing.** Its mark stays, and the next list begins where this one did. That costs
-nothing, for there was nothing to read again, and it loses nothing when the remote lists none although it holds some.
+**A list that gives nothing moves nothing**: a remote that lists none although it holds some costs no record.
 """
 
 from __future__ import annotations
@@ -115,14 +114,16 @@ def read_deleted(
     if begin > end:
         return Read(0, 0, store([], mark) or mark, back)
     records, pages, rest = 0, 0, list[Page]()
+    upto: Position | None = None
     for some, ended in _batches(remote.deleted(feed, begin, end), batch):
         records, pages = records + sum(page.records for page in some), pages + len(some)
+        upto = max((page.upto for page in some if page.upto is not None), default=upto)
         if ended:
             rest = some
         else:
             store(some, None)
     if records:
-        mark = marks.after_full(mark, Mark(Position(until))) if whole else marks.after_list(mark, until)
+        mark = marks.after_list(mark._replace(position=BEGINNING) if whole else mark, until, upto)
     return Read(records, pages, store(rest, mark) or mark, back)
 
 
@@ -177,14 +178,14 @@ def read(
 
 class _Listed(NamedTuple):
     """A list that was read to its end: the pages of its *rest* are not stored yet. *found*: it gave something; *upto*:
-    the time up to which the remote says it was complete."""
+    how far it reached, if it said so."""
 
     mark: Mark
     rest: list[Page]
     records: int
     pages: int
     found: bool
-    upto: int | None
+    upto: Position | None
 
 
 def _list(
@@ -204,7 +205,7 @@ def _list(
             for some, ended in _batches(remote.changed(feed, marks.since(mark, now_us), last), batch):
                 records, pages = records + sum(page.records for page in some), pages + len(some)
                 found = found or any(page.records or isinstance(page.body, Path) for page in some)
-                upto = next((page.upto for page in reversed(some) if page.upto is not None), upto)
+                upto = max((page.upto for page in some if page.upto is not None), default=upto)
                 if ended:
                     rest = some
                 else:
@@ -217,8 +218,7 @@ def _list(
             continue
         if given and not found:
             raise ListingIncomplete("The list was begun again, and gave nothing of what it had given.", feed=feed)
-        complete = None if remote.capabilities.ordered or upto is None else upto.time
-        return _Listed(mark, rest, records, pages, found, complete)
+        return _Listed(mark, rest, records, pages, found, upto)
 
 
 def _batches(pages: Iterator[Page], batch: int) -> Iterator[tuple[list[Page], bool]]:

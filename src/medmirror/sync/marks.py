@@ -1,26 +1,20 @@
 """How far a list has been read, and where reading goes on. Pure: nothing here looks at a clock or a database.
 
-A mark is a claim. With its position P and its bound U, which is what the remote's clock showed before the list was
-begun:
+A mark stands at the last record that was read, never at what a clock says: the remote's clock only bounds a list from
+above. Reading goes on a little before the mark:
 
-    every record that was changed before P and was visible by then has been read,
-    unless it is later than the overlap.
+    since = position - overlap
 
-A record may be changed before P and yet not be visible: a transaction stamps it early and shows it late. Its *lateness*
-is the greatest bound that had been taken when it became visible, less its own time of change. One formula says where to
-go on, for a list that was read to its end (P is U) and for one that was broken off:
+because a transaction stamps a record early and shows it late. A record's *lateness* is the time of change of the latest
+record that a list had read which was begun before the record was visible, less its own: by how much the mark had gone
+past it. It does not matter what made it late: a long transaction, a replica that lags, a clock that was set back. What
+is no later than the overlap is read; what is later is found by the next full sync, not before.
 
-    since = the lesser of P and U - overlap
+Because the last record lies in the overlap, a list of changes gives at least that one again. One that gives nothing has
+lost what it held, or what it held was deleted since: it moves nothing.
 
-What was changed before that and is no later than the overlap was visible at U, so it has been read. It does not matter
-what made it late: a long transaction, a replica that lags, a remote's clock ahead of the one that stamps, a clock that
-was set back. What is later than the overlap is found by the next full sync, not before.
-
-A list that was broken off goes on with a NEW bound. That is as safe as the old one, since the place to go on from comes
-from the old one, and what was changed meanwhile is in the same list.
-
-**A mark never moves backwards**, neither its position nor its bound. One thing alone sets it back: a list of
-everything, read to its end (``after_full``). docs/watermarks.md has this at length.
+**A mark never moves backwards.** One thing alone sets it back: a list of everything, read to its end (``after_full``).
+docs/watermarks.md has the proof.
 """
 
 from __future__ import annotations
@@ -42,9 +36,9 @@ CAUTION = 2  #: what was seen of a lateness is its lower bound: nobody looked at
 class Mark(NamedTuple):
     """How far a list has been read: a row of medmirror.watermark, as values.
 
-    *position*: everything before it has been read (see the module). What lies exactly there may have been read, and is
-    read again. So ``Position(time)``, whose id is empty, says nothing of the records of that very time.
-    *until*: the bound of a list that is half read; None: it was read to its end, and its bound is the position's time.
+    *position*: everything before it has been read, but for what is late. What lies exactly there may have been read,
+    and is read again. So ``Position(time)``, whose id is empty, says nothing of the records of that very time.
+    *until*: the upper bound of a list that is half read; None: it was read to its end.
     *lateness*: (seen at, how late), in microseconds, those of the last 30 days that matter. *window_end*: up to where
     records have been listed by when they begin. *held*: how many records the list held when it was last read from its
     beginning; None: it never was.
@@ -56,57 +50,34 @@ class Mark(NamedTuple):
     window_end: datetime | None = None
     held: int | None = None
 
-    @property
-    def bound(self) -> int:
-        """What the remote's clock showed before the list was begun that the mark stands in."""
-        return self.position.time if self.until is None else self.until
-
 
 START = Mark()  #: nothing has been read
 
 
 def overlap(lateness: Iterable[tuple[int, int]], now_us: int) -> int:
-    """How far back from its bound a list is read again, in microseconds: twice the greatest lateness of the last 30
-    days, at least 5 minutes and at most a day."""
+    """How far before the mark a list is read again, in microseconds: twice the greatest lateness of the last 30 days,
+    at least 5 minutes and at most a day."""
     greatest = max((late for seen, late in lateness if seen > now_us - KEPT), default=0)
     return min(max(FLOOR, CAUTION * greatest), CAP)
 
 
 def since(mark: Mark, now_us: int) -> Position:
-    """Where reading goes on, that place included."""
-    back = mark.bound - overlap(mark.lateness, now_us)
-    if back >= mark.position.time:
-        return mark.position
-    return Position(max(back, BEGINNING.time))
+    """Where reading goes on, that place included; also in a list that is half read."""
+    return Position(max(BEGINNING.time, mark.position.time - overlap(mark.lateness, now_us)))
 
 
 def after_page(mark: Mark, upto: Position | None, until: int) -> Mark:
-    """*mark* after a page was stored that reaches *upto*, in a list with the bound *until*.
-
-    It is the same mark while the list is not past it: what is read again in the overlap says nothing of what lies
-    between there and the mark, so that the old bound holds as long as the old position does. A clock that was set back
-    takes no bound back: whatever was visible at the old one is visible now.
-    """
-    if upto is None:
+    """*mark* after a page was stored that reaches *upto*, in a list with the upper bound *until*. What is read again in
+    the overlap leaves it where it is."""
+    if upto is None or min(upto, Position(until)) <= mark.position:
         return mark
-    reached = min(upto, Position(until))
-    if reached <= mark.position:
-        return mark
-    return mark._replace(position=reached, until=max(until, mark.bound))
+    return mark._replace(position=min(upto, Position(until)), until=until)
 
 
-def after_list(mark: Mark, until: int, upto: int | None = None) -> Mark:
-    """*mark* after a list with the bound *until* was read to its end. *upto*: up to when the list was complete, where
-    the remote itself says so (an export names its snapshot).
-
-    Where the remote's clock is behind the mark's bound (see ``behind``), the bound stays, and with it the overlap
-    before it.
-    """
-    if upto is not None and upto < until:
-        return mark if upto < mark.bound else mark._replace(position=Position(upto), until=None)
-    if until < mark.bound:
-        return after_page(mark, Position(until), until)
-    return mark._replace(position=Position(until), until=None)
+def after_list(mark: Mark, until: int, upto: Position | None = None) -> Mark:
+    """*mark* after a list that gave something was read to its end. *upto*: how far it reached. Where the remote does
+    not say, it is *until*, and a record is late by as much as the remote's clock had gone past it."""
+    return mark._replace(position=max(mark.position, min(upto or Position(until), Position(until))), until=None)
 
 
 def after_full(mark: Mark, full: Mark) -> Mark:
@@ -117,14 +88,14 @@ def after_full(mark: Mark, full: Mark) -> Mark:
 
 
 def behind(mark: Mark, until: int) -> int:
-    """By how many microseconds the remote's clock, which shows *until*, is behind the mark's bound; 0: it is not."""
-    return max(0, mark.bound - until)
+    """By how many microseconds the remote's clock, which shows *until*, is behind the mark; 0: it is not."""
+    return max(0, mark.position.time - until)
 
 
 def late(mark: Mark, time: int) -> int:
-    """How late a record is that was changed at *time* and was not known in that version before, in microseconds; 0:
-    nobody had looked there yet. *mark* is the one from before the list."""
-    return mark.bound - time if time < mark.position.time else 0
+    """How late a record is that was changed at *time* and was not known in that version before, in microseconds; 0: it
+    is not. *mark* is the one from before the list."""
+    return max(0, mark.position.time - time)
 
 
 def observed(mark: Mark, lateness: Iterable[int], now_us: int) -> Mark:

@@ -108,12 +108,12 @@ class SimulatedRemote:
     def deleted(self, feed: str, since: int, until: int) -> Iterator[Page]:
         """See ``Remote``."""
         for page in self._list("gone", since, until):
-            yield page._replace(upto=None)
+            yield page if self.capabilities.ordered else page._replace(upto=None)
 
     def get(self, feed: str, id: str) -> Page | None:
         """See ``Remote``."""
         row = self.server.system.rows.get(id)
-        return None if row is None else self._page("rows", [row], None)
+        return None if row is None else self.page("rows", [row], None)
 
     def push(
         self, feed: str, document: Mapping[str, Any], *, id: str | None, expected: str | None, idempotency_key: str
@@ -135,14 +135,14 @@ class SimulatedRemote:
                 return
             reached = self._cut(getattr(answer.rows[-1], field))
             if answer.total <= len(answer.rows):
-                yield self._page(what, answer.rows, Position(reached))
+                yield self.page(what, answer.rows, Position(reached))
                 return
             if reached > low:
-                yield self._page(what, answer.rows, Position(reached))
+                yield self.page(what, answer.rows, Position(reached))
                 low, more = reached, True
                 continue
             tie = self._tie(what, low, field)
-            yield self._page(what, tie, Position(low + self.unit))
+            yield self.page(what, tie, Position(low + self.unit))
             low, more = low + self.unit, answer.total > len(tie)
 
     def _tie(self, what: str, time: int, field: str) -> list[Row]:
@@ -165,7 +165,8 @@ class SimulatedRemote:
                     return list(found.values())
                 before = set(found)
 
-    def _page(self, what: str, rows: list[Row], upto: Position | None) -> Page:
+    def page(self, what: str, rows: list[Row], upto: Position | None) -> Page:
+        """*rows* as a page, counted among the records that were read."""
         self.records += len(rows)
         body = orjson.dumps([what, *((row.id, self._cut(row.stamp), row.edition) for row in rows)])
         return Page(FEED, FEED, body, len(rows), upto)

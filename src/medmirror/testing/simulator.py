@@ -76,7 +76,7 @@ def life(rng: random.Random, habits: Habits) -> Life:
     overlap; ``known``: to as much as a day, and its mirror has seen half of that; ``wild``: to anything."""
     start, zone = rng.choice(_STARTS)
     begin = int(start.timestamp()) * SECOND + rng.randrange(HOUR)
-    length = rng.choice((2 * HOUR, 12 * HOUR, 3 * DAY, 10 * DAY, 45 * DAY))
+    length = rng.choice((HOUR // 4, HOUR, HOUR, 3 * HOUR, 12 * HOUR, 3 * DAY, 45 * DAY))
     tame = habits != "wild"
     shares = [rng.random() for _ in range(3)]
     most = 290.0 if habits == "tame" else rng.choice((400.0, 4000.0, 20_000.0, 86_000.0))
