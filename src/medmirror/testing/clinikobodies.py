@@ -58,7 +58,8 @@ def _sample(account: Account, kind: str, one: Version) -> bytes:
         "attachment": lambda: others.attachment(one.ordinal, state, one.patient, seed),
         "invoice": lambda: others.invoice(one.ordinal, state, one.patient, one.ordinal, seed),
     }
-    return made[kind]()
+    own, wanted = (records.moment(time) for time in (records.created(one.ordinal), one.created // SECOND))
+    return made[kind]().replace(f'"created_at":"{own}"'.encode(), f'"created_at":"{wanted}"'.encode(), 1)
 
 
 def _times(kind: str, one: Version) -> dict[str, str | None]:

@@ -2,8 +2,8 @@
 appointments are made, moved, cancelled.
 
 Each change bears the time of the server's clock, in microseconds; a fault ``late`` lets it be seen only some time after
-that, ``equal`` gives it the time of the change before. Bodies are those of ``medmirror.samples``, made when they are
-asked for, so that an account of millions of records fits into memory.
+that, ``equal`` gives it the time of the change before, if that is at most a minute ago. Bodies are those of
+``medmirror.samples``, made when they are asked for, so that an account of millions of records fits into memory.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ LISTS: Mapping[str, str] = {
 }
 """The API's list of each kind of record."""
 
+_EQUAL = 60 * SECOND  # how long ago the change may be whose time another one bears
 _STATES = {"archived", "cancelled", "deleted"}
 
 
@@ -202,10 +203,11 @@ class Account:
     # --- within
 
     def _time(self, at: datetime | None) -> int:
-        if at is None and self._last and self.faults.strikes("equal"):
+        now = self.now() if at is None else micros(at)
+        if at is None and 0 <= now - self._last < _EQUAL and self.faults.strikes("equal"):
             return self._last
-        self._last = self.now() if at is None else micros(at)
-        return self._last
+        self._last = now
+        return now
 
     def _replace(self, kind: str, id: str, at: datetime | None, fields: Mapping[str, Any], **values: Any) -> int:
         with self.lock:

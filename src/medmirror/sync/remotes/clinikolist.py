@@ -5,8 +5,9 @@ for it. So no list is read by numbers. It is ordered by a time, and after each p
 that the page reached, that time included: what was changed meanwhile is then elsewhere, and nothing else has moved.
 
 The API knows whole seconds. What was changed within one second may be more than a page holds (a bulk change). That one
-second is then read alone, along its links, and what was read is counted against what the remote says there is; when
-that changes under way, or does not come out even, the second is begun again.
+second is then read by the time at which its records were made. Only what was made within one second as well (a bulk
+import), and lists that know no other time, are read along their links: what was read is counted against what the
+remote says there is, and when that changes under way, or does not come out even, the second is begun again.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _LAST = re.compile(r"/([^/?#]+)/?(?:[?#].*)?$")
 
 
 class Listing(NamedTuple):
-    """A list: its *path*, the *array* that its pages hold, the *time* that it is ordered by, and filters that bring
-    back what it leaves out."""
+    """A list: its *path*, the *array* that its pages hold, the *time* that it is ordered by, and filters: those that
+    bring back what it leaves out."""
 
     path: str
     array: str
@@ -101,9 +102,25 @@ def _page(http: Http, listing: Listing, low: int, high: int) -> Answered:
 
 def _second(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
     """All of the second *at*, which is more than a page holds."""
+    if listing.time in ("created_at", "deleted_at"):
+        yield from _counted(http, listing, at)
+        return
+    alone = (f"{listing.time}:>={moment(at)}", f"{listing.time}:<{moment(at + 1)}")
+    inner = listing._replace(time="created_at", including=(*listing.including, *alone))
+    before, greatest = None, ""
+    for found, _ in walk(http, inner, 0, _LATEST):
+        if before is not None:
+            yield before, None
+        before, greatest = found, max(greatest, *found.ids)
+    if before is not None:
+        yield before, Position(at * MICROSECOND, greatest)
+
+
+def _counted(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
+    """All of the second *at*, by its links."""
     for _ in range(_TRIES):
         met: set[str] = set()
-        found = ask(http, listing, at, at + 1, stable=True)
+        found = ask(http, listing, at, at + 1)
         total = found.total
         while found.ids and found.total == total:
             met.update(found.ids)
@@ -118,11 +135,10 @@ def _second(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
     raise _incomplete(listing)
 
 
-def ask(http: Http, listing: Listing, low: int, high: int, *, stable: bool = False) -> Answered:
-    """The first page of what lies in the seconds [*low*, *high*). *stable*: those of one time have an order, too."""
+def ask(http: Http, listing: Listing, low: int, high: int) -> Answered:
+    """The first page of what lies in the seconds [*low*, *high*)."""
     filters = [f"{listing.time}:>={moment(low)}", f"{listing.time}:<{moment(high)}", *listing.including]
-    order = f"{listing.time},created_at" if stable and listing.time != "created_at" else listing.time
-    query = [("sort", order), ("per_page", str(PER_PAGE)), *(("q[]", one) for one in filters)]
+    query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", one) for one in filters)]
     return read(http, listing, http.get(listing.path, query))
 
 
