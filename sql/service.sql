@@ -201,3 +201,7 @@ SELECT state, count(*) AS jobs
 FROM medmirror.job
 WHERE (CAST(:everything AS boolean) OR organization_id = ANY (CAST(:organizations AS text[])))
 GROUP BY state
+
+-- machinery --
+SELECT (SELECT count(*) FROM medmirror.worker WHERE seen_at > clock_timestamp() - interval '60 seconds') AS workers,
+       (SELECT max(ticked_at) FROM medmirror.scheduler) AS ticked_at

@@ -1,70 +1,21 @@
-"""The service on a database of a test's own, and organisations whose names cannot be mistaken for anything else."""
+"""The service on a database of a test's own, reached over HTTP."""
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import Engine
+from worlds import NOW, OURS, THEIRS, Make, World, organization, served
 
 from medmirror.service import app as service_app
-from medmirror.service import keys
 from medmirror.service.options import Options
 from medmirror.settings import Settings
-from medmirror.sync import organizations, queue
-from medmirror.sync.organizations import Organization
+from medmirror.sync import queue
 from medmirror.testing.clock import SimulatedClock
-
-NOW = datetime(2026, 11, 18, 10, 30, tzinfo=UTC)
-OURS, THEIRS = "org_ours", "org_theirs"
-MARKER = "theirs-zz-7741"  # stands wherever the other organisation can put a text
-
-
-class World(NamedTuple):
-    """A service, its database, and a clock to turn."""
-
-    app: FastAPI
-    client: httpx.Client
-    engine: Engine
-    settings: Settings
-    queue: queue.Queue
-    clock: SimulatedClock
-
-    def key(self, *scopes: str, of: tuple[str, ...] | None = (OURS,), **more: Any) -> dict[str, str]:
-        """Headers with a new key for these *scopes* of *of* (None: every organisation)."""
-        made = keys.add(self.engine, "test", scopes, of, self.clock.now(), **more)
-        return {"Authorization": f"Bearer {made.token}"}
-
-
-def organization(engine: Engine, organization_id: str, **more: Any) -> Organization:
-    """An organisation with a Cliniko that nobody asks."""
-    settings = {"base_url": "http://127.0.0.1:9"}
-    return organizations.put(engine, Organization(organization_id, "cliniko", "cliniko", settings=settings, **more))
-
-
-Make = Callable[..., World]
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The address at which *app* answers for as long as a `with` lasts."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", server_header=False))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture

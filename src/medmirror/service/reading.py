@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -139,6 +139,18 @@ class Day:
     runs: int
     failed: int
     records: int
+
+
+class Machinery(NamedTuple):
+    """How many worker processes gave a sign of life within the last minute, and when the scheduler last looked."""
+
+    workers: int
+    ticked_at: datetime | None
+
+
+def machinery(conn: Connection) -> Machinery:
+    """Who does what is asked for."""
+    return Machinery(*conn.execute(_statement("machinery")).one())
 
 
 def _rows(conn: Connection, section: str, caller: Caller, values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from medmirror.db import connect
 from medmirror.errors import UsageError
+from medmirror.schedule import leader
 from medmirror.service import app as service
 from medmirror.service.options import Options
 from medmirror.settings import Settings
@@ -165,9 +166,7 @@ def _others(
             own.dispose()
 
     def lead() -> None:
-        from medmirror.schedule import runner as schedule
-
-        schedule.lead(engine, line, clock, stop)
+        leader.lead(engine, line, clock, stop)
 
     tasks = ([("workers", work)] if at_once else []) + ([("scheduler", lead)] if scheduler else [])
     threads = [threading.Thread(target=_or_stop, args=(task, name, stop), name=name) for name, task in tasks]

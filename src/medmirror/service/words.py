@@ -12,7 +12,7 @@ STEPS: Mapping[str, str] = {
     "opened": "connected",
     "fetched": "fetching",
     "stored": "storing",
-    "committed": "stored",
+    "committed": "a page is stored",
     "listed": "a list read to its end",
     "destination read": "destination read",
     "planned": "writes planned",
@@ -20,6 +20,7 @@ STEPS: Mapping[str, str] = {
     "based": "write agreed",
     "stated": "done, noting the state",
 }
+_FIRST, _UNSAID = "list kind upto read", frozenset({"run_id"})
 _UNITS = ((86_400 * 2, 86_400, "days"), (3_600 * 2, 3_600, "h"), (90, 60, "min"))
 
 
@@ -60,5 +61,6 @@ def step(name: str | None) -> str:
 def progress(values: Mapping[str, Any]) -> str:
     """The counts of a job's progress, as ``feed patient, records 1,234``; what is neither text nor number is left
     out."""
-    shown = [(name, value) for name, value in values.items() if isinstance(value, int | str) and value != ""]
+    names = sorted(set(values) - _UNSAID, key=lambda name: (name not in _FIRST, _FIRST.find(name), name))
+    shown = [(name, values[name]) for name in names if isinstance(values[name], int | str) and values[name] != ""]
     return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in shown)

@@ -19,7 +19,6 @@ from medmirror import __version__
 from medmirror.service import auth, reading, words
 from medmirror.service.auth import COOKIE, service_of
 from medmirror.service.chart import DAYS, chart
-from medmirror.service.freshness import STATES
 from medmirror.service.keys import Caller
 from medmirror.service.options import Service
 from medmirror.service.overview import Seen, see
@@ -29,8 +28,9 @@ from medmirror.service.routes.parameters import OrganizationId
 router = APIRouter(include_in_schema=False)
 _REFRESH = 15  # seconds
 _PAGE, _MOST = 100, 5_000  # systems on a page; that are looked at
-_RUNS, _LOG = 12, 40
-_WORST_FIRST = {name: place for place, name in enumerate(("failing", "stale", "never", "recovered", "fresh", "paused"))}
+_RUNS, _LOG = 10, 40
+_TICKS = timedelta(minutes=5)  # without a look of the scheduler for so long, there is none
+_WORST_FIRST = ("failing", "stale", "never", "recovered", "fresh", "paused")
 _FROM_HERE = ("same-origin", "none", "")
 
 
@@ -42,7 +42,7 @@ def _templates() -> Environment:
     made.filters.update(
         span=words.span, number=words.number, step=words.step, progress=words.progress, clock=words.clock, quote=quote
     )
-    made.globals.update(version=__version__, refresh=_REFRESH, states=STATES, days=DAYS)
+    made.globals.update(version=__version__, refresh=_REFRESH, states=_WORST_FIRST, days=DAYS)
     return made
 
 
@@ -124,13 +124,17 @@ def organization(request: Request, organization_id: OrganizationId) -> Response:
 
 
 def _worst_first(one: Seen) -> tuple[int, str, str]:
-    return _WORST_FIRST[one.badge], one.organization_id, one.source
+    return _WORST_FIRST.index(one.badge), one.organization_id, one.source
 
 
 def _shared(conn: Connection, service: Service, caller: Caller, organization_id: str | None) -> dict[str, Any]:
     now = service.clock.now()
     since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
+    machinery = reading.machinery(conn)
+    ticks = machinery.ticked_at is not None and now - machinery.ticked_at < _TICKS
     return {
+        "workers": machinery.workers,
+        "ticks": ticks or not service.schedule.enabled,
         "chart": chart(reading.days_of(conn, caller, since, organization_id=organization_id), now.date()),
         "groups": reading.groups_of(conn, caller, organization_id=organization_id),
         "runs": reading.jobs_of(conn, caller, organization_id=organization_id, some=_RUNS),
