@@ -351,8 +351,20 @@ def test_deletions_come_out_of_the_history(server: FhirServer, clock: SimulatedC
     gone = list(remote.deleted("Patient", since, until))
     assert {item.key[2] for item in items(gone)} == {f"p{number:03d}" for number in range(3, 10)}
     assert all(item.deleted and since <= item.version <= until for item in items(gone))
+    assert [page.upto for page in gone if page.upto] == [Position(until)]  # of the last version before then
+    assert list(remote.deleted("Patient", until + 60 * SECOND, until + 90 * SECOND)) == []
     pages += [*gone, *remote.changed("Patient", Position(since), until)]
     assert newest(pages) == held(server) | {("Patient", "p011"): NOW + 12 * SECOND}
+
+
+def test_history_without_a_deletion_says_how_far_it_reached(
+    server: FhirServer, clock: SimulatedClock, remote: Remote
+) -> None:
+    add(server, clock, 12)
+    (page,) = remote.deleted("Patient", 0, NOW + 10 * SECOND)
+    assert (page.records, page.upto) == (0, Position(NOW + 10 * SECOND))
+    mark = fetch.read_deleted(remote, "Patient", NO_MARK, NOW + 10 * SECOND, NOW, lambda pages, mark: mark).mark
+    assert mark.position == Position(NOW + 10 * SECOND)
 
 
 def test_deletion_without_a_time_does_not_delete_what_was_made_anew() -> None:

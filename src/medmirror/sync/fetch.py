@@ -122,7 +122,7 @@ def read_deleted(
             rest = some
         else:
             store(some, None)
-    if records:
+    if records or upto is not None:  # a history that holds no deletion says how far it reached with an empty page
         mark = marks.after_list(mark._replace(position=BEGINNING) if whole else mark, until, upto)
     return Read(records, pages, store(rest, mark) or mark, back)
 

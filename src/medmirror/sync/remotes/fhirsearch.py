@@ -78,7 +78,7 @@ def _settled(search: Search, params: Params, given: set[tuple[str, str, int]]) -
         totals: set[int | None] = set()
         before, pages = len(given), 0
         try:
-            for bundle in _linked(search, params):
+            for bundle in _linked(search, search.feed, params):
                 pages += 1
                 seen |= {one.id for one in bundle.entries}
                 totals.add(bundle.total)
@@ -97,8 +97,8 @@ def _settled(search: Search, params: Params, given: set[tuple[str, str, int]]) -
     raise failure or ListingIncomplete(passes=_PASSES, feed=search.feed)
 
 
-def _linked(search: Search, params: Params) -> Iterator[Bundle]:
-    bundle = search.ask(search.feed, params)
+def _linked(search: Search, path: str, params: Params) -> Iterator[Bundle]:
+    bundle = search.ask(path, params)
     links: set[str] = set()
     yield bundle
     while bundle.next is not None:
@@ -113,22 +113,15 @@ def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
     """What was deleted at or after *since* and not after *until*, out of the history of the type.
 
     A history begins with the newest version, and what is added while it is read only shows the same ones again. Where
-    a deletion does not say when, it counts unless a newer version follows it.
+    a deletion does not say when, it counts unless a newer version follows it. How far the history reached is said by
+    the last page, which is empty: most histories hold no deletion, and are not to be read from their beginning for it.
     """
     living: set[str] = set()
-    seen, first_total = 0, None
-    onward: str | None = f"{search.feed}/_history"
-    asked: Params = [("_since", fhirbundles.text(since))] if since > 0 else []
-    asked += [("_count", str(search.size)), ("_elements", "id")]  # of those that live, nothing more is wanted
-    links: set[str] = set()
-    while onward is not None:
-        if onward in links:
-            raise ListingIncomplete("The links between pages lead in a circle.", feed=search.feed)
-        links.add(onward)
-        bundle = search.ask(onward, asked)
-        onward, asked = bundle.next, []
+    seen, last, least = 0, 0, 0
+    for bundle in _history(search, since):
+        least = least if seen else bundle.total or 0
         seen += len(bundle.entries)
-        first_total = bundle.total if first_total is None else first_total
+        last = max([last, *(one.time for one in bundle.entries if one.time <= until)])
         gone = []
         for one in bundle.entries:
             if one.method != "DELETE":
@@ -136,11 +129,22 @@ def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
             elif since <= one.time <= until if one.time else one.id not in living:
                 gone.append(one)
         if gone:
-            raw = [fhirbundles.deletion(one, bundle.time) for one in gone]
-            body = fhirbundles.page(raw, kind="transaction")
-            yield Page(search.feed, f"{search.feed}/_history", body, len(gone))
-    if seen < (first_total or 0):
-        raise ListingIncomplete(feed=search.feed, entries=seen, total=first_total)
+            yield _gone(search.feed, [fhirbundles.deletion(one, bundle.time) for one in gone])
+    if seen < least:
+        raise ListingIncomplete(feed=search.feed, entries=seen, total=least)
+    if last:
+        yield _gone(search.feed, [])._replace(upto=Position(last))
+
+
+def _history(search: Search, since: int) -> Iterator[Bundle]:
+    params: Params = [("_since", fhirbundles.text(since))] if since > 0 else []
+    params += [("_count", str(search.size)), ("_elements", "id")]  # of those that live, nothing more is wanted
+    return _linked(search, f"{search.feed}/_history", params)
+
+
+def _gone(feed: str, deletions: Sequence[bytes]) -> Page:
+    body = fhirbundles.page(deletions, kind="transaction")
+    return Page(feed, f"{feed}/_history", body, len(deletions))
 
 
 def page(feed: str, entries: Sequence[Entry], time: int, upto: Position | None) -> Page:
