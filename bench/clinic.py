@@ -13,11 +13,15 @@ import argparse
 import heapq
 import os
 import random
+import shutil
 import statistics
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -26,6 +30,7 @@ import httpx
 from sqlalchemy import Engine, text
 
 from bench import lab
+from medmirror import api
 from medmirror.schedule import runner as scheduler
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
@@ -42,7 +47,17 @@ AGENT = "Bench (bench@medmirror.example)"
 KINDS = ("patient", "appointment", "practitioner", "business", "appointment_type")
 
 # What happens at a clinic on a working day of ten hours, on average.
-DAILY = {"book": 25, "move": 8, "cancel": 4, "arrive": 30, "edit": 10, "join": 3, "archive": 0.3, "drop": 1, "leave": 0.1}
+DAILY = {
+    "book": 25,
+    "move": 8,
+    "cancel": 4,
+    "arrive": 30,
+    "edit": 10,
+    "join": 3,
+    "archive": 0.3,
+    "drop": 1,
+    "leave": 0.1,
+}
 
 
 class Change(NamedTuple):
@@ -151,7 +166,9 @@ class Hourly:
                 page += 1
 
 
-def week(engine: Engine, settings: Settings, clinics: int, patients: int, appointments: int, days: int) -> dict[str, Any]:
+def week(
+    engine: Engine, settings: Settings, clinics: int, patients: int, appointments: int, days: int
+) -> dict[str, Any]:
     """Live through *days*; return what it cost and whether the mirror is equal to the clinics in the end."""
     clock = SimulatedClock(START.astimezone(UTC) - timedelta(hours=2))
     accounts = [Account(clock.clock, seed=number) for number in range(clinics)]
@@ -179,27 +196,24 @@ def week(engine: Engine, settings: Settings, clinics: int, patients: int, appoin
             for job_id in queue.due():
                 runner.execute(engine, queue, job_id, handle, clock.clock, "bench")
             waiting, seen = _seen(engine, known, waiting)
-            late += [(one.kind, (clock.now() - moment_of(one.time)).total_seconds(), moment_of(one.time)) for one in seen]
+            late += [
+                (one.kind, (clock.now() - moment_of(one.time)).total_seconds(), moment_of(one.time)) for one in seen
+            ]
         after = _spent(engine, server, hourly)
         spent = {name: after[name] - before[name] for name in after}
         clock.advance(4 * 3600)
         for one in known:  # nothing is left that nobody has looked at
             sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.Wanted())
-        return {**spent, "late": late, "left": len(waiting), **_compare(engine, known, accounts)}
+        return {**spent, "late": late, **_compare(engine, known, accounts)}
 
 
 def _add(engine: Engine, server: ClinikoServer, number: int, key: str) -> Organization:
     os.environ[f"BENCH_KEY_{number}"] = key
     settings = {"url": server.url, "user_agent": AGENT}
-    one = Organization(f"clinic_{number:02d}", "cliniko", "cliniko", settings=settings, secret=f"env:BENCH_KEY_{number}")
-    return organizations.put(engine, lab_zone(one))
-
-
-def lab_zone(one: Organization) -> Organization:
-    """*one* in the zone of the bench."""
-    from dataclasses import replace
-
-    return replace(one, zone=ZONE.key)
+    one = Organization(
+        f"clinic_{number:02d}", "cliniko", "cliniko", settings=settings, secret=f"env:BENCH_KEY_{number}"
+    )
+    return organizations.put(engine, replace(one, zone=ZONE.key))
 
 
 def _through(engine: Engine, queue: Waiting, handle: runner.Handler, clock: SimulatedClock, seconds: int) -> None:
@@ -216,14 +230,22 @@ def _spent(engine: Engine, server: ClinikoServer, hourly: Hourly) -> dict[str, i
     with engine.connect() as conn:
         syncs, records = conn.execute(text(query)).one()
     ours = sum(server.http.calls.values()) - hourly.calls
-    return {"syncs": syncs, "records": int(records), "calls": ours, "old_calls": hourly.calls, "old_records": hourly.records}
+    return {
+        "syncs": syncs,
+        "records": int(records),
+        "calls": ours,
+        "old_calls": hourly.calls,
+        "old_records": hourly.records,
+    }
 
 
 def _seen(engine: Engine, known: list[Organization], waiting: list[Change]) -> tuple[list[Change], list[Change]]:
     """Which of the changes the mirror shows by now, by the state of each clinic."""
     query = "SELECT organization_id, incremental_at FROM medmirror.sync_state"
     with engine.connect() as conn:
-        upto = {row.organization_id: micros(row.incremental_at) for row in conn.execute(text(query)) if row.incremental_at}
+        upto = {
+            row.organization_id: micros(row.incremental_at) for row in conn.execute(text(query)) if row.incremental_at
+        }
     bounds = [upto.get(one.organization_id, 0) for one in known]
     seen = [one for one in waiting if one.time < bounds[one.clinic]]
     return [one for one in waiting if one.time >= bounds[one.clinic]], seen
@@ -268,7 +290,9 @@ def show(found: dict[str, Any], clinics: int, days: int) -> str:
     ]
     for kind in ("patient", "appointment"):
         hours = sorted(seconds / 3600 for what, seconds, _ in found["late"] if what == kind)
-        daytime = [seconds / 3600 for what, seconds, at in found["late"] if what == kind and at.astimezone(ZONE).hour < 14]
+        daytime = [
+            seconds / 3600 for what, seconds, at in found["late"] if what == kind and at.astimezone(ZONE).hour < 14
+        ]
         lines.append(
             f"{kind}: {len(hours):,} changes, hours until seen: median {statistics.median(hours):.1f},"
             f" most {hours[-1]:.1f}; of those made before 14:00: most {max(daytime):.1f}"
@@ -282,8 +306,12 @@ def main() -> None:
     for name, default in (("clinics", 20), ("patients", 650), ("appointments", 2000), ("days", 7)):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
-    with lab.database() as (engine, settings):
+    scratch = Path(tempfile.mkdtemp(prefix="medmirror-clinic-"))
+    with lab.opened(None, scratch, 1, True, lambda what: None) as room, room.database() as dsn:
+        engine, settings = api.open_database(Settings.from_environment(dsn=dsn))
         found = week(engine, settings, asked.clinics, asked.patients, asked.appointments, asked.days)
+        engine.dispose()
+    shutil.rmtree(scratch, ignore_errors=True)
     print(show(found, asked.clinics, asked.days))
 
 

@@ -120,6 +120,9 @@ WHERE organization_id = :organization_id AND source = :source
 -- hold --
 SELECT pg_try_advisory_lock(%s, %s)
 
+-- let go --
+SELECT pg_advisory_unlock(%s, %s)
+
 -- is held --
 SELECT EXISTS (
     SELECT FROM pg_locks
