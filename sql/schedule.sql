@@ -17,11 +17,15 @@ COMMENT ON COLUMN medmirror.scheduler.next_at IS 'when the next organisation is 
 COMMENT ON COLUMN medmirror.scheduler.slot_at IS 'when the last sync that was asked for begins; the next one comes a spacing later';
 
 -- lead --
-SELECT pg_try_advisory_lock($1)
+SELECT pg_try_advisory_lock(:lock)
 
 -- keep alive --
-SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-       set_config('tcp_keepalives_count', '3', false), set_config('idle_session_timeout', '0', false)
+SELECT set_config('application_name', 'medmirror scheduler', false), set_config('idle_session_timeout', '0', false),
+       set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+       set_config('tcp_keepalives_count', '3', false)
+
+-- still there --
+SELECT 1
 
 -- known --
 SELECT o.organization_id, o.source, s.success_at, greatest(s.full_at, f.started_at) AS full_at,

@@ -26,7 +26,7 @@ REJECTS = 12354  #: retrying of rejects
 OTHER_SOURCES = 12355  #: bulk updates of sources that have no number of their own
 NIGHTLY = 12356  #: one nightly a database at a time (held by a session of its own, see nightly/book.py)
 SYNC = 12357  #: with an organisation's number: one sync of it at a time (held by a session, see sync/hold.py)
-SCHEDULER = 12358  #: the scheduler that leads (held by a session, see schedule/runner.py)
+SCHEDULER = 12358  #: the scheduler that leads (held by a session, see schedule/leader.py)
 
 RETIRED = frozenset({12348})
 

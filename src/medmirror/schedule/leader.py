@@ -6,36 +6,37 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Any
 
-import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from medmirror.db import connect, locks, retry, sql
+from medmirror.db import locks, retry, sql
 from medmirror.errors import MedmirrorError
 from medmirror.schedule import runner
 from medmirror.schedule.config import Config
-from medmirror.sync.clock import SYSTEM, Clock
+from medmirror.sync.clock import Clock
 from medmirror.sync.queue.base import Queue
 
 _FOLLOW = 2.0  # seconds between two tries of one who does not lead, or has lost the database
-_LONGEST = 15.0  # seconds between two looks: organisations are added, jobs end, messages get lost
+_LONGEST = 5.0  # seconds between two looks: organisations are added, jobs end, messages get lost
 
 _log = logging.getLogger(__name__)
+_statement = partial(sql.statement, "schedule.sql")
 
 
 class Leadership:
     """The lock of the scheduler that leads, on a connection of its own that does nothing else.
 
-    A session lock, as the nightly's is, for the same reasons (``nightly/book.py``). It ends with the process, however
-    that dies; when a whole machine is gone, the server notices in some twelve seconds.
+    A session lock, as the nightly's is, for the same reasons (``nightly/book.py``): its connection is taken out of the
+    pool. It ends with the process, however that dies; when a whole machine is gone, the server notices in some twelve
+    seconds.
     """
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: psycopg.Connection[Any] | None = None
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
         self._leads = False
 
     def __enter__(self) -> Leadership:
@@ -51,37 +52,35 @@ class Leadership:
         cannot be reached."""
         try:
             if self._leads and self._connection is not None:
-                self._connection.execute("SELECT 1")
+                self._connection.execute(_statement("still there"))
             else:
                 self._leads = self._take()
-        except psycopg.Error as error:
-            _log.warning("the scheduler cannot reach the database, sqlstate %s", error.sqlstate)
+        except (DBAPIError, MedmirrorError) as error:
+            _log.warning("the scheduler cannot reach the database, sqlstate %s", retry.sqlstate_of(error))
             self._let_go()
         return self._leads
 
     def _take(self) -> bool:
-        sections = sql.sections("schedule.sql")
         if self._connection is None:
-            about = {"application_name": "medmirror scheduler", "connect_timeout": connect.CONNECT_TIMEOUT}
-            self._connection = psycopg.connect(connect.conninfo(self._dsn, **about), autocommit=True)
-            self._connection.execute(sections["keep alive"].encode())
-        return self._connection.execute(sections["lead"].encode(), [locks.SCHEDULER]).fetchone() == (True,)
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._connection.detach()
+            self._connection.execute(_statement("keep alive"))
+        return bool(self._connection.scalar(_statement("lead"), {"lock": locks.SCHEDULER}))
 
     def _let_go(self) -> None:
         self._leads = False
         if self._connection is not None:
-            with suppress(psycopg.Error):
+            with suppress(DBAPIError):
                 self._connection.close()
             self._connection = None
 
 
 def lead(
     engine: Engine,
-    dsn: str,
     queue: Queue,
+    clock: Clock,
     stop: threading.Event,
     *,
-    clock: Clock = SYSTEM,
     config: Config | None = None,
     rule_of: runner.RuleOf | None = None,
     told: Callable[[runner.Ticked | bool], None] = lambda news: None,
@@ -93,7 +92,7 @@ def lead(
     """
     config = Config.from_environment() if config is None else config
     led: bool | None = None
-    with Leadership(dsn) as leadership:
+    with Leadership(engine) as leadership:
         while not stop.is_set():
             leads = leadership.holds()
             if leads != led:
