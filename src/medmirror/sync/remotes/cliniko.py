@@ -2,7 +2,7 @@
 
 Times are those of ``updated_at``, which Cliniko gives in whole seconds, so a position's time is one. Archived and
 cancelled records come in the same list as the others; practitioners who have left have a list of their own, which is
-read after that of the others. Deleted records are in lists of their own: an entry of that of patients has no more than
+read before that of the others. Deleted records are in lists of their own: an entry of that of patients has no more than
 ``deleted_at`` and a link. A patient who was merged into another one is deleted there, without a word of the other.
 
 **Writes.** Cliniko knows no conditional write and no idempotency key. A change is written after a look at the record:
@@ -26,7 +26,7 @@ from medmirror.sync.remotes.http import Http, basic
 _ARCHIVED, _CANCELLED = "archived_at:*", "cancelled_at:*"
 _CHANGED: Mapping[str, tuple[Listing, ...]] = {  # referenced ones first
     "business": (Listing("businesses", "businesses"),),
-    "practitioner": (Listing("practitioners", "practitioners"), Listing("practitioners/inactive", "practitioners")),
+    "practitioner": (Listing("practitioners/inactive", "practitioners"), Listing("practitioners", "practitioners")),
     "appointment_type": (Listing("appointment_types", "appointment_types"),),
     "patient": (Listing("patients", "patients", including=(_ARCHIVED,)),),
     "appointment": (Listing("individual_appointments", "individual_appointments", including=(_ARCHIVED, _CANCELLED)),),
@@ -81,7 +81,7 @@ class Cliniko:
         nothing new, ``changed`` need not ask for it again.
         """
         feed = self._capabilities.feeds[0]
-        answered = clinikolist.whole(self._http, _CHANGED[feed if feed in _SHORT else _SHORT[0]][0])
+        answered = clinikolist.whole(self._http, _CHANGED[feed if feed in _SHORT else _SHORT[0]][-1])
         if answered.answer.date is None:
             raise RemoteUnavailable("The remote does not say what time it is.", path=answered.answer.path)
         is_all = feed in _SHORT and answered.following is None and len(answered.ids) == answered.total
@@ -98,7 +98,7 @@ class Cliniko:
         if first is not None and name == feed:
             inside = [low <= time < high for time in first.times]
             if any(inside) and all(inside):
-                yield self._page(feed, self._listings(feed)[0], first, None)
+                yield self._page(feed, self._listings(feed)[0], first, clinikolist.reached(first))
             if all(inside) or not any(inside):
                 return
         *others, last = self._listings(feed)
@@ -128,7 +128,7 @@ class Cliniko:
 
     def get(self, feed: str, id: str) -> Page | None:
         """The record *id* as a page of one; None: there is none (any more)."""
-        listing = self._listings(feed)[0]
+        listing = self._listings(feed)[-1]
         answer = clinikowrite.one(self._http, listing, id)
         return None if answer is None else Page(feed, f"cliniko:/v1/{listing.path}/*", answer.body, 1)
 

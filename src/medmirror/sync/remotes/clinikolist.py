@@ -79,7 +79,7 @@ def walk(http: Http, listing: Listing, low: int, high: int) -> Iterator[Reached]
         found = _page(http, listing, at, high)
         if found.following is None:
             if found.ids:
-                yield found, _reached(found)
+                yield found, reached(found)
             return
         if found.times[-1] > at:
             at = found.times[-1]
@@ -185,7 +185,8 @@ def whole_number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _reached(found: Answered) -> Position:
+def reached(found: Answered) -> Position:
+    """Where the last record of an answer that holds some stands."""
     last = found.times[-1]
     return Position(
         last * MICROSECOND, max(id for id, time in zip(found.ids, found.times, strict=True) if time == last)
