@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medmirror.errors import InvalidRecord, StaleWrite
@@ -16,7 +16,7 @@ from medmirror.sync.conflict import Policy
 from medmirror.sync.judging import Case, Planned, judge
 from medmirror.sync.meeting import TIMED, Meets, There, utc_of
 from medmirror.sync.plan import check
-from medmirror.sync.projecting import Projected, project, restrict, retired
+from medmirror.sync.projecting import Projected, project, restrict, retired, worded
 from medmirror.sync.pushing import Done, Gone, Pusher, can_tell, is_poison
 from medmirror.sync.review import Said
 from medmirror.sync.steps import Report
@@ -92,7 +92,8 @@ class Bringing:
             if one.state == "archived":
                 record = retired(record, self.entity, utc_of(one.version)) or record
             try:
-                ours = project(record, self.entity, self.mapper, copy_of)
+                foreign = self.books.source != self.mapper.source
+                ours = project(record, self.entity, self.mapper, copy_of, foreign=foreign)
             except InvalidRecord as error:
                 self._refuse(one, error)
                 continue
@@ -161,10 +162,12 @@ class Bringing:
 
     def _write(self, one: Entry, write: Write, tries: int) -> bool:
         """Write it and its base; return whether that came about."""
-        if write.action == "drop" and not can_tell(write, self.mapper, self.entity):
-            self._ask(one, Ask("not tellable", "nothing there can say that it is gone", write.over))
-            self.books.settle(one, "review", close=False)
-            return False
+        if write.action == "drop":
+            write = replace(write, record=worded(write.record, self.mapper))
+            if not can_tell(write, self.mapper, self.entity):
+                self._ask(one, Ask("not tellable", "nothing there can say that it is gone", write.over))
+                self.books.settle(one, "review", close=False)
+                return False
         try:
             done = self.pusher.push(one, write)
         except (StaleWrite, Gone):

@@ -11,7 +11,7 @@ or to write; all others were entered there and stay as they are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from medmirror.errors import InvalidRecord
@@ -35,11 +35,15 @@ class Projected(NamedTuple):
     open: tuple[str, ...]
 
 
-def project(record: Record, entity: str, mapper: Mapper, find: Find) -> Projected:
-    """*record* of ours in the words of *mapper*'s system. Raises InvalidRecord when it cannot be said there at all."""
+def project(record: Record, entity: str, mapper: Mapper, find: Find, *, foreign: bool = True) -> Projected:
+    """*record* of ours in the words of *mapper*'s system. Raises InvalidRecord when it cannot be said there at all.
+
+    *foreign*: that is another kind of system, to which our own words for a code (``raw``) mean nothing.
+    """
     lost: list[str] = []
     translated = _translated(record, find, "", lost)
     open_ = tuple(name for name in NEEDED.get(entity, ()) if name in record and name not in translated)
+    translated = worded(_coded(translated) if foreign else translated, mapper)
     written, missing = write(translated, mapper)
     back = mapper.to_canonical(written).record
     if not back:
@@ -76,6 +80,44 @@ def _translated(value: Any, find: Find, at: str, lost: list[str]) -> Any:
     return value
 
 
+def _coded(value: Any) -> Any:
+    """*value* with the codes of its enums alone, without our words for them."""
+    if isinstance(value, Mapping):
+        if _is_enum(value):
+            return {**value, "raw": None}
+        return {name: _coded(one) for name, one in value.items()}
+    return [_coded(one) for one in value] if isinstance(value, list) else value
+
+
+def worded(record: Record, mapper: Mapper) -> dict[str, Any]:
+    """*record* with words for those of its enums that have none, where *mapper* can write them.
+
+    A code is written in the word that the mapper declares for it. Where it declares none the code itself will do, as
+    FHIR writes them; where even that is not understood when it is read again, nothing is written.
+    """
+    lost = write(record, mapper)[1]
+    still = write(_with_words(record, lost, ""), mapper)[1]
+    made: dict[str, Any] = _with_words(
+        record, [path for path in lost if not any(one.startswith(path) for one in still)], ""
+    )
+    return made
+
+
+def _with_words(value: Any, paths: Sequence[str], at: str) -> Any:
+    if isinstance(value, Mapping):
+        if _is_enum(value):
+            silent = value["raw"] is not None or value["code"] in ("OTHER", "UNKNOWN")
+            if silent or not any(at.startswith(path) for path in paths):
+                return dict(value)
+            return {**value, "raw": value["code"].lower().replace("_", "-")}
+        return {name: _with_words(one, paths, f"{at}.{name}" if at else name) for name, one in value.items()}
+    return [_with_words(one, paths, f"{at}[]") for one in value] if isinstance(value, list) else value
+
+
+def _is_enum(value: Mapping[str, Any]) -> bool:
+    return value.keys() == {"code", "raw"}
+
+
 def _is_reference(value: Mapping[str, Any]) -> bool:
     return isinstance(value.get("feed"), str) and isinstance(value.get("id"), str)
 
@@ -92,7 +134,7 @@ def shared(*ours: Record | None) -> set[str]:
 
 
 def _silent(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.keys() == {"code", "raw"} and value["code"] == "UNKNOWN"
+    return isinstance(value, Mapping) and _is_enum(value) and value["code"] == "UNKNOWN"
 
 
 def overlaid(under: Record, over: Record, names: Iterable[str]) -> dict[str, Any]:
@@ -147,8 +189,8 @@ def retired(record: Record, entity: str, utc: str) -> dict[str, Any] | None:
 
 
 def retiring(entity: str) -> set[str]:
-    """The fields that say of a record that it was put away."""
-    return {*_RETIRED.get(entity, ()), *(("cancelled_at",) if entity == "appointment" else ())}
+    """The fields that say of a record that it was put away, but for the time at which."""
+    return set(_RETIRED.get(entity, ()))
 
 
 def tells_retired(record: Record, entity: str) -> bool:

@@ -27,7 +27,7 @@ def _sex_down(sex: dict[str, Any]) -> tuple[str | None, str | None]:
         return (raw, None) if _BIRTH_SEX.get(raw) == code else (None, raw)
     if code == "UNKNOWN":
         raise ValueError
-    return None, next(word for word, meant in _GENDER.items() if meant == code)
+    return None, {meant: word for word, meant in _GENDER.items()}[code]
 
 
 sex: Pair = (_sex_up, _sex_down)
