@@ -77,6 +77,18 @@ def say(conn: Connection, job_id: object, at: datetime, message: str, level: str
     conn.execute(_LINE, {"job_id": job_id, "at": at, "level": level, "message": message})
 
 
+def staff(conn: Connection, now: datetime) -> None:
+    """Have a worker that lives, and a scheduler that looked at *now*."""
+    conn.execute(text("INSERT INTO medmirror.worker (name, concurrency) VALUES ('clinic-server:812', 2)"))
+    conn.execute(
+        text(
+            "INSERT INTO medmirror.scheduler (ticked_at, leader, organizations, asked)"
+            " VALUES (:now, 'clinic-server:812', 7, 0)"
+        ),
+        {"now": now},
+    )
+
+
 NAMES = (
     ("harbour_physio", "Australia/Sydney"),
     ("north_shore_podiatry", "Australia/Sydney"),
@@ -115,14 +127,7 @@ def _past(conn: Connection, now: datetime) -> None:
 
 
 def _present(conn: Connection, now: datetime) -> None:
-    conn.execute(text("INSERT INTO medmirror.worker (name, concurrency) VALUES ('clinic-server:812', 2)"))
-    conn.execute(
-        text(
-            "INSERT INTO medmirror.scheduler (ticked_at, leader, organizations, asked)"
-            " VALUES (:now, 'clinic-server:812', 7, 0)"
-        ),
-        {"now": now},
-    )
+    staff(conn, now)
     state(conn, "harbour_physio", now - timedelta(minutes=12))
     state(conn, "north_shore_podiatry", now - timedelta(minutes=48), recovered=now - timedelta(hours=2))
     state(conn, "lakeside_family_practice", now - timedelta(hours=2))

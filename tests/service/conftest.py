@@ -9,12 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import Engine
-from worlds import NOW, OURS, THEIRS, Make, World, organization, served
+from worlds import NOW, OURS, THEIRS, Make, WakeUps, World, organization, served
 
 from medmirror.service import app as service_app
 from medmirror.service.options import Options
 from medmirror.settings import Settings
-from medmirror.sync import queue
 from medmirror.testing.clock import SimulatedClock
 
 
@@ -22,13 +21,12 @@ from medmirror.testing.clock import SimulatedClock
 def make(engine: Engine, dsn: str) -> Iterator[Make]:
     """A function that makes a World with these Options."""
 
-    def one(**options: Any) -> World:
+    def one(engine: Engine = engine, **options: Any) -> World:
         settings = Settings.from_environment(dsn=dsn)
         clock = SimulatedClock(NOW)
-        waiting = queue.of(settings)
+        waiting = WakeUps()
         app = service_app.create(engine, waiting, settings, clock.clock, Options(**options))
         client = stack.enter_context(httpx.Client(base_url=stack.enter_context(served(app)), timeout=30))
-        stack.callback(waiting.close)
         return World(app, client, engine, settings, waiting, clock)
 
     with ExitStack() as stack:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import httpx
 import uvicorn
@@ -16,13 +17,35 @@ from sqlalchemy import Engine
 
 from medmirror.service import keys
 from medmirror.settings import Settings
-from medmirror.sync import organizations, queue
+from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 from medmirror.testing.clock import SimulatedClock
 
 NOW = datetime(2026, 11, 18, 10, 30, tzinfo=UTC)
 OURS, THEIRS = "org_ours", "org_theirs"
 MARKER = "theirs-zz-7741"  # stands wherever the other organisation can put a text
+
+
+class WakeUps:
+    """A Queue that keeps what it was told and wakes nobody. The rows of jobs are the truth; queues have tests of their
+    own."""
+
+    def __init__(self) -> None:
+        self.told: list[UUID] = []
+
+    def put(self, job_id: UUID, priority: int, delay: float) -> None:
+        """See Queue."""
+        self.told.append(job_id)
+
+    def work(self, execute: Callable[[UUID], None], concurrency: int, stop: threading.Event) -> None:
+        """See Queue."""
+
+    def depth(self) -> int:
+        """See Queue."""
+        return len(self.told)
+
+    def close(self) -> None:
+        """See Queue."""
 
 
 class World(NamedTuple):
@@ -32,7 +55,7 @@ class World(NamedTuple):
     client: httpx.Client
     engine: Engine
     settings: Settings
-    queue: queue.Queue
+    queue: WakeUps
     clock: SimulatedClock
 
     def key(self, *scopes: str, of: tuple[str, ...] | None = (OURS,), **more: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from medmirror import __version__
 from medmirror.db import sql
+from medmirror.service import reading
 from medmirror.service.freshness import STATES
 from medmirror.service.overview import Seen
 
@@ -45,11 +47,14 @@ class Metrics:
         self.seconds.labels(known, route).observe(seconds)
 
 
-def page(metrics: Metrics, conn: Connection, seen: Iterable[Seen], scope: dict[str, Any]) -> bytes:
+def page(metrics: Metrics, conn: Connection, seen: Iterable[Seen], scope: dict[str, Any], now: datetime) -> bytes:
     """The whole document: what *metrics* counted, and what the database says of the organisations in *scope*."""
+    machinery = reading.machinery(conn)
     jobs = dict.fromkeys(_JOBS, 0) | {row.state: row.jobs for row in conn.execute(_statement("job states"), scope)}
     at_hand = CollectorRegistry()
-    at_hand.register(_Given([_build(), *_of_jobs(jobs), *_of_organizations(list(seen))]))
+    at_hand.register(
+        _Given([_build(), *_of_machinery(machinery, now), *_of_jobs(jobs), *_of_organizations(list(seen))])
+    )
     return bytes(generate_latest(metrics.registry)) + bytes(generate_latest(at_hand))
 
 
@@ -68,6 +73,13 @@ def _build() -> GaugeMetricFamily:
     family = GaugeMetricFamily("medmirror_build", "The version that runs.", labels=["version"])
     family.add_metric([__version__], 1)
     return family
+
+
+def _of_machinery(machinery: reading.Machinery, now: datetime) -> Iterable[GaugeMetricFamily]:
+    yield GaugeMetricFamily("medmirror_workers", "Worker processes that live.", machinery.workers)
+    if machinery.ticked_at is not None:
+        age = (now - machinery.ticked_at).total_seconds()
+        yield GaugeMetricFamily("medmirror_scheduler_age_seconds", "Seconds since the scheduler looked.", age)
 
 
 def _of_jobs(jobs: dict[str, int]) -> Iterable[GaugeMetricFamily]:

@@ -65,5 +65,5 @@ def scrape(request: Request, caller: Scraper) -> Response:
     service = service_of(request)
     with service.engine.connect() as conn:
         seen = see(conn, caller, service.clock.now(), service.schedule, some=_MOST)
-        body = metrics.page(service.metrics, conn, seen, caller.scope_values())
+        body = metrics.page(service.metrics, conn, seen, caller.scope_values(), service.clock.now())
     return Response(body, media_type=metrics.CONTENT_TYPE)
