@@ -146,7 +146,7 @@ def main() -> None:
     """Print the tables, and put them into a Markdown file between its marks if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=1_000_000)
+    parser.add_argument("--first", type=int, default=2_000_000)
     parser.add_argument("--habits", default=",".join(HABITS))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--markdown", type=Path)

@@ -173,6 +173,8 @@ def read(
     if kind == "full":
         late = changes.lateness
         return read_full(remote, feed, mark, until, now_us, put, batch=batch, allow_empty=allow_empty, lateness=late)
+    if reading.from_now:  # before any record is stored that changes are to keep up to date
+        mark = put([], mark) or mark
     return read_changed(remote, feed, mark, until, now_us, put, batch=batch)
 
 
