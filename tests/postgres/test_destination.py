@@ -34,6 +34,9 @@ from medmirror.sync.organizations import Organization
 from medmirror.sync.remotes.base import BEGINNING, Around, Capabilities, Kind, Page, Position, Pushed, Remote
 from medmirror.sync.steps import Report, silent
 from medmirror.sync.store import Store
+from medmirror.testing import clinikoserver
+from medmirror.testing.clinikodata import Account
+from medmirror.testing.clinikoserver import ClinikoServer
 from medmirror.testing.clock import SimulatedClock
 from medmirror.testing.fhirserver import FhirServer
 
@@ -654,6 +657,85 @@ def test_edits_deletions_and_failures_at_random_end_in_step(remembered: Clinic, 
             assert row.outcome in ("review", "parted") or row.remote_id in deleted
         elif ours is not None and row.outcome == "agreed":
             assert [one["value"] for one in document["telecom"]] == [ours["email"]]
+
+
+# --- Cliniko as the second system
+
+
+@pytest.fixture
+def account(clock: SimulatedClock) -> Account:
+    """Another account, with practitioners, businesses and kinds of appointment, and nobody in it."""
+    made = Account(clock.clock)
+    for kind in ("business", "practitioner", "appointment_type"):
+        made.put(kind)
+    return made
+
+
+@pytest.fixture
+def second(
+    engine: Engine, settings: Settings, clock: SimulatedClock, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Clinic]:
+    monkeypatch.setenv("SECOND_KEY", clinikoserver.KEY)
+    with ClinikoServer(account, clock=clock.clock, limit=None) as server:
+        where = {"url": server.url, "user_agent": "medmirror tests (tests@example.org)"}
+        pairs = {
+            feed: {"7": f"{feed}/{next(iter(account.ids(feed)))}"}
+            for feed in ("business", "practitioner", "appointment_type")
+        }
+        yield Clinic(
+            engine,
+            settings,
+            clock,
+            {"remote": "cliniko", "settings": where, "secret": "env:SECOND_KEY", "pairs": pairs, "name": "second"},
+        )
+
+
+def booked(clinic: Clinic, number: int, patient: int, start: datetime, **more: Any) -> Document:
+    base = "https://api.au1.cliniko.com/v1"
+    arrays = {"business": "businesses", "practitioner": "practitioners", "appointment_type": "appointment_types"}
+    links = {feed: {"links": {"self": f"{base}/{array}/7"}} for feed, array in arrays.items()}
+    return clinic.visit(number, patient, start, **links, **more)
+
+
+def test_another_account_of_cliniko_is_kept_in_step(second: Clinic, account: Account) -> None:
+    counts = second.sync(second.patient(1), second.patient(2), booked(second, 10, 1, START))
+    assert (counts["pushed"], counts["poisoned"]) == (3, 0)
+    assert second.sync() == Counter()
+    copy = str(second.copy("patient", 1))
+    assert second.sync(second.patient(1, occupation="Farmer", email=""))["pushed"] == 1
+    fields = account.newest("patient", copy).fields
+    assert (fields["occupation"], fields["email"] or None) == ("Farmer", None)
+    gone = iso(second.clock.now())
+    visit = second.held["appointment", "10"]
+    assert second.sync({**visit, "updated_at": gone, "cancelled_at": gone})["pushed"] == 1
+    assert account.newest("appointment", str(second.copy("appointment", 10))).cancelled
+    account.change("patient", copy, notes="entered there")
+    assert second.sync(second.patient(1, occupation="Nurse"))["conflicts"] == 0
+    assert account.newest("patient", copy).fields["notes"] == "entered there"
+
+
+def test_of_a_patient_who_was_deleted_a_person_is_asked_where_nothing_can_say_so(second: Clinic) -> None:
+    second.sync(second.patient(1))
+    second.clock.advance(5)
+    gone = iso(second.clock.now())
+    counts = second.sync({**second.held["patient", "1"], "updated_at": gone, "deleted_at": gone})
+    assert (counts["pushed"], counts["queued_for_review"]) == (0, 1)
+    second.decide("destination")
+    assert second.sync()["parted"] == 1
+
+
+def test_the_time_of_ours_is_read_there_by_window_and_what_claims_it_is_a_conflict(
+    second: Clinic, account: Account
+) -> None:
+    second.sync(second.patient(1))
+    patient = str(second.copy("patient", 1))
+    starts = int((START + timedelta(minutes=10)).timestamp()) * 1_000_000
+    fields = {"patient_id": patient, "ends_at": iso(START + timedelta(minutes=40))}
+    id = account.create("appointment", fields, starts)
+    counts = second.sync(booked(second, 10, 1, START))
+    assert (counts["pushed"], counts["conflicts"]) == (1, 1)
+    assert second.copy("appointment", 10) == id
+    assert account.newest("appointment", id).starts == int(START.timestamp()) * 1_000_000
 
 
 # --- people

@@ -129,7 +129,7 @@ class There:
 
     def meets(self, ours: Mapping[Name, Projected]) -> dict[Name, Meets]:
         """What each of *ours* claims the time of there, that is nobody's copy."""
-        mine = {name: found for name, one in ours.items() if (found := span_of(one.record)) is not None}
+        mine = {name: span for name, one in ours.items() if (span := span_of(one.record)) is not None}
         if not mine:
             return {}
         wait = int(self.threshold * MICROSECOND)
