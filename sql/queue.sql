@@ -9,7 +9,7 @@ REVOKE ALL ON SCHEMA medmirror_queue FROM PUBLIC;
 CREATE TABLE medmirror_queue.applied (
     name text PRIMARY KEY,
     version text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    applied_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE medmirror_queue.applied IS 'Which of procrastinate''s own migrations its tables have, and by which version of it.';
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -47,9 +48,21 @@ class Unreachable(Told):
         raise StoreUnavailable
 
 
+@pytest.fixture(scope="module")
+def books(database: Callable[[], AbstractContextManager[str]]) -> Iterator[Engine]:
+    """A database for all tests here: each begins with empty books."""
+    with database() as dsn:
+        made = connect.engine(dsn, pool_size=20, lock_timeout=30)
+        yield made
+        made.dispose()
+
+
 @pytest.fixture
-def known(engine: Engine) -> Engine:
+def known(books: Engine) -> Engine:
     """An engine on a database that knows org_1 with two systems."""
+    engine = books
+    with engine.begin() as conn:
+        conn.execute(text("TRUNCATE medmirror.organization, medmirror.job CASCADE"))
     organizations.put(engine, Organization("org_1", "cliniko", "cliniko"))
     organizations.put(engine, Organization("org_1", "fhir", "fhir"))
     return engine
@@ -227,24 +240,22 @@ def test_a_queue_that_is_down_loses_nothing(known: Engine) -> None:
         assert jobs.open_jobs(conn) == [asked.job]
 
 
-def test_fifty_threads_that_ask_at_once_make_one_job(known: Engine, dsn: str) -> None:
-    wide = connect.engine(dsn, pool_size=20, lock_timeout=30)
+def test_fifty_threads_that_ask_at_once_make_one_job(known: Engine) -> None:
     queue, start = Told(), threading.Barrier(50)
 
     def ask(number: int) -> jobs.Asked:
         start.wait()
         mode = "comprehensive" if number == 31 else "incremental"
-        return _ask(wide, queue, mode=mode, force_full=number == 17, idempotency_key=f"key {number}")
+        return _ask(known, queue, mode=mode, force_full=number == 17, idempotency_key=f"key {number}")
 
     with ThreadPoolExecutor(50) as threads:
         asked = list(threads.map(ask, range(50)))
     outcomes = [one.outcome for one in asked]
     assert (outcomes.count("queued"), outcomes.count("coalesced")) == (1, 49)
     assert len({one.job.job_id for one in asked}) == 1
-    with wide.connect() as conn:
+    with known.connect() as conn:
         (job,) = jobs.recent(conn)
         keys = conn.scalar(text("SELECT count(*) FROM medmirror.job_key"))
-    wide.dispose()
     assert (job.mode, job.force_full, keys) == ("comprehensive", True, 50)
     assert len(queue.puts) == 1
 

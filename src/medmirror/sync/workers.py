@@ -54,7 +54,9 @@ def work(
     def one(job_id: UUID) -> None:
         execute(engine, queue, job_id, handler, clock, me, policy=policy, stop=stop)
 
-    looks = partial(_look, engine, queue, clock, policy, {"name": me, "concurrency": concurrency})
+    known = {"name": me, "concurrency": concurrency}
+    retry.in_transaction(engine, lambda conn: conn.execute(_statement("worker lives"), known))
+    looks = partial(_look, engine, queue, clock, policy, known)
     sweeper = threading.Thread(target=_sweep, args=(looks, stop, sweep_every), name="sweeper", daemon=True)
     sweeper.start()
     try:

@@ -26,7 +26,7 @@ from medmirror.sync.queue import tables
 
 NAME = "medmirror"  # of the queue; hurry in queue.sql knows it, too
 TASK = "wake"
-_POLL = 2.0  # seconds between looks at messages whose time has come; new ones notify
+_POLL = 1.0  # seconds between looks at messages whose time has come; of new ones it is told, mostly
 _BEAT, _STALE = 10.0, 30.0  # seconds
 _AGAIN = 2.0  # seconds until a worker that lost the database tries anew
 _LOOK, _LOOKS = 0.1, 100  # seconds between looks at *stop*; how many of them from one pruning to the next
