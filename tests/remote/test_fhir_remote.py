@@ -252,6 +252,7 @@ OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"severity": "fatal", "
         (_bundle([], link=[{"relation": "next", "url": "https://elsewhere.example.org/fhir?page=2"}]), RemoteRefused),
         ({"hello": "world"}, RemoteUnavailable),
         ([], RemoteUnavailable),
+        ({**_bundle([]), "link": {"relation": "next"}, "meta": [], "entry": [3]}, RemoteUnavailable),
     ],
 )
 def test_answer_of_200_that_is_no_whole_list_is_an_error_and_not_an_end(
@@ -259,6 +260,17 @@ def test_answer_of_200_that_is_no_whole_list_is_an_error_and_not_an_end(
 ) -> None:
     with LocalServer(lambda request: json_reply(answer)) as server, pytest.raises(error):
         list(remote_of(server.url).changed("Patient", BEGINNING, NOW))
+
+
+def test_totals_that_are_not_exact_can_be_told_to_be_so() -> None:
+    with LocalServer(lambda request: json_reply(_bundle([_stamped(1)], total=2))) as server:
+        (page,) = remote_of(server.url, totals=False).changed("Patient", BEGINNING, NOW)
+    assert page.records == 1
+
+
+def test_searches_want_no_answer_that_was_kept(server: FhirServer, remote: Remote) -> None:
+    everything(remote)
+    assert server.http.seen[-1].headers["cache-control"] == "no-cache"
 
 
 def test_links_that_lead_in_a_circle_are_an_error() -> None:
@@ -564,6 +576,7 @@ def test_smart_backend_service_changes_a_signed_assertion_for_a_token(server: Fh
         {"count": 0},
         {"count": "5"},
         {"history": "yes"},
+        {"totals": 1},
         {"auth": "bearer"},
         {"auth": "magic"},
         {"auth": "smart"},

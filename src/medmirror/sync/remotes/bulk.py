@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 FEED = ""
 _LEVEL = re.compile(r"|Patient|Group/[A-Za-z0-9.-]{1,64}", re.ASCII)
 _GONE = frozenset((404, 410))
+_FORBIDDEN = 403
 _EMPTY = b'{"resourceType":"Bundle","type":"collection"}'
 _NOT_HERE = "A Bulk export is read only, and as a whole."
 
@@ -99,8 +100,9 @@ class BulkRemote:
         try:
             return path, bulkfiles.fetch(self._http, file, path, token=manifest.token)
         except RemoteRefused as error:
-            if error.context.get("status") not in _GONE:
-                raise
+            status = error.context.get("status")
+            if status not in _GONE and (manifest.token or status != _FORBIDDEN):
+                raise  # a link that is its own key is forbidden when it has expired
         raise self._exports.expired(job)
 
     def _folder(self) -> Path:

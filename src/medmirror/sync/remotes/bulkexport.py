@@ -156,10 +156,9 @@ class Exports:
         made = []
         some = value.get(where)
         for one in some if isinstance(some, list) else ():
-            count = one.get("count")
-            if not isinstance(one.get("url"), str):
+            if not isinstance(one, dict) or not isinstance(one.get("url"), str):
                 raise RemoteUnavailable("The export's manifest names a file without an address.")
-            kind, link = str(one.get("type", "")), self._link(one["url"])
+            kind, link, count = str(one.get("type", "")), self._link(one["url"]), one.get("count")
             made.append(File(where, kind, link, count if isinstance(count, int) else None))  # type: ignore[arg-type]
         return made
 

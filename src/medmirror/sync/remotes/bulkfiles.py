@@ -102,7 +102,7 @@ def lines(path: Path) -> Iterator[bytes]:
 
 def deletions(path: Path) -> int:
     """How many records a file of deletions names: one line may hold many."""
-    return sum(len((parse(line)[0] or {}).get("entry") or ()) for line in lines(path))
+    return sum(len(_array(line, "entry")) for line in lines(path))
 
 
 def errors(paths: Sequence[Path]) -> int:
@@ -110,7 +110,13 @@ def errors(paths: Sequence[Path]) -> int:
     found = 0
     for path in paths:
         for line in lines(path):
-            issues = (parse(line)[0] or {}).get("issue")
-            some = issues if isinstance(issues, list) else ()
-            found += sum(1 for one in some if isinstance(one, dict) and one.get("severity") in _SEVERE)
+            issues = _array(line, "issue")
+            found += sum(1 for one in issues if isinstance(one, dict) and one.get("severity") in _SEVERE)
     return found
+
+
+def _array(line: bytes, name: str) -> list[Any]:
+    """The array called *name* in the object of a line; an empty one where there is none."""
+    value = parse(line)[0]
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []

@@ -35,6 +35,7 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{2,39}", re.ASCII)
 _NO_HISTORY = "fhir:no history"
 _UNSUPPORTED = frozenset((404, 405, 501))
 _GONE = frozenset((404, 410))
+_FRESH = {"Cache-Control": "no-cache"}  # some servers answer a search with what it found a minute ago
 _COUNT = 200
 
 
@@ -44,10 +45,10 @@ class FhirRemote:
     source = "fhir"
 
     def __init__(
-        self, http: Http, around: Around, types: Sequence[str], *, count: int, sort: str, history: bool
+        self, http: Http, around: Around, types: Sequence[str], *, count: int, sort: str, history: bool, totals: bool
     ) -> None:
         self._http, self._notes = http, around.notes
-        self._types, self._count, self._sort = tuple(types), count, sort
+        self._types, self._count, self._sort, self._totals = tuple(types), count, sort, totals
         self._history = history and self._notes.get(_NO_HISTORY) is None
 
     @property
@@ -112,8 +113,9 @@ class FhirRemote:
     def _ask(self, address: str, params: Sequence[tuple[str, str]]) -> Bundle:
         link = "://" in address
         try:
-            answer = self._http.get(address, params)
-            return fhirbundles.read(answer.body, answer.date)
+            answer = self._http.get(address, params, _FRESH)
+            bundle = fhirbundles.read(answer.body, answer.date)
+            return bundle if self._totals else bundle._replace(total=None)
         except RemoteRefused as error:
             if not link or error.context.get("status") not in _GONE:
                 raise
@@ -145,18 +147,19 @@ SETTINGS = {
     "count": f"resources a page; {_COUNT}",
     "sort": "how lists are sorted; _lastUpdated,_id (some servers take _lastUpdated alone)",
     "history": "whether deletions are looked for in the server's history; true",
+    "totals": "whether the totals of the server's lists are exact, so that lists are checked against them; true",
 }
 
 
 def _open(organization: str, settings: Mapping[str, Any], secret: Secret | None, around: Around) -> FhirRemote:
-    count, history = settings.get("count", _COUNT), settings.get("history", True)
+    count, flags = settings.get("count", _COUNT), {name: settings.get(name, True) for name in ("history", "totals")}
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 10_000:
         raise UsageError("The setting count is a whole number of at most 10000.")
-    if not isinstance(history, bool):
-        raise UsageError("The setting history is true or false.")
+    if not all(isinstance(one, bool) for one in flags.values()):
+        raise UsageError("The settings history and totals are true or false.")
     sort = str(settings.get("sort") or "_lastUpdated,_id")
     http = connect(settings, secret, around, SETTINGS)
-    return FhirRemote(http, around, types_of(settings) or TYPES, count=count, sort=sort, history=history)
+    return FhirRemote(http, around, types_of(settings) or TYPES, count=count, sort=sort, **flags)
 
 
 REMOTE = Kind("fhir", SETTINGS, _open, windows=((300, 60), (10_000, 3600)))

@@ -67,8 +67,9 @@ def read(body: bytes, date: int | None = None) -> Bundle:
         _entry(body[begin:end], one.start, one.end, one.value) for one in pieces(body[begin : max(begin, end - 1)])
     ]
     total, links = value.get("total"), value.get("link")
-    onward = [one.get("url") for one in links or () if isinstance(one, dict) and one.get("relation") == "next"]
-    said = value.get("timestamp") or (value.get("meta") or {}).get("lastUpdated")
+    some = links if isinstance(links, list) else ()
+    onward = [one.get("url") for one in some if isinstance(one, dict) and one.get("relation") == "next"]
+    said = value.get("timestamp") or child(value, "meta").get("lastUpdated")
     return Bundle(
         tuple(one for one in found if one is not None),
         total if isinstance(total, int) else None,
@@ -81,20 +82,25 @@ def _entry(data: bytes, start: int, end: int, value: Any) -> Entry | None:
     """The entry as a record; None when it is what the search says of itself."""
     if not isinstance(value, dict):
         raise RemoteUnavailable("The answer's Bundle has an entry that is no object.")
-    resource, answer = value.get("resource") or {}, value.get("response") or {}
-    request = value.get("request") or {}
+    resource, answer, request = (child(value, name) for name in ("resource", "response", "request"))
     kind = str(resource.get("resourceType", ""))
-    if kind == "OperationOutcome" or (value.get("search") or {}).get("mode") == "outcome":
+    if kind == "OperationOutcome" or child(value, "search").get("mode") == "outcome":
         if _severity(resource):
             raise failure(resource)
         return None
-    meta = resource.get("meta") or {}
+    meta = child(resource, "meta")
     url = str(request.get("url") or value.get("fullUrl") or "").partition("/_history")[0]
     kind = kind or url.rpartition("/")[0].rpartition("/")[2]
     id = str(resource.get("id") or url.rpartition("/")[2])
     time = moment_number(moment(meta.get("lastUpdated") or answer.get("lastModified")))
     method = str(request.get("method", ""))
     return Entry(kind, id, str(meta.get("versionId", "")), time, data[start:end], method)
+
+
+def child(value: Any, name: str) -> Mapping[str, Any]:
+    """The object called *name* in *value*; an empty one where either is something else."""
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _severity(outcome: Mapping[str, Any]) -> list[str]:

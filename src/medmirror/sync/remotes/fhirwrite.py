@@ -18,6 +18,7 @@ from medmirror.readers.jsonpieces import parse
 from medmirror.readers.jsonvalues import moment, moment_number
 from medmirror.sync.remotes import fhirbundles
 from medmirror.sync.remotes.base import Pushed
+from medmirror.sync.remotes.fhirbundles import child
 from medmirror.sync.remotes.http import Http
 from medmirror.sync.remotes.httpbody import Answer
 
@@ -107,15 +108,16 @@ def _current(write: _Write, id: str, expected: str | None) -> Pushed | None:
 
 def _tagged(raw: bytes, code: str) -> bool:
     value = parse(raw)[0]
-    tags = ((value.get("resource") or {}).get("meta") or {}).get("tag") or ()
-    return any(one.get("system") == TAG and one.get("code") == code for one in tags if isinstance(one, dict))
+    tags = child(child(value, "resource"), "meta").get("tag")
+    some = tags if isinstance(tags, list) else ()
+    return any(one.get("system") == TAG and one.get("code") == code for one in some if isinstance(one, dict))
 
 
 def _pushed(answer: Answer, feed: str, id: str | None) -> Pushed:
     """What was written, by the resource that was answered, or by the headers where none was."""
     value = parse(answer.body)[0] if answer.body else None
     resource = value if isinstance(value, dict) and value.get("resourceType") == feed else {}
-    meta = resource.get("meta") or {}
+    meta = child(resource, "meta")
     place = answer.headers.get("location", "").rpartition(f"/{feed}/")[2]
     found = _PLACE.fullmatch(place)
     etag = re.fullmatch(r'(?:W/)?"([^"]+)"', answer.headers.get("etag", ""))
