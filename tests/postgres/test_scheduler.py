@@ -255,6 +255,12 @@ def test_a_message_that_was_lost_is_sent_again(engine: Engine, queue: Heard, tim
     assert [job_id for job_id, _, _ in queue.told] == [job.job_id]
 
 
+def test_a_scheduler_that_is_off_asks_for_nobody(engine: Engine, queue: Heard, time: SimulatedClock) -> None:
+    add(engine, "org_1")
+    assert tick(engine, queue, time, replace(CALM, enabled=False)) == []
+    assert every_job(engine) == []
+
+
 def test_each_look_gives_a_sign_of_life_though_there_was_nothing_to_do(
     engine: Engine, queue: Heard, time: SimulatedClock
 ) -> None:

@@ -99,7 +99,8 @@ def look(
     engine: Engine, queue: Queue, clock: Clock, config: Config | None = None, rule_of: RuleOf | None = None
 ) -> Ticked:
     """Ask for a job for each organisation that is due, each begun *config.spacing* after the one before (those of
-    earlier looks too), and have lost messages sent again. *config*: default, what the environment says.
+    earlier looks too), and have lost messages sent again. *config*: default, what the environment says; where it has
+    the scheduler off, nobody is asked for, and lost messages are sent all the same.
 
     May run anywhere, at any time, twice at once: what is queued or running is not asked for, and the same sync that two
     ask for is one job, even when it has ended before the second asks. Raises StoreError.
@@ -107,7 +108,7 @@ def look(
     config = Config.from_environment() if config is None else config
     now = clock.now()
     everyone = retry.in_transaction(engine, lambda conn: waiting(conn, rule_of or config.rule, now))
-    ready = [each for each in everyone if each.due.at <= now]
+    ready = [each for each in everyone if config.enabled and each.due.at <= now]
     slots = _slots(engine, now, config.spacing, len(ready))
     asked, last = [], None
     for each, slot in zip(ready, slots, strict=True):
