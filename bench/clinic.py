@@ -2,9 +2,9 @@
 
     python -m bench.clinic [--clinics 20] [--patients 650] [--appointments 2000] [--days 7]
 
-Everything is real but the time: local Cliniko servers over HTTP, Postgres, the scheduler, the jobs, the engine. The hourly
-full sync (patients and all appointments, as before) is run for real for one of the clinics beside them, its pages fetched and
-counted but not stored, and counts as many times as there are clinics.
+Everything is real but the time: local Cliniko servers over HTTP, Postgres, the scheduler, the jobs, the engine. The
+hourly full sync (patients and all appointments, as before) is run for real for one of the clinics beside them, its
+pages fetched and counted but not stored, and counts as many times as there are clinics.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import live
 import nightly_full_sync
 from medmirror.samples import write_openfda, write_pubmed, write_studies
 from medmirror.samples.text import FIRST_PMID
@@ -54,6 +55,8 @@ def main() -> None:
         samples = make_samples(folder / "files", options.citations)
         show(samples)
         clinics(folder / "night")
+        heading("A live minute: a change at a clinic, and the mirror that has it")
+        live.live(Path(tempfile.gettempdir()))
     finally:
         if options.keep:
             print(f"\nThe database still runs. Go on with:\n  export MEDMIRROR_HOME={folder / 'home'}")

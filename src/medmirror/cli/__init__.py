@@ -18,6 +18,7 @@ from medmirror import __version__
 from medmirror.cli import (
     bench,
     db,
+    deadletters,
     dedup,
     diff,
     index,
@@ -25,14 +26,17 @@ from medmirror.cli import (
     load,
     mapping,
     matches,
+    mirror,
     nightly,
     organizations,
     output,
     rejects,
+    review,
     scheduler,
     serve,
     show,
     sync,
+    worker,
 )
 from medmirror.cli import map as map_
 from medmirror.cli.options import Group
@@ -106,6 +110,9 @@ def cli() -> None:
     medmirror load pubmed pubmed26n*.xml.gz
     medmirror load cliniko --org org_123 export/
     medmirror nightly nightly.toml
+    medmirror sync org_123
+    medmirror mirror pubmed
+    medmirror serve
     medmirror search "metformin heart failure" --source pubmed
     medmirror status
     """
@@ -113,6 +120,7 @@ def cli() -> None:
 
 for _command in (
     load.load,
+    mirror.mirror,
     index.index,
     nightly.nightly,
     nightly.apply,
@@ -121,6 +129,9 @@ for _command in (
     sync.backfill,
     scheduler.scheduler,
     serve.serve,
+    worker.worker,
+    deadletters.dead_letters,
+    review.review,
     keys.keys,
     dedup.dedup,
     matches.matches,

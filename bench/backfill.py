@@ -1,0 +1,149 @@
+"""A cold backfill: five years of a clinic's appointments, within the rate budget, while its syncs go on.
+
+    python -m bench.backfill [--appointments 2000000] [--years 5] [--every 600]
+
+Everything is real but the time: a local Cliniko server with its limit of 200 requests a minute, Postgres, jobs, budget.
+A backfill may use half of each window of the budget. Whenever it has, its job ends and is put off; the time is let
+pass and it goes on from its watermark, so this measures some hundreds of resumptions, too. Every ten simulated minutes
+a sync is due.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from bench import lab
+from bench.clinic import AGENT, Waiting
+from medmirror import api
+from medmirror.settings import Settings
+from medmirror.sync import engine as sync_engine
+from medmirror.sync import jobs, organizations, runner
+from medmirror.sync.organizations import Organization
+from medmirror.testing.clinikodata import SECOND, Account, micros, moment_of
+from medmirror.testing.clinikoserver import ClinikoServer
+from medmirror.testing.clock import SimulatedClock
+
+START = datetime(2026, 11, 16, 9, tzinfo=UTC)
+KEY = "backfill-au1"
+
+
+def history(account: Account, appointments: int, years: int) -> None:
+    """Five years of them, evenly, each made two weeks before it begins; and two hundred patients."""
+    now, span = micros(START), years * 365 * 86_400 * SECOND
+    for number in range(200):
+        account.put("patient", at=moment_of(now - span + number * SECOND))
+    for number in range(appointments):
+        starts = (now - span + span * number // appointments) // (300 * SECOND) * 300 * SECOND
+        account.put("appointment", at=moment_of(starts - 14 * 86_400 * SECOND), starts=starts, patient=number % 200)
+
+
+def run(engine: Engine, settings: Settings, appointments: int, years: int, every: int) -> dict[str, Any]:
+    """Do it; return what it took."""
+    clock = SimulatedClock(START)
+    account = Account(clock.clock)
+    history(account, appointments, years)
+    os.environ["BENCH_BACKFILL_KEY"] = KEY
+    with ClinikoServer({KEY: account}, clock=clock.clock) as server:
+        remote = {"url": server.url, "user_agent": AGENT}
+        one = organizations.put(
+            engine,
+            Organization("clinic", "cliniko", "cliniko", settings=remote, secret="env:BENCH_BACKFILL_KEY", recent_first=True),
+        )
+        queue = Waiting(clock)
+        handle = sync_engine.handler(engine, settings, clock.clock)
+        hot: list[float] = []
+        idle = [_sync(engine, settings, clock, one) for _ in range(4)][1:]
+        first = (START - timedelta(days=365 * years + 1)).date().isoformat()
+        asked = jobs.ask(
+            engine, queue, jobs.Request("clinic", "cliniko", kind="backfill", args={"from": first}), clock.now()
+        )
+        began, cpu, simulated, synced = time.perf_counter(), time.process_time(), clock.now(), clock.now()
+        spent = 0.0
+        while True:
+            job = _job(engine, asked.job.job_id)
+            if not job.open:
+                break
+            clock.set(max(clock.now(), job.next_at))
+            at = time.perf_counter()
+            runner.execute(engine, queue, job.job_id, handle, clock.clock, "bench")
+            spent += time.perf_counter() - at
+            if clock.now() - synced >= timedelta(seconds=every):
+                appointment = f"{sorted(account.ids('patient'))[len(hot) % 200]}"
+                account.change("patient", appointment, notes="seen")
+                clock.advance(1)
+                hot.append(_sync(engine, settings, clock, one))
+                synced = clock.now()
+        with engine.connect() as conn:
+            held = conn.execute(text("SELECT count(*), count(DISTINCT id) FROM cliniko.appointment")).one()
+        return {
+            "state": job.state,
+            "deferrals": job.deferrals,
+            "seconds": spent,
+            "all": time.perf_counter() - began,
+            "cpu": time.process_time() - cpu,
+            "simulated": (clock.now() - simulated).total_seconds(),
+            "calls": sum(server.http.calls.values()),
+            "held": held[0],
+            "distinct": held[1],
+            "there": len(account.ids("appointment")),
+            "hot": hot,
+            "idle": idle,
+        }
+
+
+def _job(engine: Engine, job_id: Any) -> jobs.Job:
+    with engine.connect() as conn:
+        found = jobs.get(conn, job_id)
+    assert found is not None
+    return found
+
+
+def _sync(engine: Engine, settings: Settings, clock: SimulatedClock, one: Organization) -> float:
+    """Seconds that a sync takes."""
+    began = time.perf_counter()
+    sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.Wanted())
+    return time.perf_counter() - began
+
+
+def show(found: dict[str, Any]) -> str:
+    """The table."""
+    hours = found["simulated"] / 3600
+    lines = [
+        f"backfill {found['state']}: {found['held']:,} appointments held, {found['distinct']:,} distinct, {found['there']:,} at the clinic",
+        f"work {found['seconds']:,.0f} s ({found['held'] / found['seconds']:,.0f} records/s, the server's own time included),"
+        f" put off and taken up again {found['deferrals']:,} times",
+        f"in the clinic's time {hours:.1f} h: {found['calls'] / hours:,.0f} calls/h, {found['calls']:,} in all",
+        f"syncs meanwhile: {len(found['hot'])}, median {statistics.median(found['hot']) * 1000:.0f} ms each"
+        f" (most {max(found['hot']) * 1000:.0f}); without a backfill {statistics.median(found['idle']) * 1000:.0f} ms; none was put off",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run it and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--appointments", type=int, default=2_000_000)
+    parser.add_argument("--years", type=int, default=5)
+    parser.add_argument("--every", type=int, default=600, help="simulated seconds between two syncs")
+    asked = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="medmirror-backfill-"))
+    with lab.opened(None, scratch, 1, True, lambda what: None) as room, room.database() as dsn:
+        engine, settings = api.open_database(Settings.from_environment(dsn=dsn))
+        found = run(engine, settings, asked.appointments, asked.years, asked.every)
+        engine.dispose()
+    print(show(found))
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
