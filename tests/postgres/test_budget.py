@@ -46,7 +46,7 @@ def refused(one: Budget) -> float:
     return float(caught.value.context["wait"])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(some.data())
 def test_no_window_of_any_position_has_more_than_its_limit(engine: Engine, data: some.DataObject) -> None:
     windows = data.draw(
@@ -84,8 +84,8 @@ def test_who_has_enough_to_ask_for_gets_nearly_all_of_every_window(engine: Engin
         times.append((time.now() - START).total_seconds())
     for limit, seconds in windows:
         assert most(times, seconds) == limit
-    assert 3 * 1200 >= 0.95 * (times[4 * 80] - times[80])
-    assert 3 * 60 >= 0.95 * times[60]
+    assert 0.95 * (times[4 * 80] - times[80]) <= 3 * 1200
+    assert 0.95 * times[60] <= 3 * 60
 
 
 def test_a_quiet_night_leaves_the_whole_minute_for_the_morning(engine: Engine) -> None:
