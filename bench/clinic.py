@@ -289,15 +289,20 @@ def show(found: dict[str, Any], clinics: int, days: int) -> str:
         f" {found['wrong']}, twice {found['twice']}",
     ]
     for kind in ("patient", "appointment"):
-        hours = sorted(seconds / 3600 for what, seconds, _ in found["late"] if what == kind)
-        daytime = [
-            seconds / 3600 for what, seconds, at in found["late"] if what == kind and at.astimezone(ZONE).hour < 14
-        ]
+        waits = [(at, at + timedelta(seconds=seconds)) for what, seconds, at in found["late"] if what == kind]
+        hours = sorted((seen - at).total_seconds() / 3600 for at, seen in waits)
         lines.append(
-            f"{kind}: {len(hours):,} changes, hours until seen: median {statistics.median(hours):.1f},"
-            f" most {hours[-1]:.1f}; of those made before 14:00: most {max(daytime):.1f}"
+            f"{kind}: {len(hours):,} changes, hours until seen: median {statistics.median(hours):.1f}, most {hours[-1]:.1f};"
+            f" of business hours: most {max(_open_hours(*one) for one in waits):.1f} (promised: 4)"
         )
     return "\n".join(lines)
+
+
+def _open_hours(at: datetime, seen: datetime) -> float:
+    """How many business hours lie between a change and the sync that saw it."""
+    first = at.astimezone(ZONE)
+    opens, closes = (first.replace(hour=hour, minute=0, second=0, microsecond=0) for hour in (8, 18))
+    return max(0.0, (min(seen, closes) - max(at, opens)).total_seconds() / 3600)
 
 
 def main() -> None:
