@@ -27,7 +27,7 @@ LAYERS = (
     {"sources", "mapping"},
     {"worker", "meaning", "inputs"},
     {"executors", "pipeline", "matching", "search", "audit", "auditmapping", "diff", "rejects", "ops"},
-    {"api", "benchmark", "nightly", "remapping", "sync", "testing"},
+    {"api", "benchmark", "nightly", "publishers", "remapping", "sync", "testing"},
     {"schedule", "testing"},
     {"service"},
     {"cli"},

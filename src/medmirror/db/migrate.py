@@ -34,6 +34,7 @@ CORE = (
     "schedule",
     "destination",
     "service",
+    "publishers",
 )  # files of medmirror's own tables, in this order
 _SCHEMAS = ("medmirror", "canonical")  # where those are
 

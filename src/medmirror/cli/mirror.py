@@ -1,0 +1,109 @@
+"""``medmirror mirror``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medmirror.cli import output
+from medmirror.cli.options import Command, shared
+
+if TYPE_CHECKING:
+    from medmirror.publishers.base import Result
+
+_NAMES = ("pubmed", "clinicaltrials", "openfda")
+_SHOWN = 10
+
+
+@click.command(cls=Command)
+@click.argument("publisher", type=click.Choice(_NAMES))
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="auto",
+    show_default=True,
+    help="auto: what is new; all; or where to begin: a day, of pubmed a file such as pubmed26n1335.",
+)
+@click.option("--only", metavar="LISTS", help="Of openfda: endpoints, such as drug/ndc,drug/label.")
+@click.option("--url", metavar="URL", help="Another address than the publisher's own: a mirror of it.")
+@click.option(
+    "--folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where files lie until they are loaded; by default in medmirror's home.",
+)
+@click.option("--whole", is_flag=True, help="Read all of the publisher's list, and count what is no longer in it.")
+@click.option("--tombstones", is_flag=True, help="What is no longer there, by a whole list, becomes a tombstone.")
+@click.option("--keep", is_flag=True, help="Keep the files after they were loaded.")
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched, and fetch nothing.")
+@click.option("--workers", metavar="N", help="Worker processes that load.")
+def mirror(
+    publisher: str,
+    since: str,
+    only: str | None,
+    url: str | None,
+    folder: Path | None,
+    whole: bool,
+    tombstones: bool,
+    keep: bool,
+    dry_run: bool,
+    workers: str | None,
+) -> output.Answer:
+    """Download what is new from PUBLISHER's own server, and load it.
+
+    Files are checked (checksum, size, number of records) and taken up again where a download broke off. What was
+    mirrored is remembered after it was loaded, so the same command after a fault goes on, and after a success it
+    fetches what has come since.
+
+    Exit code: 0 all well, 3 loaded but with rejects, 1 failed, 2 wrong usage, 4 another mirror uses the folder.
+    """
+    options = shared()
+    settings = options.settings(workers=workers)
+    from medmirror import publishers
+    from medmirror.publishers.base import Options
+
+    names = tuple(name.strip().strip("/") for name in (only or "").split(",") if name.strip())
+    wanted = Options(since, url, names, whole, tombstones, keep, dry_run)
+    made = publishers.mirror(publisher, wanted, settings=settings, folder=folder, got=_progress(options.quiet))
+    return output.Answer(made.as_dict(), lambda: [] if options.quiet else summary(made), made.exit_code)
+
+
+def _progress(quiet: bool) -> Any:
+    """Who is told of bytes that came: a line on the terminal, if somebody can see it."""
+    if quiet or not sys.stderr.isatty():
+        return lambda count: None
+    came = [0]
+
+    def got(count: int) -> None:
+        before, came[0] = came[0] >> 20, came[0] + count
+        if came[0] >> 20 != before:
+            sys.stderr.write(f"\r{came[0] >> 20:,} MB fetched \r")
+
+    return got
+
+
+def summary(made: Result) -> Iterable[Any]:
+    """What was fetched, what became of it, and what to know of it."""
+    if made.status == "dry run":
+        yield from made.new[:_SHOWN]
+        if len(made.new) > _SHOWN:
+            yield f"and {len(made.new) - _SHOWN:,} more"
+        yield f"{len(made.new):,} to fetch" if made.new else "There is nothing new."
+        yield from made.notes
+        return
+    if made.status == "nothing new":
+        yield "There is nothing new."
+    else:
+        from medmirror.publishers.base import COUNTS
+
+        yield output.table(list(COUNTS), [[getattr(made, name) for name in COUNTS]])
+        yield f"{made.files:,} files loaded, {made.downloaded / 1e6:,.1f} MB fetched"
+    for name, mark in sorted(made.marks.items()):
+        yield f"mirrored up to: {name} {mark}"
+    yield from made.notes
+    if made.rejected:
+        yield f"{made.rejected:,} records could not be loaded: medmirror rejects list --run {made.runs[-1]}"

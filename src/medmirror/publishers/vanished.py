@@ -1,0 +1,148 @@
+"""What a publisher no longer has: found among what the mirror holds, counted, and made tombstones if that is wanted.
+
+No publisher of ours lists deletions completely. What is gone shows only against a whole list, so everything here is
+asked for after one was read to its end. A tombstone goes the way of every record: claimed in the facts, versioned, with
+its row in the ledger, so that a late copy of an older version stays away and a newer one wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from medmirror import api, setdigest, sources, worker
+from medmirror.copyformat import encoder
+from medmirror.db import ledger, load, locks, retry, sql
+from medmirror.dedup import TOMBSTONE_DIGEST, Candidate
+from medmirror.errors import ListingIncomplete
+from medmirror.model import Counts, Item, Part
+from medmirror.publishers.base import Tool
+from medmirror.sources.base import Feed, Source
+
+_AT_ONCE = 5_000  # keys of a transaction
+_ALL = (1 << 63) - 1
+_FEW = 100  # so many may vanish whatever share that is
+_SHARE = 0.1  # of a feed: if more has vanished, the list is rather wrong
+
+
+class Gone(NamedTuple):
+    """A record that the publisher no longer has: its key, and the version that its tombstone is to have."""
+
+    key: load.Key
+    version: int
+
+
+@cache
+def _statements(source: str, feed: str) -> dict[str, str]:
+    known = sources.get(source).feed(feed)
+    names = {"keys": ", ".join(one.name for one in known.key), "fact": f'"{source}"."{feed}_fact"'}
+    return {name: sql.sections("publishers.sql")[name].format(**names) for name in ("below", "living")}
+
+
+def below(tool: Tool, feed: str, version: int, mask: int = _ALL) -> list[Gone]:
+    """The living records of *feed* whose version, as far as *mask* shows it, lies below *version*, each with its
+    own."""
+
+    def ask(conn: Connection) -> list[Gone]:
+        statement = text(_statements(tool.publisher, feed)["below"])
+        rows = conn.execute(statement, {"version": version, "mask": mask})
+        return [Gone(tuple(row[:-1]), row[-1]) for row in rows]
+
+    return retry.in_transaction(tool.engine, ask)
+
+
+def living(tool: Tool, feed: str) -> int:
+    """How many living records of *feed* there are."""
+    statement = text(_statements(tool.publisher, feed)["living"])
+    return retry.in_transaction(tool.engine, lambda conn: int(conn.execute(statement).scalar_one()))
+
+
+def settle(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
+    """Count *gone*, and make tombstones of it if that was asked for. *what* is the list that it is missing from.
+
+    Raises ListingIncomplete when so much would vanish that the list is rather wrong.
+    """
+    tool.result.vanished[feed] = len(gone)
+    if not gone:
+        return
+    if not tool.options.tombstones:
+        tool.note(f"{len(gone):,} records of {feed} are no longer in {what}; they stay (--tombstones buries them).")
+        return
+    held = living(tool, feed)
+    if len(gone) > max(_FEW, held * _SHARE):
+        raise ListingIncomplete(
+            f"{len(gone):,} of {held:,} records of {feed} would vanish with {what}: that is rather a list that is not "
+            "whole. Nothing was buried; run it again without --tombstones, and look at the publisher's own figures.",
+        )
+    _bury(tool, feed, gone, what)
+    tool.note(f"{len(gone):,} records of {feed} are no longer in {what}: they are tombstones now.")
+
+
+def _bury(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
+    source = sources.get(tool.publisher)
+    begun = time.perf_counter()
+    run_id = api.begin(tool.engine, "mirror", source.name, {"vanished": len(gone), "feed": feed})
+    digest = hashlib.sha256(repr([what, feed, [one.key for one in gone]]).encode()).digest()
+    facts = ledger.FileFacts(f"vanished from {what}", None, digest, f"{run_id}")
+    numbers = retry.in_transaction(tool.engine, lambda conn: ledger.register_files(conn, source.name, run_id, [facts]))
+    file_id = numbers[facts.digest, facts.order]
+    total = Counts()
+    chunks = 0
+    for start, some in _pieces(gone):
+        part = Part(file_id, facts.path, "", {}, start, start + len(some), start, b"")
+        work = _Burial(source, source.feed(feed), run_id, part, some)
+        total = total.plus(retry.in_transaction(tool.engine, work.run))
+        chunks += 1
+    end = ledger.FileEnd(file_id, "done", len(gone), chunks)
+    retry.in_transaction(tool.engine, lambda conn: ledger.finish_files(conn, run_id, [end]))
+    setdigest.fold(tool.engine)
+    counts = {name: value for name, value in total._asdict().items() if name != "created"}
+    seconds = time.perf_counter() - begun
+    retry.in_transaction(
+        tool.engine, lambda conn: ledger.end_run(conn, run_id, status="done", counts=counts, seconds=seconds)
+    )
+    tool.result.tombstoned += total.tombstoned
+    tool.result.runs.append(run_id)
+
+
+def _pieces(gone: Sequence[Gone]) -> Iterator[tuple[int, Sequence[Gone]]]:
+    for start in range(0, len(gone), _AT_ONCE):
+        yield start, gone[start : start + _AT_ONCE]
+
+
+class _Burial(NamedTuple):
+    """One transaction that makes tombstones."""
+
+    source: Source
+    feed: Feed
+    run_id: int
+    part: Part
+    gone: Sequence[Gone]
+
+    def run(self, conn: Connection) -> Counts:
+        """Write them; return the counts that hold."""
+        encode = encoder(self.feed.all_columns)
+        empty = [None] * len(self.feed.columns)
+        some = sorted(
+            (
+                Candidate(
+                    Item(self.feed.name, one.key, one.version, n, n, n + 1, deleted=True),
+                    0,
+                    TOMBSTONE_DIGEST,
+                    encode((*one.key, True, *empty)),
+                )
+                for n, one in enumerate(self.gone)
+            ),
+            key=lambda one: one.item.key,
+        )
+        load.give_way(conn)
+        retry.shared_lock(conn, locks.for_source(self.source.name), retry.Tally())
+        stored = load.store(conn, worker.table_of(self.source, self.feed), self.run_id, some, [])
+        lost = len(stored.lost)
+        counts = Counts(read=len(some), tombstoned=len(some) - lost, duplicate=lost, created=len(stored.created))
+        return ledger.add_chunk(conn, self.run_id, [self.part], [counts], 0.0)[0]
