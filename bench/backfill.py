@@ -16,6 +16,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,8 @@ def run(engine: Engine, settings: Settings, appointments: int, years: int, every
     os.environ["BENCH_BACKFILL_KEY"] = KEY
     with ClinikoServer({KEY: account}, clock=clock.clock) as server:
         remote = {"url": server.url, "user_agent": AGENT}
-        one = organizations.put(
-            engine,
-            Organization("clinic", "cliniko", "cliniko", settings=remote, secret="env:BENCH_BACKFILL_KEY", recent_first=True),
-        )
+        wanted = Organization("clinic", "cliniko", "cliniko", settings=remote, secret="env:BENCH_BACKFILL_KEY")
+        one = organizations.put(engine, replace(wanted, recent_first=True))
         queue = Waiting(clock)
         handle = sync_engine.handler(engine, settings, clock.clock)
         hot: list[float] = []
@@ -78,8 +77,7 @@ def run(engine: Engine, settings: Settings, appointments: int, years: int, every
             runner.execute(engine, queue, job.job_id, handle, clock.clock, "bench")
             spent += time.perf_counter() - at
             if clock.now() - synced >= timedelta(seconds=every):
-                appointment = f"{sorted(account.ids('patient'))[len(hot) % 200]}"
-                account.change("patient", appointment, notes="seen")
+                account.change("patient", sorted(account.ids("patient"))[len(hot) % 200], notes="seen")
                 clock.advance(1)
                 hot.append(_sync(engine, settings, clock, one))
                 synced = clock.now()
@@ -117,15 +115,19 @@ def _sync(engine: Engine, settings: Settings, clock: SimulatedClock, one: Organi
 
 def show(found: dict[str, Any]) -> str:
     """The table."""
-    hours = found["simulated"] / 3600
+    hours, calls, hot = found["simulated"] / 3600, found["calls"], found["hot"]
     lines = [
-        f"backfill {found['state']}: {found['held']:,} appointments held, {found['distinct']:,} distinct, {found['there']:,} at the clinic",
-        f"work {found['seconds']:,.0f} s ({found['held'] / found['seconds']:,.0f} records/s, the server's own time included),"
-        f" put off and taken up again {found['deferrals']:,} times",
-        f"in the clinic's time {hours:.1f} h: {found['calls'] / hours:,.0f} calls/h, {found['calls']:,} in all",
-        f"syncs meanwhile: {len(found['hot'])}, median {statistics.median(found['hot']) * 1000:.0f} ms each"
-        f" (most {max(found['hot']) * 1000:.0f}); without a backfill {statistics.median(found['idle']) * 1000:.0f} ms; none was put off",
+        f"backfill {found['state']}: {found['held']:,} appointments held, {found['distinct']:,} of them distinct,"
+        f" {found['there']:,} at the clinic",
+        f"work: {found['seconds']:,.0f} s, {found['held'] / found['seconds']:,.0f} records/s, the local clinic's own work"
+        f" included; put off and taken up again {found['deferrals']:,} times",
+        f"by the clinic's clock: {hours:.1f} h, {calls:,} calls, {calls / hours / 60:,.0f} a minute",
     ]
+    if hot:
+        lines.append(
+            f"{len(hot)} syncs beside it: median {statistics.median(hot) * 1000:.0f} ms (most {max(hot) * 1000:.0f});"
+            f" without it {statistics.median(found['idle']) * 1000:.0f} ms; none was put off"
+        )
     return "\n".join(lines)
 
 

@@ -277,23 +277,23 @@ def _compare(engine: Engine, known: list[Organization], accounts: list[Account])
 
 def show(found: dict[str, Any], clinics: int, days: int) -> str:
     """The table."""
-    old_calls, old_records = found["old_calls"] * clinics, found["old_records"] * clinics
-    lines = [
-        f"{clinics} clinics, {days} simulated days     hourly full      scheduled    saved   goal",
-        f"calls a clinic and day          {old_calls / clinics / days:14,.1f} {found['calls'] / clinics / days:14,.1f}"
-        f"  {1 - found['calls'] / old_calls:6.1%}   90 %",
-        f"records read a clinic and day   {old_records / clinics / days:14,.1f} {found['records'] / clinics / days:14,.1f}"
-        f"  {1 - found['records'] / old_records:6.1%}   95 %",
-        f"syncs a clinic and day          {24:14,.1f} {found['syncs'] / clinics / days:14,.1f}",
-        f"records compared in the end {found['compared']:,}: lost {found['lost']}, in a wrong version or state"
-        f" {found['wrong']}, twice {found['twice']}",
-    ]
+    over = clinics * days
+    old = {"calls": found["old_calls"] * clinics, "records": found["old_records"] * clinics}
+    lines = [f"{f'{clinics} clinics, {days} simulated days':32}  hourly full    scheduled   saved  goal"]
+    for name, goal in (("calls", 90), ("records", 95)):
+        numbers = f"{old[name] / over:13,.1f}{found[name] / over:13,.1f}{1 - found[name] / old[name]:8.1%}{goal:4} %"
+        lines.append(f"{name + ' a clinic and day':32}{numbers}")
+    lines.append(f"{'syncs a clinic and day':32}{24:13,.1f}{found['syncs'] / over:13,.1f}")
+    lines.append(
+        f"{found['compared']:,} records compared in the end: lost {found['lost']}, in a wrong version or state"
+        f" {found['wrong']}, twice {found['twice']}"
+    )
     for kind in ("patient", "appointment"):
         waits = [(at, at + timedelta(seconds=seconds)) for what, seconds, at in found["late"] if what == kind]
         hours = sorted((seen - at).total_seconds() / 3600 for at, seen in waits)
         lines.append(
-            f"{kind}: {len(hours):,} changes, hours until seen: median {statistics.median(hours):.1f}, most {hours[-1]:.1f};"
-            f" of business hours: most {max(_open_hours(*one) for one in waits):.1f} (promised: 4)"
+            f"{len(hours):,} changes of {kind}s, hours until seen: median {statistics.median(hours):.1f},"
+            f" most {hours[-1]:.1f}; of business hours most {max(_open_hours(*one) for one in waits):.1f} (promised: 4)"
         )
     return "\n".join(lines)
 
