@@ -37,6 +37,7 @@ def test_a_lateness_of_over_30_days_ago_is_forgotten() -> None:
     assert marks.observed(learned, [], NOW + KEPT).lateness == ()
 
 
+@settings(deadline=None)
 @given(lateness)
 def test_what_is_kept_of_latenesses_gives_the_overlap_that_all_of_them_would(seen: list[tuple[int, int]]) -> None:
     mark, ordered = START, sorted(seen)
@@ -110,7 +111,7 @@ class Moving(RuleBasedStateMachine):
 
 
 TestMoving = Moving.TestCase
-TestMoving.settings = settings(max_examples=50, stateful_step_count=20)
+TestMoving.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
 
 
 def test_the_window_is_seven_days_back_and_thirty_ahead_both_days_whole() -> None:
@@ -136,6 +137,7 @@ def test_a_day_begins_with_its_first_instant_whatever_the_clocks_do(
     assert window == (first.replace(tzinfo=UTC), after.replace(tzinfo=UTC))
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["Europe/London", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Apia", "Asia/Beirut"]),
     st.dates(date(2009, 1, 1), date(2019, 1, 1)),
