@@ -57,6 +57,7 @@ def create(
     problems.install(app)
     for part in (machine, systems, books, sync, status):
         app.include_router(part.router)
+    problems.describe(app.openapi())  # kept by the application, which gives out this very document
     return app
 
 

@@ -67,7 +67,6 @@ DESCRIBED: dict[int | str, dict[str, Any]] = {
     status: {
         "model": ProblemDocument,
         "description": HTTPStatus(status).phrase,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
     }
     for status in (400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 431, 500, 503)
 }
@@ -135,6 +134,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for kind in (Problem, MedmirrorError, DBAPIError):
         app.add_exception_handler(kind, lambda request, error: of_error(error))
+
+
+def describe(document: dict[str, Any]) -> None:
+    """Have the OpenAPI *document* name problem+json alone for refusals; FastAPI adds its own form to each."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
 
 
 class Guard:
