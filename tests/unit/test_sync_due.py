@@ -235,7 +235,7 @@ def test_settings_come_from_the_environment() -> None:
     )
     assert not config.enabled
     assert {name: span // MINUTE for name, span in config.tiers.items()} == {
-        "realtime": 15,
+        "realtime": 30,
         "standard": 60,
         "economy": 720,
     }
@@ -269,6 +269,6 @@ def test_each_tier_has_its_interval() -> None:
         config.rule(Organization("org", "cliniko", "cliniko", tier=tier)).interval // MINUTE
         for tier in ("realtime", "standard", "economy", "unheard")
     ]
-    assert spans == [15, 240, 600, 240]
+    assert spans == [30, 240, 600, 240]
     with pytest.raises(UsageError, match="time zone"):
         config.rule(Organization("org", "cliniko", "cliniko", zone="Mars/Olympus"))

@@ -28,7 +28,7 @@ class Config:
     enabled: bool = True
     tiers: Mapping[str, timedelta] = field(
         default_factory=lambda: {
-            "realtime": timedelta(minutes=15),
+            "realtime": timedelta(minutes=30),
             "standard": timedelta(minutes=240),
             "economy": timedelta(minutes=720),
         }
@@ -122,7 +122,7 @@ _MINUTES, _SECONDS = _span(timedelta(minutes=1), 1), _span(timedelta(seconds=1),
 _VARIABLES: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "ENABLE_SYNC_SCHEDULER": ("enabled", _flag, "true"),
     "SYNC_INTERVAL_MINUTES": ("standard", _MINUTES, "240"),
-    "SYNC_REALTIME_MINUTES": ("realtime", _MINUTES, "15"),
+    "SYNC_REALTIME_MINUTES": ("realtime", _MINUTES, "30"),
     "SYNC_ECONOMY_MINUTES": ("economy", _MINUTES, "720"),
     "SYNC_BUSINESS_HOURS": ("hours", _hours, "08:00-18:00"),
     "SYNC_BUSINESS_DAYS": ("days", _days, "mon-fri"),
