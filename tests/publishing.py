@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -61,7 +60,7 @@ class Mirror:
 
     def files(self) -> list[str]:
         """What lies in the folder, but for the lock."""
-        return sorted(name for name in os.listdir(self.folder) if name != ".lock")
+        return sorted(path.name for path in self.folder.iterdir() if path.name != ".lock")
 
     def books_are_right(self) -> bool:
         """Whether the audit finds nothing."""
