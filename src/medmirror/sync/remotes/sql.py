@@ -34,6 +34,7 @@ from medmirror.errors import (
 )
 from medmirror.readers import database, databaseerrors
 from medmirror.readers.database import Snapshot
+from medmirror.sync.clock import SYSTEM, Clock
 from medmirror.sync.remotes import sqldeleted, sqllists, sqlsettings, sqlwrites
 from medmirror.sync.remotes.base import Around, Capabilities, Kind, Page, Position, Pushed, Secret
 from medmirror.sync.remotes.sqllists import Found, Ordered, Timed
@@ -50,10 +51,13 @@ class SqlRemote:
 
     source = "sql"
 
-    def __init__(self, organization: str, wanted: Wanted, secret: Secret | None, around: Around) -> None:
+    def __init__(
+        self, organization: str, wanted: Wanted, secret: Secret | None, around: Around, clock: Clock = SYSTEM
+    ) -> None:
         self._organization = organization
         self._wanted = wanted
         self._around = around
+        self._clock = clock
         self._password = secret.reveal() if secret else None
         self._engine = database.engine(wanted.url, self._password)
         self._writer: Engine | None = None
@@ -70,7 +74,7 @@ class SqlRemote:
         )
 
     def now(self) -> int:
-        """The time by the database server's clock (SQLite has none: this machine's)."""
+        """The time by the database server's clock (SQLite has none: ours)."""
         return self._ask(lambda snapshot: snapshot.read_at)
 
     def changed(self, feed: str, since: Position, until: int) -> Iterator[Page]:
@@ -117,7 +121,7 @@ class SqlRemote:
 
         def read(snapshot: Snapshot) -> Page | None:
             rows = snapshot.connection.execute(query).all()
-            return self._page(found, snapshot, rows[:1], "one", 1, None) if rows else None
+            return self._page(found, snapshot, rows[:1], "one", 0, None) if rows else None
 
         return self._ask(read, found)
 
@@ -133,7 +137,8 @@ class SqlRemote:
         writer = self._writer
         self._around.permit()
         with self._told(found):
-            return sqlwrites.push(writer, found, self._wanted.pushed, document, id, expected, idempotency_key)
+            now = self._clock.now() if writer.dialect.name == "sqlite" else None
+            return sqlwrites.push(writer, found, self._wanted.pushed, document, id, expected, idempotency_key, now)
 
     def close(self) -> None:
         """End its connections."""
@@ -198,7 +203,7 @@ class SqlRemote:
         return Page(found.feed.section.kind, self._name(found, what, number), body, len(rows), upto, facts)
 
     def _name(self, found: Found, what: str, number: int) -> str:
-        return f"{found.feed.section.table.shown}/{what}/{number}"
+        return f"{found.feed.section.table.shown}/{what}" + (f"/{number}" if number else "")
 
     def _stream(self, snapshot: Snapshot, query: Select[Any]) -> Iterator[Sequence[Any]]:
         """The rows of *query*, a page at a time, over one cursor."""
@@ -219,6 +224,8 @@ class SqlRemote:
         self._around.permit()
         with self._told(found):
             snapshot = database.begin(self._engine)
+            if self._engine.dialect.name == "sqlite":  # a file has no clock
+                snapshot = snapshot._replace(read_at=(self._clock.now() - _EPOCH) // timedelta(microseconds=1))
             try:
                 yield snapshot
             finally:

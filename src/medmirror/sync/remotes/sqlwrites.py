@@ -59,8 +59,10 @@ def push(
     id: str | None,
     expected: str | None,
     idempotency_key: str,
+    now: datetime | None = None,
 ) -> Pushed:
-    """Write *document*, values by column, as the row *id* (None: a new one); return what that made of it.
+    """Write *document*, values by column, as the row *id* (None: a new one); return what that made of it. *now*:
+    the time, where the server has no clock.
 
     Raises StaleWrite when the row has another version, or is gone; UsageError for a column that is not there.
     """
@@ -69,7 +71,7 @@ def push(
         return known
     try:
         with databasewrites.transaction(engine) as connection:
-            writing = _Writing(connection, found)
+            writing = _Writing(connection, found, now)
             made = writing.create(document) if id is None else writing.change(id, document, expected)
             values = {"idempotency_key": idempotency_key, "kind": found.feed.section.kind, **made._asdict()}
             connection.execute(insert(table(log, *map(column, _LOG))).values(values))
@@ -98,14 +100,14 @@ def _known(engine: Engine, log: str, key: str) -> Pushed | None:
 class _Writing:
     """One write on its way, within its transaction."""
 
-    def __init__(self, connection: Connection, found: Found) -> None:
+    def __init__(self, connection: Connection, found: Found, now: datetime | None) -> None:
         self.connection, self.found = connection, found
         wanted = found.feed.section.table
         self.table = table(wanted.name, *(column(name, NullType()) for name in found.columns), schema=wanted.schema)
         self.backend = connection.dialect.name
         self.version = found.feed.section.updated
         self.key = found.feed.section.key
-        self.now = self._now()
+        self.now = now or self._now()
 
     def create(self, document: Mapping[str, Any]) -> Pushed:
         """A new row. Its key is what *document* says, or what the server gives it."""
