@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from medmirror.service import keys
+from medmirror.service import keys, serving
 from medmirror.settings import Settings
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
@@ -76,7 +75,7 @@ Make = Callable[..., World]
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """The address at which *app* answers for as long as a `with` lasts."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with serving.listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", server_header=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -31,6 +31,7 @@ _STATEMENT = "10000ms"  # what one answer may have the database do
 _HEADER_BYTES = 16 * 1024
 _AT_ONCE = 200  # connections; more are told 503
 _POOL = 12  # requests at the database at once
+_BACKLOG = 256
 _LAST_ANSWERS = 5  # seconds
 _log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def http(app: FastAPI, where: Where) -> Iterator[str]:
     )
     try:
         config.load()
-        listening = socket.create_server((where.host, where.port), family=_family(where.host))
+        listening = listen(where.host, where.port)
     except ssl.SSLError:
         raise UsageError("The TLS certificate or key cannot be used; both are PEM files, without a password.") from None
     except OSError as error:
@@ -115,8 +116,19 @@ def http(app: FastAPI, where: Where) -> Iterator[str]:
             thread.join()
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; OSError when it cannot."""
+    # Says that it is TCP, which socket.create_server does not: asyncio turns Nagle's algorithm off only where it sees
+    # that, and with it on each answer waits 40 ms for the client's delayed acknowledgement.
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(_BACKLOG)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def run(
