@@ -168,7 +168,9 @@ def test_a_record_that_fails_in_every_sync_is_one_letter(place: Place) -> None:
     assert place.record(job, record="patient 17") == first
     assert place.record(job, record="patient 18") != first
     assert place.record(job, record="patient 17", error=errors.StaleWrite()) != first
-    again, _, _ = place.letters()
+    kinds = [place.record(job, error=errors.RecordError("Refused.", kind=kind)) for kind in ("ParseError", "NoKey")]
+    assert len({place.letters(ids=[number])[0].fingerprint for number in kinds}) == 2
+    again = place.letters()[0]
     assert (again.attempts, again.first_failed_at, again.died_at) == (2, NOW, NOW + timedelta(hours=4))
     with place.engine.connect() as conn:
         assert b"17" not in conn.scalar(text("SELECT record FROM medmirror.dead_letter LIMIT 1"))

@@ -17,6 +17,7 @@ from medmirror.errors import (
     AuthenticationFailed,
     MedmirrorError,
     RateLimited,
+    RecordError,
     RemoteRefused,
     StillPreparing,
     StoreError,
@@ -56,6 +57,8 @@ def of(error: BaseException) -> Failure:
     name = type(error).__name__
     if not isinstance(error, MedmirrorError):
         return Failure("given up", name, f"An unexpected {name}{_place(error)}.", None, None, BAD_DATA)
+    if isinstance(error, RecordError) and isinstance(kind := error.context.get("kind"), str):
+        name = kind  # what the reject says: a record that is not well formed is another cause than one without a key
     way: Way = "put off" if isinstance(error, _PUT_OFF) else "again" if error.transient else "given up"
     status, wait = error.context.get("status"), error.context.get("wait")
     number = status if isinstance(status, int) else None

@@ -13,7 +13,7 @@ from medmirror import rejects
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
 from medmirror.settings import Settings
-from medmirror.sync import deadletters, jobs
+from medmirror.sync import deadletters, jobs, organizations
 from medmirror.sync.deadletters import Chosen, Letter
 from medmirror.sync.queue.base import Queue
 
@@ -87,10 +87,12 @@ def _again(conn: Connection, letter: Letter, now: datetime) -> jobs.Asked | None
 def _reload(engine: Engine, letter: Letter, settings: Settings) -> Requeued:
     with engine.connect() as conn:
         loaded = conn.scalar(_statement("reject state"), {"reject_id": letter.reject_id})
+        one = organizations.get(conn, letter.organization_id, letter.source)
     why = None
     if not loaded:
         assert letter.reject_id is not None
-        result = rejects.retry(engine, settings, reject_ids=(letter.reject_id,))
+        texts = one.mappings if one else ()
+        result = rejects.retry(engine, settings, reject_ids=(letter.reject_id,), mappings=texts)
         loaded, why = result.exit_code == 0, next((one.reason for one in result.rejects), None)
     if not loaded:
         return Requeued(letter.dead_letter_id, "failed", why=why)
