@@ -76,7 +76,7 @@ CREATE TABLE medmirror.watermark (
 COMMENT ON TABLE medmirror.watermark IS
     'How far a list has been read. Moved in the transaction that stores what was read, or after a list read to its end.';
 COMMENT ON COLUMN medmirror.watermark.position IS 'time of change, in microseconds since 1970 by the remote''s clock';
-COMMENT ON COLUMN medmirror.watermark.last_id IS 'the last id read of that time; empty: all of it';
+COMMENT ON COLUMN medmirror.watermark.last_id IS 'the last id read of that time; empty: nothing is said of the records of that very time';
 COMMENT ON COLUMN medmirror.watermark.until IS 'the upper bound of a list that is half read; NULL: it was read to its end';
 COMMENT ON COLUMN medmirror.watermark.lateness IS 'records that came late: [[seen at, microseconds late], ...], 30 days of them';
 COMMENT ON COLUMN medmirror.watermark.window_end IS 'how far ahead the window has been filled';

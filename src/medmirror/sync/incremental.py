@@ -14,7 +14,7 @@ from medmirror.db import retry
 from medmirror.sync import absent, fetch, lists, marks, state, watermark
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
-from medmirror.sync.remotes.base import Page
+from medmirror.sync.remotes.base import MICROSECOND, Page
 from medmirror.sync.session import Session
 from medmirror.sync.store import Marks, Store
 
@@ -70,26 +70,29 @@ def run(session: Session) -> str:
 
 
 def _read(session: Session, store: Store, reading: Reading, known: Marks, until: int) -> fetch.Read:
-    """Read one list; what is late among its records teaches its mark the overlap."""
-    name = (reading.feed, str(reading.kind))
-    before = known.get(name)
+    """Read one list; what is late among its records teaches the mark of changes the overlap."""
+    name, changes = (reading.feed, str(reading.kind)), (reading.feed, "changed")
+    before = known.get(changes)
     now_us = session.now_us()
 
     def learn(conn: Connection, moved: Marks) -> Marks:
-        if reading.kind != "changed" or before is None or name not in moved:
+        if before is None or changes not in moved:
             return moved
-        since = marks.since(before, now_us).time
+        # A full sync sees also what is later than the overlap; what is over a day late no overlap would reach.
+        since = before.position.time - marks.CAP if reading.kind == "full" else marks.since(before, now_us).time
         earliest = store.earliest(conn, reading.feed, since, before.position.time)
         late = 0 if earliest is None else marks.late(before, earliest)
-        return {**moved, name: marks.observed(moved[name], [late], now_us)} if late else moved
+        return {**moved, changes: marks.observed(moved[changes], [late], now_us)} if late else moved
 
     def put(pages: list[Page], moved: dict[Name, Mark]) -> Mark | None:
         return session.put(store, pages, moved, learn).get(name)
 
-    allow_empty = bool(session.wanted.args.get("allow_empty"))
-    return fetch.read(
-        session.remote, reading, known, until, now_us, put, batch=session.tools.batch, allow_empty=allow_empty
-    )
+    allow_empty, batch = bool(session.wanted.args.get("allow_empty")), session.tools.batch
+    read = fetch.read(session.remote, reading, known, until, now_us, put, batch=batch, allow_empty=allow_empty)
+    if read.behind:
+        about = (session.one.organization_id, reading.feed, read.behind / MICROSECOND)
+        _log.warning("%s: the remote's clock is behind what its list %s has shown, by %.0f s", *about)
+    return read
 
 
 def _seen_whole(known: Marks, feeds: Collection[str]) -> list[str]:

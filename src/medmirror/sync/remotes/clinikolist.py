@@ -74,19 +74,21 @@ def walk(http: Http, listing: Listing, low: int, high: int) -> Iterator[Reached]
     An answer that reaches further back than the one before repeats what it shares with it. Raises ListingIncomplete
     when what the remote gives does not add up.
     """
-    at = low
+    at, again = low, False  # whether a record of the second *at* was given before
     while at < high:
         found = _page(http, listing, at, high)
         if found.following is None:
             if found.ids:
                 yield found, reached(found)
+            elif again and not ask(http, listing, at, _LATEST).ids:
+                raise _incomplete(listing)  # if it was changed it is later now, not gone
             return
         if found.times[-1] > at:
-            at = found.times[-1]
+            at, again = found.times[-1], True
             yield found, Position(at * MICROSECOND)
         else:
             yield from _second(http, listing, at)
-            at += 1
+            at, again = at + 1, False
 
 
 def _page(http: Http, listing: Listing, low: int, high: int) -> Answered:
@@ -117,7 +119,12 @@ def _second(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
 
 
 def _counted(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
-    """All of the second *at*, by its links."""
+    """All of the second *at*, by its links; read until a pass that adds up meets none that is new.
+
+    One pass that adds up proves nothing: where a record leaves the list and another enters it, a third may have moved
+    from the page to come to the one before.
+    """
+    ever: set[str] | None = None
     for _ in range(_TRIES):
         met: set[str] = set()
         found = ask(http, listing, at, at + 1)
@@ -129,9 +136,13 @@ def _counted(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
             yield found, None
             found = read(http, listing, http.get(found.following))
         if found.following is None and found.total == total == len(met):
+            if ever is not None and met <= ever:
+                if found.ids:
+                    yield found, Position(at * MICROSECOND, max(ever))
+                return
             if found.ids:
-                yield found, Position(at * MICROSECOND, max(met))
-            return
+                yield found, None
+            ever = met | (ever or set())
     raise _incomplete(listing)
 
 
