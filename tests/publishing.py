@@ -10,9 +10,11 @@ from subprocess import Popen
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.sql import SQL
+from sqlalchemy import Engine
 
-from medmirror import audit, publishers
+from medmirror import audit, executors, publishers, worker
 from medmirror.db import connect
 from medmirror.publishers.base import Options, Result
 from medmirror.settings import Settings
@@ -46,7 +48,20 @@ class Mirror:
         """One mirror run in this process."""
         clock: Clock = self.time.clock
         wanted = Options(**{"url": self.url, **options})
-        return publishers.mirror(self.publisher, wanted, settings=self.settings, folder=self.folder, clock=clock)
+        with pytest.MonkeyPatch.context() as patch:  # to start a worker process a load would take most of the time
+            patch.setattr(executors, "local", lambda workers: executors.Inline(worker.own_engine))
+            try:
+                return publishers.mirror(
+                    self.publisher, wanted, settings=self.settings, folder=self.folder, clock=clock
+                )
+            finally:
+                for engine in self._engines():
+                    engine.dispose()
+                worker.own_engine.cache_clear()
+
+    def _engines(self) -> list[Engine]:
+        """The engine that chunks were loaded with, as far as there is one."""
+        return [worker.own_engine(self.settings, None)] if worker.own_engine.cache_info().currsize else []
 
     def killed_at(self, step: str) -> None:
         """One mirror run in a process that is killed at *step*."""
