@@ -25,7 +25,7 @@ import orjson
 from medmirror.errors import LayoutChanged, ListingIncomplete, PageExpired, RemoteUnavailable, UsageError
 from medmirror.publishers import vanished
 from medmirror.publishers.base import BATCH_BYTES, Here, Result, Tool
-from medmirror.publishers.download import write
+from medmirror.publishers.disk import write
 
 ADDRESS = "https://clinicaltrials.gov/api/v2"
 OTHERS: tuple[str, ...] = ()

@@ -9,21 +9,18 @@ Nothing that a server says becomes a path: names are plain, and hosts are those 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import random
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-import orjson
-
 from medmirror.errors import RateLimited, RemoteRefused, RemoteUnavailable, SyncError, TruncatedFile
+from medmirror.publishers import disk
 from medmirror.sync.clock import SYSTEM, Clock
 from medmirror.sync.remotes import httpsend
 from medmirror.sync.remotes.httpbody import Answer, base, loopback, origin
@@ -119,8 +116,8 @@ class Downloads:
             return Fetched(target, target.stat().st_size, 0, False)
         for last in (False, True):
             fresh, resumed = self._fill(wanted)
-            part = _part(target)
-            found = _md5(part) if wanted.md5 else None
+            part = disk.part(target)
+            found = disk.md5(part) if wanted.md5 else None
             if found == wanted.md5:
                 break
             part.unlink()
@@ -131,12 +128,12 @@ class Downloads:
                 )
             _log.warning("%s has not the MD5 that its publisher gives; fetching it again", wanted.name)
         part.replace(target)
-        _flush(self.folder)
+        disk.flush(self.folder)
         return Fetched(target, target.stat().st_size, fresh, resumed)
 
     def remove(self, path: Path) -> None:
         """Delete a file that was fetched, with what stands beside it."""
-        for one in (path, _meta(path), path.with_name(path.name + ".md5")):
+        for one in (path, disk.meta(path), path.with_name(path.name + ".md5")):
             one.unlink(missing_ok=True)
 
     def _check(self, url: str) -> None:
@@ -151,14 +148,14 @@ class Downloads:
     def _is_here(self, target: Path, wanted: Wanted) -> bool:
         if not target.is_file() or target.is_symlink():
             return False
-        return _md5(target) == wanted.md5 if wanted.md5 else _read_meta(target).get("sign") == wanted.sign
+        return disk.md5(target) == wanted.md5 if wanted.md5 else disk.read_meta(target).get("sign") == wanted.sign
 
     def _fill(self, wanted: Wanted) -> tuple[int, bool]:
         """Bring the part to its end; return how many bytes came, and whether some were there before."""
-        part = _part(self.folder / wanted.name)
-        if _read_meta(self.folder / wanted.name).get("sign") != wanted.sign:
+        part = disk.part(self.folder / wanted.name)
+        if disk.read_meta(self.folder / wanted.name).get("sign") != wanted.sign:
             part.unlink(missing_ok=True)
-        began = _size(part)
+        began = disk.size(part)
         came: list[int] = []
 
         def count(more: int) -> None:
@@ -170,7 +167,7 @@ class Downloads:
             before = len(came)
             try:
                 self._stream(wanted, part, count)
-                return sum(came), began > 0 and _size(part) > sum(came)
+                return sum(came), began > 0 and disk.size(part) > sum(came)
             except (RemoteUnavailable, RateLimited) as error:
                 failures = self._wait(error, 0 if len(came) > before else failures)
 
@@ -178,9 +175,9 @@ class Downloads:
         """One request for what is missing of *part*. RemoteUnavailable when it breaks off; what came is kept."""
         import httpx
 
-        start = _size(part)
+        start = disk.size(part)
         headers = {"User-Agent": "medmirror", "Accept-Encoding": "identity"}
-        known = _read_meta(self.folder / wanted.name)
+        known = disk.read_meta(self.folder / wanted.name)
         validator = known.get("etag") or known.get("last-modified")
         if start and (validator or wanted.md5):
             headers["Range"] = f"bytes={start}-"
@@ -203,13 +200,13 @@ class Downloads:
                         os.fsync(out.fileno())
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise RemoteUnavailable(file=wanted.name, reason=type(error).__name__) from None
-        if total and _size(part) != total:
+        if total and disk.size(part) != total:
             raise RemoteUnavailable(file=wanted.name, reason="it is not as long as its server said")
 
     def _begin(self, response: httpx.Response, wanted: Wanted, start: int) -> tuple[int, int]:
         """(where in the part the body belongs, how long the whole file is; 0: not said). Notes which version it is."""
         status, found = response.status_code, {name.lower(): value for name, value in response.headers.items()}
-        part = _part(self.folder / wanted.name)
+        part = disk.part(self.folder / wanted.name)
         if status == 416:  # the part is longer than the file: it is of another version
             part.unlink(missing_ok=True)
             raise RemoteUnavailable(file=wanted.name, reason="the part that was here was of another version")
@@ -224,7 +221,7 @@ class Downloads:
             begin, total = start, int(place[3])
         etag = found.get("etag", "")
         facts = {"sign": wanted.sign, "etag": "" if etag.startswith("W/") else etag}  # a weak one says little of bytes
-        _write_meta(self.folder / wanted.name, {**facts, "last-modified": found.get("last-modified", "")})
+        disk.write_meta(self.folder / wanted.name, {**facts, "last-modified": found.get("last-modified", "")})
         return begin, total
 
     def _room(self, needed: int) -> None:
@@ -256,56 +253,3 @@ class Downloads:
         _log.warning("%s: trying again in %.1f s", type(error).__name__, wait)
         self._clock.sleep(wait)
         return failures + 1
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
-
-
-def _meta(path: Path) -> Path:
-    return path.with_name(path.name + ".meta")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _read_meta(path: Path) -> dict[str, str]:
-    try:
-        found = orjson.loads(_meta(path).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
-
-
-def _write_meta(path: Path, facts: Mapping[str, str]) -> None:
-    write(_meta(path), orjson.dumps(dict(facts)))
-
-
-def write(path: Path, body: bytes) -> None:
-    """Write *body* as *path*, wholly or not at all."""
-    part = _part(path)
-    with part.open("wb") as out:
-        out.write(body)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
-    _flush(path.parent)
-
-
-def _flush(folder: Path) -> None:
-    """Have the names in *folder* on the disk."""
-    with suppress(OSError):  # not every file system can
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -25,7 +25,8 @@ from typing import NamedTuple
 from medmirror.errors import ListingIncomplete, UsageError
 from medmirror.publishers import vanished
 from medmirror.publishers.base import Here, Known, Loaded, Result, Tool, batches
-from medmirror.publishers.download import Wanted, write
+from medmirror.publishers.disk import write
+from medmirror.publishers.download import Wanted
 
 ADDRESS = "https://ftp.ncbi.nlm.nih.gov/pubmed"
 OTHERS: tuple[str, ...] = ()
