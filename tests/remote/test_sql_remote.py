@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 import medmirror
 from medmirror import api, worker
@@ -25,7 +25,7 @@ from medmirror.settings import Settings
 from medmirror.sources import sql as source
 from medmirror.sync.organizations import Organization
 from medmirror.sync.remotes import kind, sqltimes
-from medmirror.sync.remotes.base import BEGINNING, Around, Page, Position, Remote
+from medmirror.sync.remotes.base import BEGINNING, Around, Page, Position, Remote, Secret
 from medmirror.sync.store import Store
 
 VSRX = (Path(medmirror.__file__).parent / "mapping" / "examples" / "vsrx.toml").read_text(encoding="utf-8")
@@ -48,7 +48,10 @@ def moment(text_: str) -> int:
 
 
 def opened(url: str, mapping: str = TABLE.format(zone="UTC"), around: Around | None = None, **more: Any) -> Remote:
-    return kind("sql").open("org_s", {"url": url, "mapping": mapping, **more}, None, around or Around())
+    whole = make_url(url)
+    plain = whole._replace(password=None).render_as_string(hide_password=False)
+    secret = Secret(str(whole.password)) if whole.password else None
+    return kind("sql").open("org_s", {"url": plain, "mapping": mapping, **more}, secret, around or Around())
 
 
 def records(pages: Iterator[Page] | list[Page]) -> list[dict[str, Any]]:
@@ -391,9 +394,12 @@ def test_the_settings_say_what_is_wrong(tmp_path: Path) -> None:
         ({"page": 0}, "page"),
         ({"push": ["person"]}, "push"),
         ({"mapping": []}, "which tables"),
+        ({"url": "mysql://me:geheim@host/db"}, "no password"),
     ):
-        with pytest.raises(UsageError, match=said):
-            opened(url, **{"mapping": TABLE.format(zone="UTC"), **wrong})  # type: ignore[arg-type]
+        given = {"url": url, "mapping": TABLE.format(zone="UTC"), **wrong}
+        with pytest.raises(UsageError, match=said) as caught:
+            kind("sql").open("org_s", given, None, Around())
+        assert "geheim" not in str(caught.value)
 
 
 def test_what_the_database_says_is_told_without_a_value_or_the_password(patients: Clinic, tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def add(
 
     settings = dict(_pair(pair) for pair in pairs)
     kind = remotes.kind(remote)
+    if mapping and "mapping" in kind.settings:  # a remote that is read by the mapping file, too
+        settings.setdefault("mapping", list(api.read_mappings(mapping)))
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):

@@ -111,6 +111,11 @@ def _url(text: str) -> URL:
     return url if "+" in url.drivername else url.set(drivername=_DRIVERS[backend])
 
 
+def has_password(text: str) -> bool:
+    """Whether the URL *text* holds a password. Raises UsageError when it cannot be read."""
+    return _url(text).password is not None
+
+
 def shown(made: Engine) -> str:
     """The database as people may see it: system, host and name; no user, no password, nothing of the query."""
     url = made.url

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from medmirror.errors import UsageError
+from medmirror.readers import database
 from medmirror.sources.sql.tables import Section, sections
 from medmirror.sync.remotes.sqllists import Deletions, Feed, Timed
 from medmirror.sync.remotes.sqltimes import UNITS
@@ -42,6 +43,8 @@ def read(settings: Mapping[str, Any]) -> Wanted:
     url = settings.get("url")
     if not isinstance(url, str) or not url:
         raise UsageError("Say where the database is: the setting url, as mysql+pymysql://user@host/practice.")
+    if database.has_password(url):
+        raise UsageError("The URL of a database holds no password here: name it as the organisation's --secret.")
     mapping = settings.get("mapping", [])
     texts = [mapping] if isinstance(mapping, str) else mapping
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
