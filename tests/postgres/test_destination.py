@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from medmirror import api
 from medmirror.cli import review as review_command
 from medmirror.db import ledger, retry
+from medmirror.db.mapping import own_id
 from medmirror.errors import (
     AuthenticationFailed,
     RemoteEmptied,
@@ -56,12 +58,13 @@ class Clinic:
     def __init__(self, engine: Engine, settings: Settings, clock: SimulatedClock, destination: Document) -> None:
         self.engine, self.settings, self.clock = engine, settings, clock
         self.destination = destination
+        self.mappings: tuple[str, ...] = ()
         self.poison: list[tuple[str, str, str]] = []
         self.held: dict[tuple[str, str], Document] = {}
 
     @property
     def organization(self) -> Organization:
-        return Organization("org_1", "cliniko", "cliniko", destination=self.destination)
+        return Organization("org_1", "cliniko", "cliniko", destination=self.destination, mappings=self.mappings)
 
     def patient(self, number: int, **more: Any) -> Document:
         who = person(number)
@@ -291,6 +294,22 @@ def test_a_patient_who_is_there_already_is_not_made_twice(clinic: Clinic, there:
     counts = clinic.sync()
     assert (clinic.copy("patient", 2), resource(there, "Patient", "p2")["gender"]) == ("p2", "male")
     assert (counts["pushed"], counts["waiting"]) == (1, 0)  # the visit that waited for its patient
+
+
+def test_what_deduplication_joined_is_one_record(clinic: Clinic, there: FhirServer) -> None:
+    """The destination is mirrored, too: as this organisation's source fhir."""
+    clinic.destination["mirrored"] = True
+    there.store.put({"resourceType": "Patient", "id": "p9", "name": [{"family": "Other", "given": ["Name"]}]})
+    statement = (
+        "INSERT INTO medmirror.sync_mapping (organization_id, source, feed, source_id, entity, canonical_id, own_id,"
+        " canonical_hash, run_id)"
+        " SELECT 'org_1', 'fhir', 'Patient', 'p9', 'patient', :own, gen_random_uuid(), '\\x00', 0"
+    )
+    same = {"own": own_id("org_1", "cliniko", "patient", "1")}
+    retry.in_transaction(clinic.engine, lambda conn: conn.execute(text(statement), same))
+    counts = clinic.sync(clinic.patient(1))
+    assert (counts["pushed"], counts["conflicts"], clinic.copy("patient", 1)) == (1, 1, "p9")
+    assert [one["name"][0]["family"] for one in patients(there)] == [person(1).family]
 
 
 def test_two_people_of_one_name_and_birthday_can_be_told_apart(clinic: Clinic, there: FhirServer) -> None:
@@ -523,6 +542,21 @@ def test_one_bad_record_is_set_aside_and_the_others_go_on(remembered: Clinic, me
     assert remembered.sync()["pushed"] == 2  # it, and the visit that waited for it
 
 
+def test_one_copy_that_cannot_be_read_is_set_aside(remembered: Clinic, memory: MemorySystem) -> None:
+    remembered.sync(remembered.patient(1), remembered.patient(2))
+    bad = str(remembered.copy("patient", 1))
+    whole = memory.get
+
+    def get(feed: str, id: str) -> Page | None:
+        if id == bad:
+            raise RemoteRefused(status=400)
+        return whole(feed, id)
+
+    memory.get = get  # type: ignore[method-assign]
+    counts = remembered.sync(remembered.patient(1, email="x@y.zz"), remembered.patient(2, email="x@y.zz"))
+    assert (counts["pushed"], counts["poisoned"]) == (1, 1)
+
+
 def test_a_destination_that_refuses_everything_is_no_poison(remembered: Clinic, memory: MemorySystem) -> None:
     memory.refuse = lambda document: True
     with pytest.raises(RemoteRefused):
@@ -737,6 +771,59 @@ def test_the_time_of_ours_is_read_there_by_window_and_what_claims_it_is_a_confli
     assert second.copy("appointment", 10) == id
     assert account.newest("appointment", id).starts == int(START.timestamp()) * 1_000_000
 
+
+# --- a database as the second system
+
+
+def test_a_practices_database_is_kept_in_step(
+    engine: Engine, settings: Settings, clock: SimulatedClock, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'practice.db'}"
+    practice = create_engine(url)
+    with practice.begin() as conn:
+        conn.execute(
+            text("CREATE TABLE patients (id integer PRIMARY KEY, family text, born date, room text, edited datetime)")
+        )
+        conn.execute(
+            text(
+                "CREATE TABLE medmirror_pushed (idempotency_key varchar(200) PRIMARY KEY, kind varchar(100),"
+                " id varchar(400), version varchar(100), time bigint)"
+            )
+        )
+    where = {"url": url, "mapping": TABLE, "push": ["patient"]}
+    clinic = Clinic(engine, settings, clock, {"remote": "sql", "settings": where, "entities": ["patient"]})
+    clinic.mappings = (TABLE,)
+    counts = clinic.sync(clinic.patient(1))
+    assert (counts["pushed"], counts["poisoned"]) == (1, 0)
+    with practice.begin() as conn:
+        conn.execute(text("UPDATE patients SET room = 'blue', edited = '2026-03-01 10:00:00'"))
+    assert clinic.sync(clinic.patient(1, last_name="Newzqname"))["pushed"] == 1
+    with practice.connect() as conn:
+        assert list(conn.execute(text("SELECT family, born, room FROM patients"))) == [
+            ("Newzqname", str(person(1).birth_date), "blue")
+        ]
+    practice.dispose()
+
+
+TABLE = """
+[[table]]
+kind = "patient"
+name = "patients"
+key = ["id"]
+updated = "edited"
+time_zone = "UTC"
+[[mapper]]
+source = "sql"
+feed = "patient"
+entity = "patient"
+[mapper.fields]
+"names[0].family" = "family"
+birth_date = "born"
+[mapper.drop]
+id = "the key"
+edited = "the version"
+room = "theirs"
+"""
 
 # --- people
 

@@ -56,8 +56,8 @@ class Bringing:
     def page(self, entries: Sequence[Entry]) -> None:
         """Look at *entries*, and write what is to be written."""
         ready = self._prepare(entries)
-        self._read(ready)
-        planned = [self._plan(one) for one in ready]
+        unread = self._read(ready)
+        planned = [self._plan(one) for one in ready if one.name not in unread]
         self.report("planned", self._progress())
         for one in planned:
             self._do(one, _TRIES)
@@ -110,8 +110,8 @@ class Bringing:
 
     # --- theirs
 
-    def _read(self, entries: Sequence[Entry]) -> None:
-        """What stands there of *entries*, and what they meet."""
+    def _read(self, entries: Sequence[Entry]) -> set[Name]:
+        """Read what stands there of *entries*, and what they meet; return those that cannot be read."""
         names = [one.name for one in entries]
         self._said = review.said(self.books, names)
         self._twins = self.books.twins(names, self.twins_of) if self.twins_of else {}
@@ -120,8 +120,17 @@ class Bringing:
         new = [one for one in entries if one.remote_id is None and one.name in self._ours]
         if new and self.entity not in TIMED:
             self.there.list_changes()
-        copies = self.there.read_copies(entries)
+        unread: set[Name] = set()
+
+        def refused(one: Entry, error: Exception) -> None:
+            if not is_poison(error):
+                raise error
+            unread.add(one.name)
+            self._refuse(one, error)
+
+        copies = self.there.read_copies(entries, refused)
         self.report("destination read", {**self._progress(), "copies": copies})
+        return unread
 
     def _plan(self, one: Entry, *, fresh: bool = False) -> Planned:
         utc = utc_of(one.deleted_version) or self.clock.now().isoformat().replace("+00:00", "Z")

@@ -7,11 +7,12 @@ changed since the list was last read. Of those only what tells them apart is kep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from medmirror.errors import RecordError, RemoteRefused
 from medmirror.mapping import Mappers, times
 from medmirror.sync import overlap
 from medmirror.sync.agreed import Books, Entry, Name, Unpaired
@@ -55,13 +56,21 @@ class There:
         """Read everything anew from here on."""
         self._known.clear()
 
-    def read_copies(self, entries: Sequence[Entry]) -> int:
-        """Read the copies of *entries*; return how many are there. Raises RemoteEmptied when they had some, and not one
-        is left."""
-        had = [one.remote_id for one in entries if one.remote_id is not None]
-        found = sum(self.get(id_) is not None for id_ in had)
+    def read_copies(self, entries: Sequence[Entry], refused: Callable[[Entry, Exception], None]) -> int:
+        """Read the copies of *entries*; return how many are there. One that cannot be read is told to *refused*. Raises
+        RemoteEmptied when they had some, and not one is left."""
+        had = found = 0
+        for one in entries:
+            if one.remote_id is None:
+                continue
+            had += 1
+            try:
+                found += self.get(one.remote_id) is not None
+            except (RemoteRefused, RecordError) as error:
+                refused(one, error)
+                found += 1
         if not self.allow_empty:
-            check(len(had), found)
+            check(had, found)
         return found
 
     def get(self, id: str, *, fresh: bool = False) -> Theirs | None:

@@ -70,13 +70,16 @@ def read(page: Page, source_name: str, organization: str, mappers: Mappers) -> I
                 if mapped is None or mapped.record is None:
                     continue
                 gone = mapped.tombstone is not None and mapped.tombstone.grade == "explicit"
-                stamp = stamp_of(document, item.version)
+                stamp = stamp_of(document, item.version, str(context.get("updated") or ""))
                 yield Theirs(name.feed, name.source_id, item.version, stamp, document, mapped.record, gone)
 
 
-def stamp_of(document: Mapping[str, Any], version: int) -> str | None:
-    """A record's version as its own system writes it: FHIR's ``meta.versionId``, a practice system's ``updated_at``,
-    else the *version* that its source reads out of it (0: none)."""
+def stamp_of(document: Mapping[str, Any], version: int, column: str = "") -> str | None:
+    """A record's version as its own system writes it: what stands in the *column* of that a database's page names,
+    FHIR's ``meta.versionId``, a practice system's ``updated_at``, else the *version* that its source reads out of it
+    (0: none)."""
+    if column:
+        return None if document.get(column) is None else str(document[column])
     meta = document.get("meta")
     for found in (meta.get("versionId") if isinstance(meta, Mapping) else None, document.get("updated_at")):
         if isinstance(found, str | int) and str(found):
