@@ -360,6 +360,7 @@ def test_a_worker_that_stops_puts_its_job_back_where_it_is(place: Place) -> None
 
     put = place.execute(place.ask(), handler, stop=stop)
     assert (put.state, put.attempts, put.deferrals, put.progress) == ("queued", 0, 0, {"records": 5})
+    assert place.queue.puts[-1] == (put.job_id, 1.0)  # not at once: it would come back to the one that stops
     assert place.execute(put, works).state == "succeeded"
 
 

@@ -34,6 +34,7 @@ Handler = Callable[[Job, Report], Mapping[str, Any]]
 
 _BETWEEN_TRIES = retry.Backoff(attempts=5, base=30.0, cap=600.0)
 _LONGEST = 86_400.0  # seconds that anything is put off
+STOPPING = 1.0  #: seconds in which a worker that stops takes nothing more: its own jobs must not come back to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _failed(job: Job, error: Exception, clock: Clock, policy: Policy) -> _Ended:
 
 def _stopped(clock: Clock) -> _Ended:
     values = {"error": None, "message": None, "failed": 0, "deferred": 0, "next_at": clock.now()}
-    return _Ended("put off", values, ("info", "put back: its worker stops"), None, 0.0)
+    return _Ended("put off", values, ("info", "put back: its worker stops"), None, STOPPING)
 
 
 def _told(failure: fingerprint.Failure) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from medmirror.errors import StoreError
 from medmirror.sync import deadletters
 from medmirror.sync.clock import Clock
 from medmirror.sync.queue.base import Queue
-from medmirror.sync.runner import POLICY, Handler, Policy, execute, sweep
+from medmirror.sync.runner import POLICY, STOPPING, Handler, Policy, execute, sweep
 
 SWEEP_EVERY = 10.0  #: seconds
 KEPT_DAYS = 90  #: how long a job that ended well is kept
@@ -52,6 +52,9 @@ def work(
     me = name()
 
     def one(job_id: UUID) -> None:
+        if stop.is_set():  # a message that was fetched at the last moment: for another worker
+            queue.put(job_id, 0, STOPPING)
+            return
         execute(engine, queue, job_id, handler, clock, me, policy=policy, stop=stop)
 
     known = {"name": me, "concurrency": concurrency}
