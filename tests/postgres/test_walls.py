@@ -23,6 +23,15 @@ WALLED = (
 # What says nothing of a patient: who may read what, and how many rows a table has.
 OPEN = {"medmirror.membership", "medmirror.set_delta", "medmirror.set_digest", "medmirror.whole_pass"}
 
+# The books of the syncs: no patient's value is in them, and nobody but their owner may open them.
+BOOKS = {
+    *(
+        f"medmirror.{name}"
+        for name in ("organization", "sync_state", "watermark", "sync_note", "job", "job_key", "dead_letter")
+    ),
+    *(f"medmirror.{name}" for name in ("api_key_organization", "audit_log", "webhook_event")),
+}
+
 
 def row(source_id: str) -> mapping.Row:
     return mapping.Row("patient", source_id, 1, bytes(16), "patient", b"{}", bytes(16), bytes(16), 1)
@@ -51,7 +60,18 @@ def inside(loaded: str) -> Iterator[Connection]:
 def test_every_table_with_organisations_is_walled(dsn: str) -> None:
     found = mirrors.every(dsn, WALLED)
     assert len(found) > 10
-    assert {str(name) for name, on, forced in found if not (on and forced)} <= OPEN
+    assert {str(name) for name, on, forced in found if not (on and forced)} <= OPEN | BOOKS
+
+
+def test_the_books_of_the_syncs_are_their_owners_alone(dsn: str) -> None:
+    found = mirrors.every(
+        dsn,
+        "SELECT table_schema || '.' || table_name, grantee FROM information_schema.table_privileges"
+        " WHERE grantee IN ('PUBLIC', 'medmirror_reader', 'medmirror_loader')",
+    )
+    open_to = {str(name) for name, _ in found}
+    assert "medmirror.run" in open_to
+    assert not BOOKS & open_to
 
 
 @pytest.mark.parametrize("table", ["medmirror.sync_mapping", "canonical.record", "canonical.patient_record"])

@@ -48,7 +48,8 @@ def worker(concurrency: int, name: str | None, burst: bool, once: bool, create_q
     finally:
         line.close()
         engine.dispose()
-    return output.Answer({"jobs": done}, lambda: ["stopped" if done is None else f"{done:,} jobs done"])
+    said = "stopped" if done is None else "1 job done" if done == 1 else f"{done:,} jobs done"
+    return output.Answer({"jobs": done}, lambda: [said])
 
 
 def _create(settings: Settings) -> output.Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from uuid import UUID
@@ -16,12 +17,14 @@ from medmirror.sync.clock import Clock
 from medmirror.sync.jobs import Job
 from medmirror.sync.queue.base import Queue
 
+_log = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between two looks at a job that somebody else does
 
 
 def until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, clock: Clock) -> Job:
     """Do the job here, or watch the worker that has it; return it when it has ended, however it did."""
     handle = sync_engine.handler(engine, settings, clock)
+    told = None
     worker = f"{platform.node()}:{os.getpid()}:command"
     while True:
         runner.execute(engine, queue, job_id, handle, clock, worker)
@@ -31,6 +34,9 @@ def until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, c
             raise MedmirrorError("The job is gone: somebody removed it.", job=str(job_id))
         if not job.open:
             return job
+        if job.state != "in_progress" and job.message and job.next_at != told:
+            told = job.next_at
+            _log.warning("%s: %s Tried again at %s.", job.organization_id, job.message, f"{told.astimezone():%H:%M:%S}")
         wait = (job.next_at - clock.now()).total_seconds()
         clock.sleep(max(_LOOK, min(wait, 5.0)))
 
