@@ -109,7 +109,7 @@ def test_messages_wake_workers_and_are_gone_when_they_are_done(queue: SqsQueue) 
 
 
 def test_what_failed_comes_again_and_at_last_lies_in_the_dead_queue(queue: SqsQueue) -> None:
-    tries = list[UUID]()
+    soon, tries = SqsQueue(queue.name, visible=0, listen=1), list[UUID]()
     poison, good, done = uuid4(), uuid4(), list[UUID]()
 
     def execute(job_id: UUID) -> None:
@@ -121,7 +121,8 @@ def test_what_failed_comes_again_and_at_last_lies_in_the_dead_queue(queue: SqsQu
     queue.put(poison, 0, 0)
     queue.put(good, 0, 0)
     dead = SqsQueue(f"{queue.name}-dead", visible=1, listen=1)
-    _work(queue, execute, lambda: dead.depth() == 1 if len(tries) == MAX_RECEIVES else False)
+    _work(soon, execute, lambda: dead.depth() == 1 if len(tries) == MAX_RECEIVES else False, concurrency=1)
+    soon.close()
     assert (done, len(tries)) == ([good], MAX_RECEIVES)
     found = list[UUID]()
     _work(dead, found.append, lambda: bool(found))
@@ -134,7 +135,7 @@ def test_a_job_that_takes_longer_than_its_message_is_hidden_is_not_given_to_anot
 
     def execute(job_id: UUID) -> None:
         begun.append(job_id)
-        time.sleep(2.2)  # hidden for one
+        time.sleep(1.7)  # hidden for one
         ended.set()
 
     queue.put(uuid4(), 0, 0)

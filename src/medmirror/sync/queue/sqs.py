@@ -27,6 +27,7 @@ from medmirror.errors import StoreUnavailable, UsageError
 MAX_RECEIVES = 5  #: times that a message is given out before it goes to the dead queue
 _LONGEST_DELAY = 900  # seconds, SQS' own
 _VISIBLE = 60  # seconds that a message is kept from others; extended every third of it
+_BEAT_AT_LEAST = 0.3  # seconds
 _LISTEN = 5  # seconds of a long poll: how long a worker may take to notice that it is to stop
 _AGAIN = 2.0  # seconds until a queue that cannot be reached is tried again
 _POOL = 64  # connections
@@ -127,7 +128,7 @@ class SqsQueue:
         over = threading.Event()
 
         def extend() -> None:
-            while not over.wait(self._visible / 3):
+            while not over.wait(max(self._visible / 3, _BEAT_AT_LEAST)):
                 try:
                     with _unavailable(self.name):
                         self._client.change_message_visibility(
