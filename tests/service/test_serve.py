@@ -1,30 +1,38 @@
-"""`medmirror serve` and `medmirror keys` as people run them: real processes, real signals."""
+"""`medmirror serve` as a process with real signals, what it refuses, TLS; and `medmirror keys`."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
+from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine
-from worlds import OURS, organization
+from worlds import OURS, Make, organization
 
+from medmirror.cli import cli
 from medmirror.errors import UsageError
-from medmirror.service import serving
+from medmirror.service import keys, serving
 
 
-def _medmirror(dsn: str, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "medmirror", "--dsn", dsn, *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def _medmirror(dsn: str, *args: str) -> Result:
+    return CliRunner().invoke(cli, ["--dsn", dsn, *args])
 
 
 @contextmanager
@@ -49,17 +57,17 @@ def _serving(dsn: str, *args: str) -> Iterator[tuple[subprocess.Popen[str], str]
                 one.kill()
 
 
-def _until(done: object, seconds: float = 60) -> None:
+def _until(done: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
-    while not done():  # type: ignore[operator]
+    while not done():
         assert time.monotonic() < end
         time.sleep(0.1)
 
 
 def test_one_process_answers_works_and_stops_cleanly(dsn: str, engine: Engine) -> None:
     organization(engine, OURS, secret="env:TEST_KEY")
-    added = _medmirror(dsn, "--json", "keys", "add", "test", "--scope", "read", "--scope", "sync", "--org", OURS)
-    key = {"Authorization": f"Bearer {orjson.loads(added.stdout)['token']}"}
+    made = keys.add(engine, "test", ["read", "sync"], [OURS], datetime.now(UTC))
+    key = {"Authorization": f"Bearer {made.token}"}
     with _serving(dsn, "--workers", "1", "--open-status") as (process, address):
         assert httpx.get(f"{address}/ready").status_code == 200
         assert OURS in httpx.get(f"{address}/").text
@@ -83,13 +91,13 @@ def test_keys_are_made_listed_rotated_and_revoked(dsn: str) -> None:
     assert key_id in listed
     assert "every one" in listed
     assert token.split("_", 2)[2] not in listed
-    assert _medmirror(dsn, "keys", "rotate", key_id, "--overlap", "2").returncode == 0
-    assert _medmirror(dsn, "keys", "revoke", key_id).returncode == 0
+    assert _medmirror(dsn, "keys", "rotate", key_id, "--overlap", "2").exit_code == 0
+    assert _medmirror(dsn, "keys", "revoke", key_id).exit_code == 0
     states = {one["key_id"]: one["state"] for one in orjson.loads(_medmirror(dsn, "--json", "keys", "list").stdout)}
     assert states.pop(key_id) == "revoked"
     assert list(states.values()) == ["valid"]
     wrong = _medmirror(dsn, "keys", "add", "x", "--scope", "read")
-    assert (wrong.returncode, "--all" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "--all" in wrong.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -109,40 +117,40 @@ def test_it_refuses_to_show_anything_to_strangers(where: serving.Where, open_sta
         allowed.check(False)
 
 
-def test_tls_is_spoken_and_demanded(dsn: str, tmp_path: Path) -> None:
-    from datetime import UTC, datetime, timedelta
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = (
-        builder.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    )
-    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
-    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    form = serialization.PrivateFormat.PKCS8
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
-    tls = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
-    with _serving(dsn, "--workers", "0", "--no-scheduler", *tls) as (process, address):
+def test_tls_is_spoken_with_a_certificate(make: Make, tmp_path: Path) -> None:
+    world = make(secure=True)
+    certificate, key = _certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with serving.http(world.app, serving.Where(port=0, certificate=certificate, key=key)) as address:
         assert address.startswith("https://")
-        import ssl
-
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
         answer = httpx.get(f"{address}/health", verify=trusting)
         assert answer.json() == {"status": "ok"}
         assert "max-age" in answer.headers["Strict-Transport-Security"]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-    refused = _medmirror("postgresql://nobody@127.0.0.1:1/none", "serve", "--host", "0.0.0.0")
-    assert (refused.returncode, "in the clear" in refused.stderr) == (2, True)
-    broken = _medmirror(dsn, "serve", "--port", "0", "--tls-cert", tls[3], "--tls-key", tls[3])
-    assert (broken.returncode, "PEM" in broken.stderr) == (2, True)
+    with (
+        pytest.raises(UsageError, match="PEM"),
+        serving.http(world.app, serving.Where(port=0, certificate=key, key=key)),
+    ):
+        pass
+
+
+def test_an_address_that_is_taken_is_said(make: Make) -> None:
+    world = make()
+    port = world.client.base_url.port
+    assert port is not None
+    with pytest.raises(UsageError, match="Cannot listen"), serving.http(world.app, serving.Where(port=port)):
+        pass
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody signed, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now, day = datetime.now(UTC), timedelta(days=1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    return folder / "cert.pem", folder / "key.pem"

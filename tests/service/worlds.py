@@ -12,7 +12,8 @@ from uuid import UUID
 import httpx
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from medmirror.service import keys, serving
 from medmirror.settings import Settings
@@ -73,7 +74,31 @@ Make = Callable[..., World]
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def without(engine: Engine, table: str) -> Iterator[None]:
+    """While a `with` lasts, there is no table of that name."""
+    with engine.begin() as conn:
+        conn.execute(text(f"ALTER TABLE medmirror.{table} RENAME TO gone"))
+    try:
+        yield
+    finally:
+        with engine.begin() as conn:
+            conn.execute(text(f"ALTER TABLE medmirror.gone RENAME TO {table}"))
+
+
+class Stage:
+    """ASGI: whichever application is on now."""
+
+    def __init__(self) -> None:
+        self.app: FastAPI | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have it answer."""
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
     """The address at which *app* answers for as long as a `with` lasts."""
     with serving.listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", server_header=False))

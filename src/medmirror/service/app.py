@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from typing import Any
 
 from fastapi import FastAPI
 from sqlalchemy import Engine
@@ -57,8 +59,21 @@ def create(
     problems.install(app)
     for part in (machine, systems, books, sync, status):
         app.include_router(part.router)
-    problems.describe(app.openapi())  # kept by the application, which gives out this very document
+    app.openapi = _documented(app)  # type: ignore[method-assign]  # FastAPI's own way to have it
     return app
+
+
+def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """What gives the OpenAPI document of *app*: made when it is first asked for, which takes a while."""
+    made = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            problems.describe(made())
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    return document
 
 
 def _around(service: Service) -> list[Middleware]:

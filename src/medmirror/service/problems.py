@@ -11,6 +11,7 @@ import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -88,7 +89,7 @@ def of_error(error: BaseException) -> Response:
         return response("invalid", error.message, errors=[])
     code = retry.sqlstate_of(error)
     if (
-        isinstance(error, StoreError)
+        isinstance(error, StoreError | PoolTimeout)
         or code == _CANCELED
         or retry.is_lost_connection(error)
         or retry.is_lost_race(error)
