@@ -236,7 +236,8 @@ SET outcome = excluded.outcome, seen_hash = excluded.seen_hash, seen_state = exc
 
 -- look again --
 UPDATE medmirror.sync_base SET outcome = 'waiting'
-WHERE organization_id = :organization_id AND source = :source AND feed = :feed AND source_id = :source_id
+WHERE organization_id = :organization_id AND source = :source AND feed = :feed
+  AND (source_id = :source_id OR CAST(:source_id AS text) IS NULL AND outcome = 'refused')
   AND (CAST(:destination AS text) IS NULL OR destination = :destination)
 
 -- add unpaired --

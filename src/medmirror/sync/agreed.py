@@ -240,9 +240,14 @@ class Books:
 
 
 def look_again(
-    conn: Connection, organization_id: str, source: str, feed: str, source_id: str, destination: str | None = None
+    conn: Connection,
+    organization_id: str,
+    source: str,
+    feed: str,
+    source_id: str | None,
+    destination: str | None = None,
 ) -> None:
-    """Have the next sync look at a record again that was refused, ignored or kept."""
+    """Have the next sync look at a record again that was refused, ignored or kept; None: at all that were refused."""
     values = {"organization_id": organization_id, "source": source, "feed": feed, "source_id": source_id}
     conn.execute(_statement("look again"), {**values, "destination": destination})
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -54,21 +55,26 @@ def handler(engine: Engine, settings: Settings, clock: Clock = SYSTEM) -> Callab
         if one is None:
             raise UsageError("The organisation is not known any more.", organization=job.organization_id)
 
+        bury = partial(
+            deadletters.record,
+            job_id=job.job_id,
+            organization_id=job.organization_id,
+            source=job.source,
+            attempts=1,
+            first_failed_at=clock.now(),
+        )
+
         def poisoned(conn: Connection, poison: Poison) -> None:
-            deadletters.record(
-                conn,
-                job_id=job.job_id,
-                organization_id=job.organization_id,
-                source=job.source,
-                feed=poison.feed,
-                error=RecordError(poison.reason, kind=poison.error),
-                attempts=1,
-                first_failed_at=clock.now(),
-                reject_id=poison.reject_id,
+            bury(
+                conn, feed=poison.feed, error=RecordError(poison.reason, kind=poison.error), reject_id=poison.reject_id
             )
 
+        def refused(conn: Connection, feed: str, source_id: str, error: Exception) -> None:
+            bury(conn, feed=feed, error=error, record=source_id)
+
         wanted = Wanted(job.kind, job.mode, job.force_full, job.args)
-        return run(Tools(engine, settings, clock, report=report, poisoned=poisoned), one, wanted)
+        tools = Tools(engine, settings, clock, report=report, poisoned=poisoned, refused=refused)
+        return run(tools, one, wanted)
 
     return handle
 

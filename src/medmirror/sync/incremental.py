@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from medmirror import setdigest
 from medmirror.db import retry
-from medmirror.sync import absent, fetch, lists, marks, state, watermark
+from medmirror.sync import absent, destination, fetch, lists, marks, state, watermark
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
 from medmirror.sync.remotes.base import MICROSECOND, Page
@@ -56,17 +56,25 @@ def run(session: Session) -> str:
             absent.judge(tools.engine, one, session.run_id, _seen_whole(known, whole), store.file_ids)
         )
     if one.destination:
-        from medmirror.sync import destination
-
-        session.counts.update(
-            destination.keep_in_step(
-                tools.engine, tools.settings, one, session.run_id, tools.clock, tools.around, tools.report
-            )
-        )
+        session.counts.update(_destination(session))
     full = whole >= set(remote.capabilities.feeds)
     setdigest.fold(tools.engine)
     _state(session, until, full)
     return _said(session, records, before.patients, full, time.perf_counter() - begun)
+
+
+def _destination(session: Session) -> Counter[str]:
+    """Bring what has changed to the organisation's second system; a record that is refused there costs itself."""
+    tools, one = session.tools, session.one
+
+    def poison(feed: str, source_id: str, error: Exception) -> None:
+        retry.in_transaction(tools.engine, lambda conn: tools.refused(conn, feed, source_id, error))
+
+    counts = destination.keep_in_step(
+        tools.engine, tools.settings, one, session.run_id, tools.clock, tools.around, tools.report, poison
+    )
+    session.hold.check()
+    return counts
 
 
 def _read(session: Session, store: Store, reading: Reading, known: Marks, until: int) -> fetch.Read:

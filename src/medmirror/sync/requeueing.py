@@ -13,7 +13,7 @@ from medmirror import rejects
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
 from medmirror.settings import Settings
-from medmirror.sync import deadletters, jobs, organizations
+from medmirror.sync import agreed, deadletters, jobs, organizations
 from medmirror.sync.deadletters import Chosen, Letter
 from medmirror.sync.queue.base import Queue
 
@@ -69,6 +69,8 @@ def _again(conn: Connection, letter: Letter, now: datetime) -> jobs.Asked | None
         return None
     was = jobs.get(conn, letter.job_id)
     assert was is not None  # a letter's job is never deleted
+    if letter.scope == "record" and letter.feed is not None:  # it does not say which record: all that were refused
+        agreed.look_again(conn, letter.organization_id, letter.source, letter.feed, None)
     request = jobs.Request(
         was.organization_id,
         was.source,

@@ -21,6 +21,7 @@ from medmirror.sync.store import Learn, Marks, Poison, Store, as_dict
 
 AroundOf = Callable[[Organization, Kind, float], Around]  # (whose, of what kind, share of the budget)
 Poisoned = Callable[[Connection, Poison], None]
+Refused = Callable[[Connection, str, str, Exception], None]  # (feed, id, why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Wanted:
 class Tools:
     """What a sync works with. *engine* is the owner's; *around_of* gives what stands around a remote (default: budget,
     breaker and notes in the database); *poisoned* is told of a record that could not be stored, in the transaction that
-    goes on without it."""
+    goes on without it; *refused* of one that the destination did not take."""
 
     engine: Engine
     settings: Settings
@@ -46,6 +47,7 @@ class Tools:
     report: Report = silent
     batch: int = fetch.BATCH  # records that are stored together
     poisoned: Poisoned = lambda conn, poison: None
+    refused: Refused = lambda conn, feed, source_id, error: None
 
     def around(self, one: Organization, kind: Kind, share: float = 1.0) -> Around:
         """What stands around the remote of *one*."""
