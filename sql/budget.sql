@@ -174,3 +174,7 @@ ON CONFLICT (organization_id, source, name) DO UPDATE SET value = excluded.value
 
 -- forget note --
 DELETE FROM medmirror.sync_note WHERE organization_id = :organization_id AND source = :source AND name = :name
+
+-- forget pushed --
+DELETE FROM medmirror.sync_note
+WHERE organization_id = :organization_id AND name LIKE 'pushed:%' AND noted_at < now() - interval '30 days'

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from medmirror import setdigest
 from medmirror.db import retry
-from medmirror.sync import absent, destination, fetch, lists, marks, state, watermark
+from medmirror.sync import absent, destination, fetch, lists, marks, notes, state, watermark
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
 from medmirror.sync.remotes.base import MICROSECOND, Page
@@ -74,6 +74,7 @@ def _destination(session: Session) -> Counter[str]:
         tools.engine, tools.settings, one, session.run_id, tools.clock, tools.around, tools.report, poison
     )
     session.hold.check()
+    notes.forget_pushed(tools.engine, one.organization_id)
     return counts
 
 

@@ -32,3 +32,12 @@ class SyncNotes:
         statement = _statement("forget note" if value is None else "set note")
         values = {**self._whose, "name": name} | ({} if value is None else {"value": value})
         retry.in_transaction(self._engine, lambda conn: conn.execute(statement, values))
+
+
+def forget_pushed(engine: Engine, organization_id: str) -> int:
+    """Forget what remotes noted of single writes over 30 days ago (names that begin with ``pushed:``); return how many.
+
+    Such a note keeps a write whose answer was lost from being made twice. Once its base is written, nobody asks for it.
+    """
+    values = {"organization_id": organization_id}
+    return retry.in_transaction(engine, lambda conn: conn.execute(_statement("forget pushed"), values).rowcount)
