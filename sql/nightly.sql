@@ -64,9 +64,6 @@ SELECT receipt FROM medmirror.nightly WHERE run_id = :run_id
 SELECT r.run_id, r.host, r.pid, r.started_at FROM medmirror.nightly AS n JOIN medmirror.run AS r USING (run_id)
 WHERE r.status = 'running' ORDER BY r.run_id DESC LIMIT 1
 
--- hold --
-SELECT pg_try_advisory_lock(%s)
-
 -- inputs --
 SELECT f.file_id, f.source, f.organization_id, f.path, f.size, encode(f.digest, 'hex') AS digest, f.file_order, f.status
 FROM medmirror.file AS f

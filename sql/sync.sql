@@ -117,12 +117,6 @@ UPDATE medmirror.organization
 SET paused_at = CASE WHEN CAST(:why AS text) IS NULL THEN NULL ELSE clock_timestamp() END, paused_why = :why
 WHERE organization_id = :organization_id AND source = :source
 
--- hold --
-SELECT pg_try_advisory_lock(%s, %s)
-
--- let go --
-SELECT pg_advisory_unlock(%s, %s)
-
 -- is held --
 SELECT EXISTS (
     SELECT FROM pg_locks

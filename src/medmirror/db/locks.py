@@ -24,8 +24,8 @@ LEDGER = 12352  #: opening and closing of files in the ledger
 RUN = 12353  #: starting and finishing of runs
 REJECTS = 12354  #: retrying of rejects
 OTHER_SOURCES = 12355  #: bulk updates of sources that have no number of their own
-NIGHTLY = 12356  #: one nightly a database at a time (held by a session of its own, see nightly/book.py)
-SYNC = 12357  #: with an organisation's number: one sync of it at a time (held by a session, see sync/hold.py)
+NIGHTLY = 12356  #: one nightly a database at a time (held by a session, see db/sessionlock.py)
+SYNC = 12357  #: with an organisation's number: one sync of it at a time (held by a session, see db/sessionlock.py)
 SCHEDULER = 12358  #: the scheduler that leads (held by a session, see schedule/leader.py)
 
 RETIRED = frozenset({12348})

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Any
 
 import orjson
-import psycopg
 from sqlalchemy import Connection, Engine
 
-from medmirror.db import connect, ledger, locks, retry, sql
-from medmirror.errors import NightlyRunning, StoreUnavailable
+from medmirror.db import ledger, locks, retry, sql
+from medmirror.db.sessionlock import SessionLock
+from medmirror.errors import NightlyRunning
 from medmirror.nightly.config import Config
 
 _log = logging.getLogger(__name__)
@@ -25,42 +25,25 @@ statement = partial(sql.statement, "nightly.sql")
 
 
 class Hold:
-    """While it is open, no other nightly runs in this database.
-
-    A session lock, which db/locks.py advises against, is right here: the night is many transactions, and the lock must
-    outlive each of them. It leaks nowhere, because its connection is in no pool and does nothing else, and it dies with
-    the process, however that dies, because the server ends the session. Raises NightlyRunning when another has it.
-    """
+    """While it is open, no other nightly runs in this database. Raises NightlyRunning when another has it."""
 
     def __init__(self, dsn: str, engine: Engine) -> None:
-        self._dsn, self._engine = dsn, engine
+        self._engine = engine
+        self._lock = SessionLock(dsn, "medmirror nightly", locks.NIGHTLY)
 
     def __enter__(self) -> Hold:
-        about = {"application_name": "medmirror nightly", "connect_timeout": connect.CONNECT_TIMEOUT}
-        target = connect.conninfo(self._dsn, **about)
-        self._connection = psycopg.connect(target, autocommit=True)
-        try:
-            held = self._connection.execute(sql.sections("nightly.sql")["hold"].encode(), [locks.NIGHTLY]).fetchone()
-            if held != (True,):
-                raise NightlyRunning(**_who(self._engine))
-        except BaseException:
-            self._connection.close()
-            raise
+        if not self._lock.take():
+            raise NightlyRunning(**_who(self._engine))
         return self
 
     def check(self) -> None:
-        """Raise StoreUnavailable when the connection, and with it the lock, is gone."""
-        try:
-            self._connection.execute("SELECT 1")
-        except psycopg.Error:
-            raise StoreUnavailable(
-                "The connection that held the nightly's lock is gone; run the same command again."
-            ) from None
+        """Raise StoreUnavailable when the lock is gone: another night may have begun."""
+        self._lock.check("the nightly's lock")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self._lock.close()
 
 
 def _who(engine: Engine) -> dict[str, Any]:

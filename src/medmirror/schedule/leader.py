@@ -29,7 +29,7 @@ _statement = partial(sql.statement, "schedule.sql")
 class Leadership:
     """The lock of the scheduler that leads, on a connection of its own that does nothing else.
 
-    A session lock, as the nightly's is, for the same reasons (``nightly/book.py``): its connection is taken out of the
+    A session lock, and right for the reasons that ``db/sessionlock.py`` gives: its connection is taken out of the
     pool. It ends with the process, however that dies; when a whole machine is gone, the server notices in some twelve
     seconds.
     """

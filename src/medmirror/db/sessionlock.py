@@ -1,0 +1,60 @@
+"""Advisory locks that outlive transactions: each is held by a session that does nothing else.
+
+``db/locks.py`` advises against locks of sessions, because one on a pooled connection is held by whoever takes that
+connection next. Here it is right: the work is many transactions, the connection is in no pool, and the lock dies with
+the process, however that dies, because the server ends the session. Nobody ever clears one by hand.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psycopg
+
+from medmirror.db import connect, sql
+from medmirror.errors import StoreUnavailable
+
+
+class SessionLock:
+    """The lock of *numbers* (one, or a number of the register and a second one), for a session called *name*."""
+
+    def __init__(self, dsn: str, name: str, *numbers: int) -> None:
+        self._target = connect.conninfo(dsn, application_name=name, connect_timeout=connect.CONNECT_TIMEOUT)
+        self._numbers = list(numbers)
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+
+    def take(self) -> bool:
+        """Take it, if nobody has it; return whether it is ours. Raises StoreUnavailable."""
+        try:
+            self._connection = psycopg.connect(self._target, autocommit=True)
+            self._connection.execute(_text("keep alive"))
+            held = self._connection.execute(_text(f"try {len(self._numbers)}"), self._numbers).fetchone() == (True,)
+        except psycopg.Error:
+            self.close()
+            raise StoreUnavailable from None
+        if not held:
+            self.close()
+        return held
+
+    def check(self, what: str) -> None:
+        """Raise StoreUnavailable, naming *what* was locked, when the session, and with it the lock, is gone."""
+        try:
+            if self._connection is None:
+                raise psycopg.OperationalError
+            self._connection.execute("SELECT 1")
+        except psycopg.Error:
+            raise StoreUnavailable(f"The connection that held {what} is gone; run the same command again.") from None
+
+    def close(self) -> None:
+        """Let go of it. Nothing when it was not taken."""
+        if self._connection is None:
+            return
+        # Closing alone frees the lock, too, but only when the server has noticed: the next one may be quicker.
+        with suppress(psycopg.Error):
+            self._connection.execute(_text(f"let go {len(self._numbers)}"), self._numbers)
+        self._connection.close()
+        self._connection = None
+
+
+def _text(section: str) -> bytes:
+    return sql.sections("sessionlock.sql")[section].encode()
