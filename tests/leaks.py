@@ -6,7 +6,7 @@ identifier can be told from any other text. Listened to are
 * what pytest captures of each test, passed or not: standard output and error, of worker processes as well, and logs;
 * what a test takes for itself: results of commands, ``capsys`` and ``capfd``, output of programs that it runs;
 * every MedmirrorError that is made or comes out of a worker, with its context;
-* what runs, rejects and receipts say in the test's database, when it is dropped.
+* what runs, rejects, receipts, jobs, letters and the audit log say in the test's database, when it is dropped.
 
 What is meant to show a value says so: ``@pytest.mark.shows_values("why")``. Those tests are listed at the end.
 """
@@ -36,6 +36,11 @@ _SAYINGS = {
     "medmirror.reject": "SELECT concat_ws(' ', error, reason, context) FROM medmirror.reject",
     "medmirror.file": "SELECT refused_reason FROM medmirror.file WHERE refused_reason IS NOT NULL",
     "medmirror.nightly": "SELECT CAST(n AS text) FROM medmirror.nightly AS n",
+    "medmirror.job": "SELECT concat_ws(' ', step, progress, counts, message, args) FROM medmirror.job",
+    "medmirror.job_log": "SELECT message FROM medmirror.job_log",
+    "medmirror.dead_letter": "SELECT concat_ws(' ', error, message, incident, note) FROM medmirror.dead_letter",
+    "medmirror.sync_note": "SELECT concat_ws(' ', name, value) FROM medmirror.sync_note",
+    "medmirror.audit_log": "SELECT CAST(a AS text) FROM medmirror.audit_log AS a",
 }
 
 
