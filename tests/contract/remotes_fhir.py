@@ -33,7 +33,7 @@ def _server(folder: Path, *, kind: str) -> Iterator[Side]:
         server.habits.paging = "offset"
 
         def opened(token: str, around: Around) -> Remote:
-            settings = {"base": server.base, "types": "Patient", **({"count": PER_PAGE} if kind == "fhir" else {})}
+            settings = {"url": server.base, "types": "Patient", **({"count": PER_PAGE} if kind == "fhir" else {})}
             remote = remotes.kind(kind).open("org_1", settings, Secret(token), around)
             ends.callback(remote.close)  # an export's files go with their remote
             return remote

@@ -116,8 +116,8 @@ def test_killed_while_it_writes_to_a_second_system_nothing_is_written_twice_or_l
                 assert len(other.store.living(there)) == len(account.ids(kind)), there
 
 
-def _fhir(base: str) -> dict[str, object]:
-    return {"remote": "fhir", "settings": {"base": base, "auth": "none"}, "entities": ["patient", "appointment"]}
+def _fhir(url: str) -> dict[str, object]:
+    return {"remote": "fhir", "settings": {"url": url, "auth": "none"}, "entities": ["patient", "appointment"]}
 
 
 def _happen(account: Account) -> None:

@@ -160,7 +160,7 @@ def there(clock: SimulatedClock) -> Iterator[FhirServer]:
 
 @pytest.fixture
 def clinic(engine: Engine, settings: Settings, clock: SimulatedClock, there: FhirServer) -> Clinic:
-    return Clinic(engine, settings, clock, {"remote": "fhir", "settings": {"base": there.base}})
+    return Clinic(engine, settings, clock, {"remote": "fhir", "settings": {"url": there.base}})
 
 
 def resource(there: FhirServer, kind: str, id: str | None) -> Document:

@@ -39,7 +39,7 @@ def fhir_server() -> Iterator[FhirServer]:
 def added(engine: Engine, fhir_server: FhirServer, kind: str, **settings: Any) -> Organization:
     return organizations.put(
         engine,
-        Organization("org-1", "fhir", kind, settings={"base": fhir_server.base, **settings}, secret="env:FHIR_TOKEN"),
+        Organization("org-1", "fhir", kind, settings={"url": fhir_server.base, **settings}, secret="env:FHIR_TOKEN"),
     )
 
 

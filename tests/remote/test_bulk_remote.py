@@ -57,7 +57,7 @@ class Clinicside:
     def open(self, secret: str | None = None, **settings: Any) -> Remote:
         key = Secret(secret) if secret else None
         around = Around(sleep=self._sleep, notes=self.notes)
-        self.opened.append(bulk.REMOTE.open("org-1", {"base": self.base, **settings}, key, around))
+        self.opened.append(bulk.REMOTE.open("org-1", {"url": self.base, **settings}, key, around))
         return self.opened[-1]
 
     def _sleep(self, seconds: float) -> None:
@@ -359,12 +359,12 @@ def test_key_goes_to_the_server_alone(server: FhirServer, here: Clinicside, cloc
         ({"allow_errors": "no"}, UsageError),
         ({"count": 5}, UsageError),
         ({"types": "patient"}, UsageError),
-        ({"base": 5}, UsageError),
+        ({"url": 5}, UsageError),
     ],
 )
 def test_wrong_settings_are_said_at_once(settings: Mapping[str, Any], error: type[MedmirrorError]) -> None:
     with pytest.raises(error):
-        bulk.REMOTE.open("org-1", {"base": "https://fhir.example.org", **settings}, None, Around())
+        bulk.REMOTE.open("org-1", {"url": "https://fhir.example.org", **settings}, None, Around())
 
 
 def test_server_that_does_not_export_is_an_error(clock: SimulatedClock) -> None:

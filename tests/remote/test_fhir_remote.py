@@ -55,7 +55,7 @@ def server(clock: SimulatedClock) -> Iterator[FhirServer]:
 
 def remote_of(base: str, secret: str | None = None, around: Around | None = None, **settings: Any) -> Remote:
     key = Secret(secret) if secret else None
-    return fhir.REMOTE.open("org-1", {"base": base, "count": 5, **settings}, key, around or Around())
+    return fhir.REMOTE.open("org-1", {"url": base, "count": 5, **settings}, key, around or Around())
 
 
 @pytest.fixture
@@ -569,8 +569,8 @@ def test_smart_backend_service_changes_a_signed_assertion_for_a_token(server: Fh
 @pytest.mark.parametrize(
     "settings",
     [
-        {"base": None},
-        {"base": "http://fhir.example.org"},
+        {"url": None},
+        {"url": "http://fhir.example.org"},
         {"types": "patient"},
         {"types": ["Patient", "Patient"]},
         {"count": 0},
@@ -585,7 +585,7 @@ def test_smart_backend_service_changes_a_signed_assertion_for_a_token(server: Fh
 )
 def test_wrong_settings_are_said_at_once(settings: Mapping[str, Any]) -> None:
     with pytest.raises(UsageError):
-        fhir.REMOTE.open("org-1", {"base": "https://fhir.example.org", **settings}, None, Around())
+        fhir.REMOTE.open("org-1", {"url": "https://fhir.example.org", **settings}, None, Around())
 
 
 def test_no_request_or_error_names_anybody(server: FhirServer, clock: SimulatedClock, remote: Remote) -> None:

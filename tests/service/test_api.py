@@ -149,7 +149,7 @@ def test_organisations_are_changed_and_paused_but_never_moved(world: World) -> N
     place = f"/api/v1/organizations/{OURS}/cliniko"
     change = {"zone": "Australia/Sydney", "tier": "realtime", "windows": [{"requests": 100, "seconds": 60}]}
     assert world.client.put(place, json=change, headers=key).json()["tier"] == "realtime"
-    for more in ({"settings": {"base_url": "http://evil.example"}}, {"secret": "env:MEDMIRROR_DSN"}):
+    for more in ({"settings": {"url": "http://evil.example"}}, {"secret": "env:MEDMIRROR_DSN"}):
         refused = world.client.put(place, json={**change, **more}, headers=key)
         assert refused.status_code == 422
         assert "evil" not in refused.text
@@ -157,7 +157,7 @@ def test_organisations_are_changed_and_paused_but_never_moved(world: World) -> N
     assert world.client.put(place, json={**change, "zone": "../../etc/passwd"}, headers=key).status_code == 422
     with world.engine.connect() as conn:
         row = conn.execute(text("SELECT settings, windows FROM medmirror.organization WHERE tier = 'realtime'")).one()
-    assert row.settings == {"base_url": "http://127.0.0.1:9"}
+    assert row.settings == {"url": "http://127.0.0.1:9"}
     assert row.windows == [[100, 60]]
     assert world.client.post(f"{place}/pause", json={"why": "holiday"}, headers=key).json()["badge"] == "paused"
     assert world.client.post(SYNC, headers=key).status_code == 409

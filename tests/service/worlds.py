@@ -66,7 +66,7 @@ class World(NamedTuple):
 
 def organization(engine: Engine, organization_id: str, **more: Any) -> Organization:
     """An organisation with a Cliniko that nobody asks."""
-    settings = {"base_url": "http://127.0.0.1:9"}
+    settings = {"url": "http://127.0.0.1:9"}
     return organizations.put(engine, Organization(organization_id, "cliniko", "cliniko", settings=settings, **more))
 
 

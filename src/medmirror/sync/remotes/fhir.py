@@ -135,10 +135,10 @@ def connect(settings: Mapping[str, Any], secret: Secret | None, around: Around, 
     """Requests to the server that *settings* name. Raises UsageError when they hold what is not *known*."""
     if unknown := sorted(set(settings) - set(known)):
         raise UsageError(f"There is no setting {unknown[0]!r}; there are {', '.join(known)}.")
-    if not isinstance(settings.get("base"), str):
-        raise UsageError("The setting base, the server's URL, is missing.")
+    if not isinstance(settings.get("url"), str):
+        raise UsageError("The setting url, the server's base URL (like https://fhir.example.org/r4), is missing.")
     auth = fhirauth.auth(settings, secret, around)
-    return Http(settings["base"], around, auth=auth, headers={"Accept": "application/fhir+json"})
+    return Http(settings["url"], around, auth=auth, headers={"Accept": "application/fhir+json"})
 
 
 SETTINGS = {

@@ -21,7 +21,7 @@ from medmirror.sync.remotes.base import Around, Secret
 from medmirror.sync.remotes.http import Headers, Http, bearer
 
 SETTINGS: Mapping[str, str] = {
-    "base": "the server's base URL, for example https://fhir.example.org/r4",
+    "url": "the server's base URL, for example https://fhir.example.org/r4",
     "auth": "bearer (the secret is the token), basic (user:password), smart (a private key, PEM) or none",
     "token_url": "for smart: the server's token endpoint",
     "client_id": "for smart: what the server knows us as",

@@ -61,7 +61,7 @@ def read(body: bytes, date: int | None = None) -> Bundle:
     if value.get("resourceType") == "OperationOutcome":
         raise failure(value)
     if value.get("resourceType") != "Bundle":
-        raise RemoteUnavailable("The answer is no Bundle; check that the setting base is that of a FHIR server.")
+        raise RemoteUnavailable("The answer is no Bundle; check that the setting url is the base of a FHIR server.")
     begin, end = member(body, body.index(b"{"), "entry")
     found = [
         _entry(body[begin:end], one.start, one.end, one.value) for one in pieces(body[begin : max(begin, end - 1)])
