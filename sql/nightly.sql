@@ -79,6 +79,11 @@ VALUES (:organization, :source, :feed, :evidence, :run_id)
 ON CONFLICT (organization_id, source, feed) DO UPDATE
 SET evidence = excluded.evidence, run_id = excluded.run_id, seen_at = excluded.seen_at
 
+-- unread --
+-- Rejects of the files of a pass that may hold a record of a feed.
+SELECT count(*) FROM medmirror.reject
+WHERE file_id = ANY(CAST(:file_ids AS int8[])) AND (feed = :feed OR feed IS NULL) AND resolved_at IS NULL
+
 -- judge --
 -- Compares what a pass saw of a feed with those of its records that nobody said were deleted, and writes what follows; all in the server, which
 -- spills to disk what does not fit its work_mem. Both sides are sorted together, for nothing tells the planner how many keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from medmirror.db import retry
-from medmirror.errors import AuthenticationFailed, MedmirrorError, RemoteEmptied, RemoteUnavailable
+from medmirror.errors import AuthenticationFailed, MedmirrorError, RemoteEmptied, RemoteUnavailable, UsageError
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import jobs, marks, organizations, runner, state, watermark
@@ -135,6 +136,53 @@ def test_a_backfill_fills_what_a_first_sync_left_and_goes_on_where_it_was_stoppe
     before = sum(calls(clinic.server).values())
     clinic.sync(**wanted)  # it is done: nothing but the clock and a slice for what is new
     assert sum(calls(clinic.server).values()) - before <= 3
+
+
+def test_a_backfill_from_another_day_leaves_no_gap(make: Callable[..., Clinic]) -> None:
+    clinic = make(patients=5, appointments=5, recent_first=True)
+    for number in range(60):
+        starts = MORNING - timedelta(days=10 + 6 * number)
+        clinic.account.put("appointment", at=starts - timedelta(days=4), starts=_micros(starts))
+    clinic.sync()
+    listed = []
+
+    def report(step: str, progress: dict[str, Any]) -> None:
+        listed.append(step)
+        if listed.count("listed") == 2:
+            raise KeyboardInterrupt
+
+    first: dict[str, Any] = {"kind": "backfill", "args": {"from": "2025-11-01"}}
+    with pytest.raises(KeyboardInterrupt):
+        sync_engine.run(replace(clinic.tools, report=report), clinic.one, Wanted(**first))
+    clinic.sync(kind="backfill", args={"from": "2026-06-01"})
+    clinic.sync(**first)
+    assert not clinic.differences()
+
+
+def test_a_backfill_waits_until_what_changes_is_followed(make: Callable[..., Clinic]) -> None:
+    clinic = make(patients=5, appointments=5, recent_first=True)
+    starts = MORNING - timedelta(days=60)
+    old = clinic.account.put("appointment", at=starts, starts=_micros(starts))
+    with pytest.raises(UsageError, match="medmirror sync org_1"):
+        clinic.sync(kind="backfill", args={"from": "2026-01-01"})
+    clinic.account.change("appointment", old, notes="changed before the first sync")
+    clinic.sync()
+    clinic.sync(kind="backfill", args={"from": "2026-01-01"})
+    assert not clinic.differences()
+
+
+def test_a_record_that_cannot_be_read_is_not_taken_for_deleted(make: Callable[..., Clinic]) -> None:
+    clinic = make()
+    clinic.sync()
+    known = min(clinic.account.ids("patient"))
+    clinic.account.change("patient", known, notes="x" * 20_000)
+    tools = replace(clinic.tools, settings=replace(clinic.tools.settings, max_record_bytes=8192))
+    for _ in range(3):
+        counts = clinic._replace(tools=tools).sync(mode="comprehensive")
+        assert counts["rejected"] == 1
+        assert held(clinic.tools.engine, clinic.one)["patient", known].state == "active"
+    clinic.sync(mode="comprehensive")
+    assert not clinic.differences()
 
 
 def test_a_remote_that_is_down_for_an_hour_costs_nothing_but_that_hour(make: Callable[..., Clinic]) -> None:

@@ -111,6 +111,10 @@ def judge(
 
 def _judge(conn: Connection, one: Pass, feed: str, certificate: Certificate, limits: Deletions, run_id: int) -> Verdict:
     about = {"organization": one.organization, "source": one.source, "feed": feed}
+    unread = conn.execute(statement("unread"), {"file_ids": list(one.file_ids), "feed": feed}).scalar_one()
+    if unread:  # any of them may be a record that would be missed
+        reason = f"{unread} records could not be read: medmirror rejects list"
+        certificate = certificate._replace(whole=False, reasons=(*certificate.reasons, reason))
     before = conn.execute(statement("last pass"), about).scalar()
     values = {
         **about,

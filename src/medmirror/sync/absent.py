@@ -2,7 +2,7 @@
 
 The night's rule holds (``nightly/infer.py``): what two whole passes in a row have missed is taken for deleted, what is
 seen again is alive again, and where more than a few would go at once nothing is written, because a key that lost its
-permissions looks the same.
+permissions looks the same. Where a record of the list could not be read, nothing is missed either: it may be that one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def judge(
     whole = infer.Pass(one.organization_id, one.source, tuple(sorted(file_ids)), str(run_id).encode())
     found: Counter[str] = Counter()
     for verdict in infer.judge(engine, whole, certificates, Deletions(When()), run_id):
-        if verdict.withheld:
+        if not verdict.whole:
+            _log.warning(
+                "%s: nothing is missed of %s: %s", one.organization_id, verdict.feed, "; ".join(verdict.reasons)
+            )
+        elif verdict.withheld:
             found["withheld"] += verdict.newly + verdict.again
             _log.warning(
                 "%s: a full sync missed %d records of %s at once, more than the %d that may go: none was written",

@@ -23,17 +23,23 @@ _SHORTEST, _LONGEST = timedelta(days=1), timedelta(days=64)
 
 
 def run(session: Session) -> str:
-    """Read what begins from the day ``args["from"]`` on, up to the window that syncs keep; return a sentence about it.
+    """Read what begins from the day ``args["from"]`` on, up to today, which every window that was read reaches, however
+    wide windows are now; return a sentence about it.
 
-    Raises UsageError when the remote has nothing that can be listed so, and what the remote does.
+    Raises UsageError when the remote has nothing that can be listed so, or nobody follows yet what is changed of that,
+    and what the remote does.
     """
     one, remote = session.one, session.remote
     feeds = remote.capabilities.windowed
     if not feeds:
         raise UsageError(f"The remote {one.remote} has nothing to fill in: its first sync reads everything.")
+    with session.tools.engine.connect() as conn:
+        known = watermark.read(conn, one)
+    if one.recent_first and any((feed, "changed") not in known for feed in feeds):
+        raise UsageError(f"Nothing was read of it yet; begin with: medmirror sync {one.organization_id}")
     first = date.fromisoformat(str(session.wanted.args["from"]))
     start = datetime.combine(first, time(), one.tz).astimezone(UTC)
-    end, _ = marks.window(state.at(remote.now()), one.tz, one.window_back, one.window_ahead)
+    end, _ = marks.window(state.at(remote.now()), one.tz, 0, 0)
     session.tools.report("opened", session.progress())
     store = session.store()
     records = sum(_fill(session, store, feed, start, end) for feed in feeds)
@@ -47,8 +53,8 @@ def _fill(session: Session, store: Store, feed: str, start: datetime, end: datet
     with session.tools.engine.connect() as conn:
         mark = watermark.read(conn, session.one).get(name, START)
     begun = Position(state.microseconds(start))
-    if mark.window_end is None or begun.time < mark.position.time:  # an earlier day than that of the backfill before
-        mark = Mark(begun)
+    if mark.window_end is None or not mark.position.time <= begun.time <= state.microseconds(mark.window_end):
+        mark = Mark(begun)  # it begins outside of the days that are filled: between them may be what nobody has read
     at = max(start, mark.window_end or start)
     span, records = timedelta(days=8), 0
     while at < end:
