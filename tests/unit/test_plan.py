@@ -104,7 +104,7 @@ class Memory:
     def __init__(self) -> None:
         self.records: dict[str, tuple[int, str]] = {}
         self.counter = 0
-        self.keys: set[str] = set()
+        self.keys: dict[str, Side] = {}  # what each write made
         self.failing = ""
 
     def side(self, id: str) -> Side:
@@ -118,17 +118,19 @@ class Memory:
         else:
             self.records[id] = (self.counter, text)
 
-    def push(self, id: str, text: str | None, expected: Side, key: str) -> None:
-        """A write as remotes take it. The answer may be lost after it was done."""
+    def push(self, id: str, text: str | None, expected: Side, key: str) -> Side:
+        """A write as remotes take it; what it made, also when it is told again. The answer may be lost after it was
+        done."""
         if self.failing == "before":
             raise ConnectionError
         if key not in self.keys:
             if self.side(id) != expected:
                 raise ConnectionError  # stale
             self.edit(id, text)
-            self.keys.add(key)
+            self.keys[key] = self.side(id)
         if self.failing == "after":
             raise ConnectionError
+        return self.keys[key]
 
 
 class TwoSystems(RuleBasedStateMachine):
@@ -156,12 +158,15 @@ class TwoSystems(RuleBasedStateMachine):
 
     @rule(id=ids, local=some.booleans())
     def delete(self, id: str, local: bool) -> None:
-        if not local and id in self.remote.records:
+        known = id in self.bases or any(key.startswith(f"{id} ") for key in self.remote.keys)
+        if not local and id in self.remote.records and known:  # of what we never met nobody can know that it was there
             self.deleted_there.add(id)
         (self.local if local else self.remote).edit(id, None)
 
-    @rule(side=some.sampled_from(["local", "remote"]), when=some.sampled_from(["before", "after"]))
-    def broken_run(self, side: str, when: str) -> None:
+    @rule(broken=some.sampled_from([("local", "before"), ("remote", "before"), ("remote", "after")]))
+    def broken_run(self, broken: tuple[str, str]) -> None:
+        # Our own record and its base are written in one transaction: there is no "after" between the two.
+        side, when = broken
         getattr(self, side).failing = when
         self.run()
         getattr(self, side).failing = ""
@@ -179,23 +184,24 @@ class TwoSystems(RuleBasedStateMachine):
 
     def apply(self, id: str, action: Action) -> None:
         key = f"{id} {self.rounds.get(id, 0)} {type(action).__name__}"
+        ours, theirs = self.local.side(id), self.remote.side(id)
         match action:
             case Push() | Conflict(kind="edited" | "met"):
                 text = self.local.records[id][1]
-                self.remote.push(id, text, self.remote.side(id), f"{key} {text}")
+                theirs = self.remote.push(id, text, theirs, f"{key} {text}")
             case Pull():
                 text = self.remote.records[id][1]
-                self.local.push(id, text, self.local.side(id), f"{key} {text}")
+                ours = self.local.push(id, text, ours, f"{key} {text}")
             case Conflict():
                 self.asked.add(id)
                 return
             case DropRemote():
-                self.remote.push(id, None, self.remote.side(id), key)
+                theirs = self.remote.push(id, None, theirs, key)
             case DropLocal():
-                self.local.push(id, None, self.local.side(id), key)
+                ours = self.local.push(id, None, ours, key)
             case Nothing():
                 return
-        self.bases[id] = Base(self.local.side(id), self.remote.side(id))
+        self.bases[id] = Base(ours, theirs)
         self.rounds[id] = self.rounds.get(id, 0) + 1
 
     @invariant()
