@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import socket
+import time
+import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -17,7 +23,7 @@ from medmirror.errors import (
     SyncError,
     UsageError,
 )
-from medmirror.sync.remotes import httplimits
+from medmirror.sync.remotes import httplimits, httpsend, httpunpack
 from medmirror.sync.remotes.base import Around, Secret
 from medmirror.sync.remotes.http import TRIES, Http, basic, bearer
 from medmirror.sync.remotes.httpbody import shown
@@ -211,6 +217,63 @@ def test_a_slow_remote_is_given_up(shop: Shop) -> None:
     with pytest.raises(RemoteUnavailable):
         shop.http(timeout=0.05).get("patients")
     assert shop.called == [0] * TRIES
+
+
+def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpsend, "_LONGEST", 0.3)
+    bytes_ = 500  # at 20 ms each: it would end by itself, much later
+
+    def drip(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % bytes_)
+            for _ in range(bytes_):
+                connection.sendall(b"1")
+                time.sleep(0.02)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    threads.submit(drip, listening.accept()[0])
+
+        threads.submit(accept)
+        http = Http(f"http://127.0.0.1:{listening.getsockname()[1]}", Around(sleep=lambda wait: None), timeout=5.0)
+        try:
+            with pytest.raises(RemoteUnavailable):
+                http.get("patients")
+        finally:
+            http.close()
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_body_is_unpacked_as_it_was_asked_for(shop: Shop) -> None:
+    body = gzip.compress(b'{"a":') + gzip.compress(b"1}") + bytes(8)  # members, and padding
+    shop.answer = lambda request: Reply(200, body, {"Content-Encoding": "gzip"})
+    assert shop.http().get("patients").json() == {"a": 1}
+    assert shop.server.seen[-1].headers["accept-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip, gzip", gzip.compress(gzip.compress(bytes(64 << 20)))),  # few bytes that would fill the memory
+        ("deflate", zlib.compress(b"{}")),  # nobody asked for it
+        ("gzip", gzip.compress(b'{"a": 1}')[:-9]),  # ends too early
+        ("gzip", b"{}"),
+    ],
+)
+def test_a_body_in_another_encoding_is_no_answer(shop: Shop, encoding: str, body: bytes) -> None:
+    shop.answer = lambda request: Reply(200, body, {"Content-Encoding": encoding})
+    with pytest.raises(RemoteUnavailable):
+        shop.http().get("patients")
+
+
+def test_what_is_unpacked_comes_in_pieces_however_much_it_is() -> None:
+    packed = gzip.compress(bytes(20 << 20))
+    sizes = [len(piece) for piece in httpunpack.unpacked(iter([packed]), "gzip")]
+    assert (sum(sizes), max(sizes)) == (20 << 20, 1 << 20)
 
 
 def test_a_permit_that_is_refused_sends_nothing(shop: Shop) -> None:

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from medmirror.errors import RemoteRefused, RemoteUnavailable, SyncError, UsageError
 from medmirror.sync.remotes.httpbody import Answer, shown
+from medmirror.sync.remotes.httpunpack import ACCEPTED, Unreadable, unpacked
 
 if TYPE_CHECKING:
     import httpx
 
 _LONGEST = 600.0  # seconds that one body may take
-_PIECE = 1 << 20
 _TALKERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
 
 
@@ -33,7 +33,11 @@ def client(timeout: float, *, proxies: bool) -> httpx.Client:
         logger = logging.getLogger(name)
         if _silent not in logger.filters:
             logger.addFilter(_silent)
-    return httpx.Client(timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)), trust_env=proxies)
+    return httpx.Client(
+        timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+        headers={"Accept-Encoding": ACCEPTED},
+        trust_env=proxies,
+    )
 
 
 def _silent(record: logging.LogRecord) -> bool:
@@ -61,13 +65,15 @@ def once(
     try:
         with client.stream(method, url, headers=dict(headers), content=body) as response:
             found = {name.lower(): value for name, value in response.headers.items()}
-            pieces = _within(response.iter_bytes(_PIECE), time.monotonic() + _LONGEST)
+            # As they come: a piece that waits until it is large would be looked at too late.
+            raw = _within(response.iter_raw(), time.monotonic() + _LONGEST)
+            pieces = unpacked(raw, found.get("content-encoding", ""))
             good = response.status_code in (200, 206)
             data = into(pieces) if into and good else _joined(pieces, most)
         return Answer(response.status_code, found, data, path), True
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         reason, begun = type(error).__name__, False
-    except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
+    except (httpx.TransportError, Unreadable, TimeoutError) as error:
         reason, begun = type(error).__name__, True
     except (httpx.InvalidURL, UnicodeError):
         return RemoteRefused("The remote's link is no address."), False
