@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -131,6 +132,27 @@ def test_tls_is_spoken_with_a_certificate(make: Make, tmp_path: Path) -> None:
         serving.http(world.app, serving.Where(port=0, certificate=key, key=key)),
     ):
         pass
+
+
+def test_a_head_that_does_not_come_holds_no_connection(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_HEAD_SECONDS", 0.2)
+    whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serving.http(make().app, serving.Where(port=0)) as address:
+        place = ("127.0.0.1", int(address.rsplit(":", 1)[1]))
+        for begun in (b"", whole[:-3], whole + whole[:-3]):  # none, half of the first, half of the second
+            with socket.create_connection(place, timeout=30) as one:
+                one.sendall(begun)
+                said = b"".join(iter(lambda: one.recv(65536), b""))  # until it is ended
+            assert said.count(b"200 OK") == begun.count(whole)
+        with httpx.Client(base_url=address) as client:
+            assert client.get("/health").status_code == 200
+            time.sleep(1)  # between two requests it is left open
+            assert client.get("/health").status_code == 200
+
+
+def test_more_of_headers_than_is_read_is_refused(make: Make) -> None:
+    answer = make().client.get("/health", headers={"X-A": "a" * 20_000})
+    assert answer.status_code == 431
 
 
 def test_an_address_that_is_taken_is_said(make: Make) -> None:

@@ -110,6 +110,14 @@ def test_a_secret_that_is_gone_is_refused_without_a_word_of_where_it_was(
     assert "TEST_HOOK_SECRET" not in answer.text
 
 
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_é", "whsec_!!"])
+def test_a_secret_that_is_none_lets_nobody_in(hooked: World, monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    monkeypatch.setenv("TEST_HOOK_SECRET", secret)
+    headers = _headers(hooked, "evt_1", secret="")  # what anybody can sign with
+    assert hooked.client.post(HOOK, content=BODY, headers=headers).status_code == 401
+    assert _jobs(hooked) == []
+
+
 def test_events_are_forgotten_only_after_their_signature_is_too_old(hooked: World) -> None:
     ahead = _headers(hooked, "evt_1", ago=-300)  # the sender's clock is five minutes ahead
     assert hooked.client.post(HOOK, content=BODY, headers=ahead).status_code == 202

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from medmirror.service import problems
 from medmirror.settings import KIB
 
+HEADER_BYTES = 16 * KIB
 _KNOWN = 10_000  # buckets that are kept; the one that was not used for longest goes first
 
 
@@ -56,8 +57,10 @@ class Size:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if len(scope["headers"]) > self.headers:
-            refused = problems.response("headers-too-many", f"At most {self.headers} headers are read.")
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if len(scope["headers"]) > self.headers or size > HEADER_BYTES:
+            detail = f"At most {self.headers} headers are read, and {HEADER_BYTES // KIB} KiB of them."
+            refused = problems.response("headers-too-many", detail)
             await refused(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")

@@ -20,6 +20,8 @@ from medmirror.db import connect
 from medmirror.errors import UsageError
 from medmirror.schedule import leader
 from medmirror.service import app as service
+from medmirror.service import heads
+from medmirror.service.limits import HEADER_BYTES
 from medmirror.service.options import Options
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
@@ -28,7 +30,7 @@ from medmirror.sync.clock import SYSTEM, Clock
 from medmirror.sync.queue.base import Queue
 
 _STATEMENT = "10000ms"  # what one answer may have the database do
-_HEADER_BYTES = 16 * 1024
+_HEAD_SECONDS = 10.0
 _AT_ONCE = 200  # connections; more are told 503
 _POOL = 12  # requests at the database at once
 _BACKLOG = 256
@@ -84,7 +86,7 @@ def http(app: FastAPI, where: Where) -> Iterator[str]:
         access_log=False,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=heads.within(_HEAD_SECONDS),  # type: ignore[arg-type]  # whatever makes a protocol
         loop="asyncio",
         server_header=False,
         proxy_headers=where.behind_proxy,
@@ -92,7 +94,7 @@ def http(app: FastAPI, where: Where) -> Iterator[str]:
         limit_concurrency=_AT_ONCE,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=_LAST_ANSWERS,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
+        h11_max_incomplete_event_size=HEADER_BYTES,
         ssl_certfile=where.certificate,
         ssl_keyfile=where.key,
     )
