@@ -117,6 +117,11 @@ UPDATE medmirror.organization
 SET paused_at = CASE WHEN CAST(:why AS text) IS NULL THEN NULL ELSE clock_timestamp() END, paused_why = :why
 WHERE organization_id = :organization_id AND source = :source
 
+-- hurry --
+-- What was put off because its organisation was paused; `runner.sweep` tells the queue.
+UPDATE medmirror.job SET next_at = least(next_at, clock_timestamp())
+WHERE organization_id = :organization_id AND source = :source AND state IN ('queued', 'retrying') AND error = 'SyncPaused'
+
 -- is held --
 SELECT EXISTS (
     SELECT FROM pg_locks
@@ -140,6 +145,11 @@ SET position = excluded.position, last_id = excluded.last_id, until = excluded.u
 
 -- reset watermarks --
 DELETE FROM medmirror.watermark WHERE organization_id = :organization_id AND source = :source
+
+-- forget place --
+-- What a remote noted of the system that it is no more; what it noted of single writes keeps them from being made twice.
+DELETE FROM medmirror.sync_note
+WHERE organization_id = :organization_id AND source = :source AND name NOT LIKE 'pushed:%'
 
 -- earliest --
 SELECT min(m.version)

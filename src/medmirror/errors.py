@@ -17,7 +17,7 @@ class MedmirrorError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = "", **context: Any) -> None:
-        self.message = message or (type(self).__doc__ or "").strip()
+        self.message = message or " ".join((type(self).__doc__ or "").split())
         self.context = context
         super().__init__(self.message)
 
@@ -167,11 +167,20 @@ class ListingIncomplete(SyncError):
 
 
 class RemoteEmptied(SyncError):
-    """A list that held records holds none now; if that is right, run `medmirror sync ORGANIZATION --allow-empty`."""
+    """A list that held records holds none now; if that is right, run `medmirror sync ORGANIZATION --allow-empty` (of a
+    destination: its setting allow_empty)."""
 
 
 class StaleWrite(SyncError):
     """The record was changed in the remote since it was read; nothing was written, the next sync plans it again."""
+
+
+class SyncPaused(SyncError):
+    """The organisation is paused; its job waits, and goes on after `medmirror organizations resume`."""
+
+
+class SettingsChanged(SyncError):
+    """Where the organisation's system is was changed during the sync, which begins again there."""
 
 
 class SyncRunning(SyncError):

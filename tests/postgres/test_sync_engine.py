@@ -11,7 +11,14 @@ import pytest
 from sqlalchemy import Engine, text
 
 from medmirror.db import retry
-from medmirror.errors import AuthenticationFailed, MedmirrorError, RemoteEmptied, RemoteUnavailable, UsageError
+from medmirror.errors import (
+    AuthenticationFailed,
+    MedmirrorError,
+    RemoteEmptied,
+    RemoteUnavailable,
+    SettingsChanged,
+    UsageError,
+)
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import jobs, marks, organizations, runner, state, watermark
@@ -329,6 +336,58 @@ def test_organisations_are_walled_off_and_secrets_are_nowhere(make: Callable[...
         runs = conn.execute(text("SELECT to_jsonb(r)::text FROM medmirror.run AS r")).scalars().all()
         files = conn.execute(text("SELECT path FROM medmirror.file")).scalars().all()
     assert not [line for line in (*rows, *runs, *files) if KEY in line or "updated_at:" in line]
+
+
+def test_another_account_is_read_from_its_beginning(make: Callable[..., Clinic]) -> None:
+    clinic = make()
+    clinic.sync()
+    other = Account(clinic.clock.clock)
+    other.fill(patients=35, appointments=45, days=60)
+    with ClinikoServer(other, clock=clinic.clock.clock) as server:
+        moved = clinic._replace(one=added(clinic.tools.engine, server, "org_1", "CLINIC_KEY"), account=other)
+        moved.sync()
+        assert not ahead(clinic.tools.engine, moved.one, other)
+        again = moved.sync()
+        added(clinic.tools.engine, server, "org_1", "CLINIC_KEY", zone="Australia/Sydney")
+        assert moved.sync()["read"] == again["read"]  # what is no other system keeps its marks
+
+
+def test_a_sync_whose_system_becomes_another_one_leaves_no_mark_of_the_old_one(make: Callable[..., Clinic]) -> None:
+    clinic = make()
+    other = replace(clinic.one, settings={**clinic.one.settings, "url": "http://127.0.0.1:9"})
+
+    def report(step: str, progress: dict[str, Any]) -> None:
+        if progress.get("list") == "patient":
+            organizations.put(clinic.tools.engine, other)
+
+    with pytest.raises(SettingsChanged):
+        sync_engine.run(replace(clinic.tools, report=report), clinic.one, Wanted())
+    with clinic.tools.engine.connect() as conn:
+        assert not watermark.read(conn, clinic.one)
+
+
+def test_what_waits_when_an_organisation_is_paused_waits_until_it_is_resumed(make: Callable[..., Clinic]) -> None:
+    clinic = make()
+    engine, now = clinic.tools.engine, clinic.clock.now()
+    asked = jobs.ask(engine, _NoQueue(), jobs.Request("org_1", "cliniko"), now)
+    handle = sync_engine.handler(engine, clinic.tools.settings, clinic.clock.clock)
+
+    def tried() -> jobs.Job:
+        runner.execute(engine, _NoQueue(), asked.job.job_id, handle, clinic.clock.clock, "test")
+        with engine.connect() as conn:
+            job = jobs.get(conn, asked.job.job_id)
+        assert job is not None
+        return job
+
+    organizations.pause(engine, clinic.one, "the clinic moves house")
+    before = sum(calls(clinic.server).values())
+    job = tried()
+    assert (job.state, job.error, job.attempts) == ("queued", "SyncPaused", 0)
+    assert sum(calls(clinic.server).values()) == before
+    organizations.pause(engine, clinic.one, None)
+    clinic.clock.set(max(now, datetime.now(UTC)))  # it was hurried by the database's clock
+    assert tried().state == "succeeded"
+    assert not clinic.differences()
 
 
 def test_a_paused_organisation_is_known_as_such(make: Callable[..., Clinic]) -> None:

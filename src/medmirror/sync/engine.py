@@ -24,15 +24,12 @@ from medmirror import api
 from medmirror.db import ledger, retry
 from medmirror.errors import (
     MedmirrorError,
-    RateLimited,
     RecordError,
-    StillPreparing,
     StoreError,
-    SyncRunning,
     UsageError,
 )
 from medmirror.settings import Settings
-from medmirror.sync import backfill, deadletters, incremental, organizations, remotes, state
+from medmirror.sync import backfill, deadletters, fingerprint, incremental, organizations, remotes, state
 from medmirror.sync.clock import SYSTEM, Clock
 from medmirror.sync.hold import Hold
 from medmirror.sync.jobs import Job
@@ -54,6 +51,7 @@ def handler(engine: Engine, settings: Settings, clock: Clock = SYSTEM) -> Callab
             one = organizations.get(conn, job.organization_id, job.source)
         if one is None:
             raise UsageError("The organisation is not known any more.", organization=job.organization_id)
+        organizations.check(one, one)
 
         bury = partial(
             deadletters.record,
@@ -82,8 +80,8 @@ def handler(engine: Engine, settings: Settings, clock: Clock = SYSTEM) -> Callab
 def run(tools: Tools, one: Organization, wanted: Wanted) -> dict[str, Any]:
     """Do what is *wanted* for *one*; return the counts that the database reported, and a sentence about it (*said*).
 
-    Raises SyncRunning when another sync of it runs, and every error of ``remotes.base``; the watermarks then say what
-    is done, and the same call goes on from there.
+    Raises SyncRunning when another sync of it runs, SyncPaused and SettingsChanged when that happens, and every error
+    of ``remotes.base``; the watermarks then say what is done, and the same call goes on from there.
     """
     with Hold(tools.settings.dsn_text, one, apart=wanted.kind == "backfill") as hold:
         tools.report("held", {})
@@ -126,7 +124,7 @@ def _open(tools: Tools, one: Organization, wanted: Wanted, counts: Counter[str])
 
 def _note_failure(tools: Tools, one: Organization, error: MedmirrorError) -> None:
     """Count a failure of *one*. What is only put off is none; and a database that is gone can be told nothing."""
-    if isinstance(error, RateLimited | StillPreparing | SyncRunning | StoreError):
+    if isinstance(error, (*fingerprint.PUT_OFF, StoreError)):
         return
     retry.in_transaction(tools.engine, lambda conn: state.failed(conn, one, error, tools.clock.now()))
 

@@ -15,8 +15,11 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
-from medmirror.errors import UsageError
+from medmirror.errors import SettingsChanged, SyncPaused, UsageError
 from medmirror.sync.remotes.base import Secret
+
+_HOW = frozenset({"user_agent", "page", "count", "rest", "push", "pushed"})  # settings that move no list elsewhere
+_LOOK_AGAIN = 3600.0  # seconds after which the job of a paused organisation looks whether it still is
 
 _statement = partial(sql.statement, "sync.sql")
 
@@ -75,6 +78,11 @@ def get(conn: Connection, organization_id: str, source: str) -> Organization | N
     return found[0] if found else None
 
 
+def of(conn: Connection, one: Organization) -> Organization | None:
+    """*one* as the database has it now; None when it is not known."""
+    return get(conn, one.organization_id, one.source)
+
+
 def every(conn: Connection, organization_id: str | None = None) -> list[Organization]:
     """Every system that is kept in step (of *organization_id*, if given), in the order of organisation and source."""
     return _rows(conn, organization_id=organization_id, source=None)
@@ -89,7 +97,8 @@ def _rows(conn: Connection, **values: str | None) -> list[Organization]:
 
 
 def put(engine: Engine, one: Organization) -> Organization:
-    """Add *one*, or change what is known of it; return it with its number. Its marks stay."""
+    """Add *one*, or change what is known of it; return it with its number. Its marks stay, unless it is another system
+    now: what was read of the one before says nothing of this one, which is read from its beginning."""
     values = {
         "organization_id": one.organization_id,
         "source": one.source,
@@ -108,18 +117,43 @@ def put(engine: Engine, one: Organization) -> Organization:
     }
 
     def work(conn: Connection) -> Organization:
+        before = of(conn, one)
         conn.execute(_statement("put organization"), values)
-        found = get(conn, one.organization_id, one.source)
+        found = of(conn, one)
         assert found is not None
+        if before is not None and _place(before) != _place(found):
+            whose = {"organization_id": one.organization_id, "source": one.source}
+            conn.execute(_statement("reset watermarks"), whose)
+            conn.execute(_statement("forget place"), whose)
         return found
 
     return retry.in_transaction(engine, work)
 
 
+def check(one: Organization, now: Organization | None) -> None:
+    """Raise SyncPaused or SettingsChanged when *one* is paused or elsewhere, by what the database has of it *now*."""
+    if now is not None and now.paused_at is not None:
+        raise SyncPaused(organization=one.organization_id, wait=_LOOK_AGAIN)
+    if now is not None and _place(now) != _place(one):
+        raise SettingsChanged(organization=one.organization_id)
+
+
+def _place(one: Organization) -> tuple[str, str | None, bytes]:
+    """What tells its system from another one."""
+    settings = {name: value for name, value in one.settings.items() if name not in _HOW}
+    return one.remote, one.secret, orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
+
+
 def pause(engine: Engine, one: Organization, why: str | None) -> None:
-    """Have nothing scheduled for *one* any more, for the reason *why*; None: go on with it."""
+    """Have nothing done for *one* any more, for the reason *why*; None: go on with it, and with what was put off."""
     values = {"organization_id": one.organization_id, "source": one.source, "why": why}
-    retry.in_transaction(engine, lambda conn: conn.execute(_statement("pause organization"), values))
+
+    def work(conn: Connection) -> None:
+        conn.execute(_statement("pause organization"), values)
+        if why is None:
+            conn.execute(_statement("hurry"), values)
+
+    retry.in_transaction(engine, work)
 
 
 def one_of(found: Sequence[Organization], organization_id: str) -> Organization:

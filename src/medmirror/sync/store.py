@@ -26,7 +26,7 @@ from medmirror.readers import files
 from medmirror.readers.files import Stream
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Source
-from medmirror.sync import watermark
+from medmirror.sync import organizations, watermark
 from medmirror.sync.lists import Name
 from medmirror.sync.marks import Mark
 from medmirror.sync.organizations import Organization
@@ -85,6 +85,7 @@ class Store:
         with self.engine.connect() as conn, conn.begin():
             if inline:
                 counts = counts.plus(self._process(conn, inline))
+            organizations.check(self.organization, organizations.of(conn, self.organization))
             written = learn(conn, marks)
             watermark.move(conn, self.organization, written, self.run_id)
             self.stored()
