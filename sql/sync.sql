@@ -162,6 +162,14 @@ SELECT reject_id, feed, error, reason, first_failed_at, attempts
 FROM medmirror.reject
 WHERE run_id = :run_id AND file_id = ANY(CAST(:file_ids AS int8[])) AND resolved_at IS NULL
 
+-- rejects without letter --
+-- A file that was loaded before is given again, and what is the matter with it was told.
+SELECT r.reject_id, r.feed, r.error, r.reason
+FROM medmirror.reject AS r
+WHERE r.file_id = ANY(CAST(:file_ids AS int8[])) AND r.resolved_at IS NULL
+  AND NOT EXISTS (SELECT FROM medmirror.dead_letter AS d WHERE d.reject_id = r.reject_id)
+ORDER BY r.reject_id
+
 -- note success --
 INSERT INTO medmirror.sync_state AS s
   (organization_id, source, incremental_at, full_at, success_at, patients)

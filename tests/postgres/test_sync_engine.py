@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -336,6 +337,33 @@ def test_organisations_are_walled_off_and_secrets_are_nowhere(make: Callable[...
         runs = conn.execute(text("SELECT to_jsonb(r)::text FROM medmirror.run AS r")).scalars().all()
         files = conn.execute(text("SELECT path FROM medmirror.file")).scalars().all()
     assert not [line for line in (*rows, *runs, *files) if KEY in line or "updated_at:" in line]
+
+
+def test_a_sync_of_patients_alone_makes_no_appointment_fresh(make: Callable[..., Clinic]) -> None:
+    clinic = make()
+    clinic.sync()
+    clinic.account.change("appointment", min(clinic.account.ids("appointment")), notes="changed")
+    clinic.sync(mode="patients-only")
+    asked = jobs.ask(clinic.tools.engine, _NoQueue(), jobs.Request("org_1", "cliniko"), clinic.clock.now())
+    assert asked.outcome == "queued"
+    clinic.sync()
+    assert not clinic.differences()
+
+
+def test_what_cannot_be_read_in_a_file_has_a_letter_once(engine: Engine, dsn: str, tmp_path: Path) -> None:
+    path = {"path": str(tmp_path), "source": "csv", "rest": 0}
+    mapping = '[file]\nkind = "patient"\nkey = ["Id"]\n'
+    organizations.put(engine, Organization("org_1", "csv", "folder", settings=path, mappings=(mapping,)))
+    (tmp_path / "patients.csv").write_text("Id,Note\n1,a\n,b\n3,c\n")
+    settings, clock = Settings.from_environment(dsn=dsn, workers=1), SimulatedClock(MORNING)
+    for _ in range(2):
+        request = jobs.Request("org_1", "csv", mode="comprehensive", force_full=True)
+        asked = jobs.ask(engine, _NoQueue(), request, clock.now())
+        handle = sync_engine.handler(engine, settings, clock.clock)
+        runner.execute(engine, _NoQueue(), asked.job.job_id, handle, clock.clock, "test")
+        with engine.connect() as conn:
+            letters = conn.execute(text("SELECT scope, feed, attempts, state FROM medmirror.dead_letter")).all()
+        assert [tuple(one) for one in letters] == [("record", "record", 1, "open")]
 
 
 def test_another_account_is_read_from_its_beginning(make: Callable[..., Clinic]) -> None:

@@ -59,7 +59,8 @@ def run(session: Session) -> str:
         session.counts.update(_destination(session))
     full = whole >= set(remote.capabilities.feeds)
     setdigest.fold(tools.engine)
-    _state(session, until, full)
+    if {one.feed for one in readings} >= set(remote.capabilities.feeds):  # else the lists left out are as old as before
+        _state(session, until, full)
     return _said(session, records, before.patients, full, time.perf_counter() - begun)
 
 

@@ -78,13 +78,17 @@ class Store:
         of it is done.
         """
         counts = Counts()
+        loaded: list[int] = []  # files of the ledger
         for page in pages:
             if isinstance(page.body, Path):
-                counts = counts.plus(self._load(page, page.body))
+                some, numbers = self._load(page, page.body)
+                counts, loaded = counts.plus(some), [*loaded, *numbers]
         inline = [page for page in pages if isinstance(page.body, bytes) and page.records]
         with self.engine.connect() as conn, conn.begin():
             if inline:
                 counts = counts.plus(self._process(conn, inline))
+            if loaded and (bad := self._poison(conn, "rejects without letter", loaded)):
+                self.poisoned(conn, bad)
             organizations.check(self.organization, organizations.of(conn, self.organization))
             written = learn(conn, marks)
             watermark.move(conn, self.organization, written, self.run_id)
@@ -123,7 +127,7 @@ class Store:
         ledger.finish_files(conn, self.run_id, ends)
         self.file_ids.update(known)
         if any(count.rejected for count in outcome.counts):
-            self.poisoned(conn, self._poison(conn, list(known)))
+            self.poisoned(conn, self._poison(conn, "rejects of files", list(known)))
         return sum_of(outcome.counts)
 
     def _context(self, source: Source, page: Page) -> Context:
@@ -166,12 +170,13 @@ class Store:
             made.append(Part(file_id, page.name, "", context, flaws[0].start, end, ordinal, b"", tuple(flaws)))
         return made
 
-    def _poison(self, conn: Connection, file_ids: Sequence[int]) -> list[Poison]:
-        rows = conn.execute(_statement("rejects of files"), {"run_id": self.run_id, "file_ids": list(file_ids)})
+    def _poison(self, conn: Connection, section: str, file_ids: Sequence[int]) -> list[Poison]:
+        rows = conn.execute(_statement(section), {"run_id": self.run_id, "file_ids": list(file_ids)})
         return [Poison(row.reject_id, row.feed, row.error, row.reason) for row in rows]
 
-    def _load(self, page: Page, path: Path) -> Counts:
-        """Load a file as ``medmirror load`` does, with its worker processes and its ledger."""
+    def _load(self, page: Page, path: Path) -> tuple[Counts, list[int]]:
+        """Load a file as ``medmirror load`` does, with its worker processes and its ledger; return the counts, and the
+        ledger's files."""
         with tempfile.TemporaryDirectory(prefix="medmirror-") as folder:
             texts = []
             for number, text in enumerate(self.organization.mappings):
@@ -184,11 +189,12 @@ class Store:
                 mapping=texts,
                 settings=self.settings,
             )
-        self.file_ids.update(file.file_id for file in made.files if file.file_id)
+        numbers = [file.file_id for file in made.files if file.file_id]
+        self.file_ids.update(numbers)
         refused = [file for file in made.files if file.status not in ("done", "skipped")]
         if refused:
             raise SyncError(f"A file of the remote was refused: {refused[0].reason}", page=page.name)
-        return Counts(**{name: getattr(made, name, 0) for name in Counts._fields})
+        return Counts(**{name: getattr(made, name, 0) for name in Counts._fields}), numbers
 
 
 def _facts(page: Page, context: Context) -> ledger.FileFacts:
