@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ from medmirror.errors import (
     SyncError,
     UsageError,
 )
-from medmirror.sync.remotes import httplimits, httpsend, httpunpack
+from medmirror.sync.remotes import httpdisk, httplimits, httpsend, httpunpack
 from medmirror.sync.remotes.base import Around, Secret
 from medmirror.sync.remotes.http import TRIES, Http, basic, bearer
 from medmirror.sync.remotes.httpbody import shown
@@ -206,6 +207,14 @@ def test_a_download_that_broke_off_is_whole_in_the_end(shop: Shop) -> None:
     assert out.getvalue() == b"before" + body
 
 
+def test_a_download_leaves_room_on_the_disk(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpdisk, "SPARE", 1 << 62)
+    shop.answer = lambda request: Reply(200, b"x" * 100_000)
+    with (tmp_path / "file").open("wb") as out, pytest.raises(SyncError, match="no room"):
+        shop.http().download("file", out)
+    assert (tmp_path / "file").stat().st_size == 0
+
+
 def test_what_is_no_json_is_no_answer(shop: Shop) -> None:
     shop.answer = lambda request: Reply(200, b"<html>maintenance</html>")
     with pytest.raises(RemoteUnavailable):
@@ -221,7 +230,8 @@ def test_a_slow_remote_is_given_up(shop: Shop) -> None:
 
 def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpsend, "_LONGEST", 0.3)
-    bytes_ = 500  # at 20 ms each: it would end by itself, much later
+    bytes_ = 250  # at 20 ms each: it would end by itself, much later
+    ended: list[bool] = []
 
     def drip(connection: socket.socket) -> None:
         with connection, suppress(OSError):
@@ -230,6 +240,7 @@ def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
             for _ in range(bytes_):
                 connection.sendall(b"1")
                 time.sleep(0.02)
+            ended.append(True)
 
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as threads:
 
@@ -246,6 +257,7 @@ def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             http.close()
             listening.shutdown(socket.SHUT_RDWR)
+    assert not ended
 
 
 def test_a_body_is_unpacked_as_it_was_asked_for(shop: Shop) -> None:

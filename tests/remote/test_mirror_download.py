@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from medmirror.errors import RateLimited, RemoteRefused, RemoteUnavailable, SyncError, TruncatedFile, UsageError
+from medmirror.publishers import download
 from medmirror.publishers.download import Downloads, Wanted
 from medmirror.testing.clock import SimulatedClock
 from medmirror.testing.publishers import FileServer
@@ -167,6 +168,16 @@ def test_a_full_disk_is_seen_before_it_is_full(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(SyncError, match="no room"):
         place.fetch()
+
+
+def test_a_disk_that_fills_meanwhile_is_seen(server: FileServer, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [1 << 40]
+    usage = shutil.disk_usage(place.folder.parent)
+    monkeypatch.setattr(download, "_LOOK", 100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free.pop() if free else 1000))
+    with pytest.raises(SyncError, match="no room"):
+        place.fetch()
+    assert not (place.folder / "x.gz").exists()
 
 
 KILLED = """

@@ -36,6 +36,7 @@ _TRIES = 6  # without a single new byte between them
 _LONGEST_WAIT = 900.0  # seconds that a publisher's limit is waited out here
 _BASE, _CAP = 1.0, 60.0
 _SPARE = 256 << 20  # bytes that must stay free on the disk
+_LOOK = 64 << 20  # bytes after which is looked again
 _MOST = 64 << 20  # bytes of an answer that is held in memory
 _TIMEOUT = 60.0
 
@@ -189,12 +190,16 @@ class Downloads:
                     out.seek(begin)
                     out.truncate()
                     self._room(total - begin if total else 0)
+                    since = 0
                     try:
-                        for (
-                            piece
-                        ) in response.iter_raw():  # as it comes: a piece that waits for its end would be lost with it
+                        # As it comes: a piece that waits for its end would be lost with it.
+                        for piece in response.iter_raw():
                             out.write(piece)
                             count(len(piece))
+                            since += len(piece)
+                            if since >= _LOOK:  # not every server says how much is to come
+                                self._room(0)
+                                since = 0
                     finally:
                         out.flush()
                         os.fsync(out.fileno())

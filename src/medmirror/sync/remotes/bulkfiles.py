@@ -18,12 +18,14 @@ from medmirror.sync.remotes.http import Http
 
 _ACCEPT = {"Accept": "application/fhir+ndjson"}
 _TRIES = 4
+_LONGEST = 60  # letters of a name
 _SEVERE = frozenset(("error", "fatal"))
 
 
 def name_of(file: File, number: int) -> str:
     """What the file with this *number* in its export is called here: nothing of its address."""
-    kind = file.kind if file.kind.isalpha() and file.kind.isascii() else "Resource"
+    plain = file.kind.isalpha() and file.kind.isascii() and len(file.kind) <= _LONGEST
+    kind = file.kind if plain else "Resource"
     return f"{kind if file.where == 'output' else file.where}.{number:04d}.ndjson"
 
 

@@ -27,7 +27,7 @@ from medmirror.errors import (
     RemoteUnavailable,
     SyncError,
 )
-from medmirror.sync.remotes import httpsend
+from medmirror.sync.remotes import httpdisk, httpsend
 from medmirror.sync.remotes.base import Around, Secret
 from medmirror.sync.remotes.httpbody import Answer, base, loopback, origin
 from medmirror.sync.remotes.httplimits import wait_of
@@ -135,14 +135,14 @@ class Http:
         self, address: str, out: BinaryIO, headers: Mapping[str, str] | None = None, *, abroad: bool = False
     ) -> Answer:
         """GET *address* into *out*, however large; the answer has no body. What broke off is begun again, *out* cut
-        to where it stood. *abroad*: it may be of another https origin, which gets no key."""
+        to where it stood. *abroad*: it may be of another https origin, which gets no key. SyncError when the disk is
+        nearly full."""
         start = out.tell()
 
         def into(pieces: Iterator[bytes]) -> bytes:
             out.seek(start)
             out.truncate()
-            for piece in pieces:
-                out.write(piece)
+            httpdisk.write(pieces, out)
             return b""
 
         return self._plain(self._send("GET", address, (), headers or {}, None, into=into, abroad=abroad))
