@@ -271,3 +271,13 @@ def test_recent_jobs_come_newest_first_and_by_state(known: Engine) -> None:
         assert [job.job_id for job in jobs.recent(conn, states=["succeeded"])] == [first.job_id]
         assert jobs.recent(conn, "org_2") == []
         assert jobs.get(conn, UUID(int=0)) is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"organization_id": "a/../b"}, {"secret": "made-up-key"}, {"webhook_secret": "file:here"}]
+)
+def test_an_organisation_that_cannot_be_is_refused_in_words(engine: Engine, wrong: dict[str, str]) -> None:
+    given = {"organization_id": "org_1", "source": "cliniko", "remote": "cliniko", **wrong}
+    with pytest.raises(UsageError) as caught:
+        organizations.put(engine, Organization(**given))  # type: ignore[arg-type]
+    assert "made-up-key" not in str(caught.value)

@@ -9,12 +9,15 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -30,6 +33,9 @@ from worlds import OURS, Make, organization
 from medmirror.cli import cli
 from medmirror.errors import UsageError
 from medmirror.service import keys, serving
+from medmirror.service.options import Options
+from medmirror.settings import Settings
+from medmirror.sync import jobs, workers
 
 
 def _medmirror(dsn: str, *args: str) -> Result:
@@ -81,6 +87,49 @@ def test_one_process_answers_works_and_stops_cleanly(dsn: str, engine: Engine) -
         assert process.wait(60) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{address}/health")
+
+
+def _running(engine: Engine, dsn: str, stop: threading.Event, **what: Any) -> Future[None]:
+    settings, found = Settings.from_environment(dsn=dsn), Future[None]()
+
+    def run() -> None:
+        try:
+            serving.run(engine, settings, serving.Where(port=0), Options(), stop, lambda address: None, **what)
+            found.set_result(None)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            found.set_exception(error)
+
+    threading.Thread(target=run).start()
+    return found
+
+
+def test_its_scheduler_asks_for_what_is_due(engine: Engine, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENABLE_SYNC_SCHEDULER", "true")
+    organization(engine, OURS)
+    stop = threading.Event()
+    served = _running(engine, dsn, stop, at_once=0, scheduler=True)
+    try:
+        _until(lambda: served.done() or _asked_for(engine))
+        assert _asked_for(engine) == [(OURS, "schedule", "queued", True)]
+    finally:
+        stop.set()
+    served.result(60)
+
+
+def _asked_for(engine: Engine) -> list[tuple[str, str, str, bool]]:
+    with engine.connect() as conn:
+        return [(job.organization_id, job.trigger, job.state, job.force_full) for job in jobs.recent(conn)]
+
+
+def test_workers_that_cannot_go_on_end_it_with_their_reason(
+    engine: Engine, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise UsageError("There is no such queue.")
+
+    monkeypatch.setattr(workers, "work", refuse)
+    with pytest.raises(UsageError, match="no such queue"):
+        _running(engine, dsn, threading.Event(), at_once=1, scheduler=False).result(60)
 
 
 def test_keys_are_made_listed_rotated_and_revoked(dsn: str) -> None:

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from medmirror.db import connect
-from medmirror.errors import UsageError
+from medmirror.errors import MedmirrorError, UsageError
 from medmirror.schedule import leader
 from medmirror.service import app as service
 from medmirror.service import heads
@@ -145,13 +145,16 @@ def run(
     scheduler: bool,
     clock: Clock = SYSTEM,
 ) -> None:
-    """Serve until *stop* is set; *told* hears the address. Jobs that have begun are put back at their next step."""
+    """Serve until *stop* is set; *told* hears the address. Jobs that have begun are put back at their next step.
+
+    Raises MedmirrorError, after all has stopped, when the workers or the scheduler could not go on."""
+    failed: list[MedmirrorError] = []
     line = queue.of(settings)
     own = connect.engine_of(settings, pool_size=_POOL, session={"statement_timeout": _STATEMENT})
     app = service.create(own, line, settings, clock, options)
     try:
         with http(app, where) as address:
-            threads = _others(engine, line, settings, clock, stop, at_once, scheduler)
+            threads = _others(engine, line, settings, clock, stop, failed, at_once, scheduler)
             told(address)
             stop.wait()
             for thread in threads:
@@ -160,6 +163,8 @@ def run(
         stop.set()
         line.close()
         own.dispose()
+    if failed:
+        raise failed[0]
 
 
 def _others(
@@ -168,6 +173,7 @@ def _others(
     settings: Settings,
     clock: Clock,
     stop: threading.Event,
+    failed: list[MedmirrorError],
     at_once: int,
     scheduler: bool,
 ) -> list[threading.Thread]:
@@ -183,17 +189,21 @@ def _others(
         leader.lead(engine, line, clock, stop)
 
     tasks = ([("workers", work)] if at_once else []) + ([("scheduler", lead)] if scheduler else [])
-    threads = [threading.Thread(target=_or_stop, args=(task, name, stop), name=name) for name, task in tasks]
+    threads = [threading.Thread(target=_or_stop, args=(task, name, stop, failed), name=name) for name, task in tasks]
     for thread in threads:
         thread.start()
     return threads
 
 
-def _or_stop(task: Callable[[], None], name: str, stop: threading.Event) -> None:
+def _or_stop(task: Callable[[], None], name: str, stop: threading.Event, failed: list[MedmirrorError]) -> None:
     """Do *task*; when it fails, the whole process ends, so that whoever watches it starts it anew."""
     try:
         task()
+    except MedmirrorError as error:
+        _log.error("the %s ended: %s: %s", name, type(error).__name__, error.message)
+        failed.append(error)
     except Exception as error:  # noqa: BLE001 - of any kind: a service without workers must not look alive
         _log.error("the %s ended: %s", name, type(error).__name__)
+        failed.append(MedmirrorError(f"The {name} could not go on ({type(error).__name__}); start the service again."))
     finally:
         stop.set()

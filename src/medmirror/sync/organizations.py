@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,8 @@ from medmirror.errors import SettingsChanged, SyncPaused, UsageError
 from medmirror.sync.remotes.base import Secret
 
 _HOW = frozenset({"user_agent", "page", "count", "rest", "push", "pushed"})  # settings that move no list elsewhere
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_PLACE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+", re.ASCII)
 _LOOK_AGAIN = 3600.0  # seconds after which the job of a paused organisation looks whether it still is
 
 _statement = partial(sql.statement, "sync.sql")
@@ -96,9 +99,19 @@ def _rows(conn: Connection, **values: str | None) -> list[Organization]:
     return made
 
 
+def _check(one: Organization) -> None:
+    """UsageError for what the table would refuse in words that help nobody."""
+    if not _ID.fullmatch(one.organization_id):
+        raise UsageError("The id of an organisation is 1 to 64 letters, digits, and . _ - within, like org_123.")
+    for place in (one.secret, one.webhook_secret):
+        if place is not None and not _PLACE.fullmatch(place):  # it may be the secret itself: it is not repeated
+            raise UsageError("A secret is named as env:VARIABLE or file:/path, for example env:CLINIKO_KEY.")
+
+
 def put(engine: Engine, one: Organization) -> Organization:
     """Add *one*, or change what is known of it; return it with its number. Its marks stay, unless it is another system
     now: what was read of the one before says nothing of this one, which is read from its beginning."""
+    _check(one)
     values = {
         "organization_id": one.organization_id,
         "source": one.source,
