@@ -197,6 +197,18 @@ def test_jobs_are_done_once_by_way_of_sqs_though_each_message_comes_three_times(
         assert {job.state for job in jobs.recent(conn)} == {"succeeded"}
 
 
+def test_the_region_that_aws_machines_set_is_enough(sqs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    queue = SqsQueue(f"jobs-{uuid4().hex[:8]}")
+    with pytest.raises(UsageError, match="AWS_REGION"):
+        queue.create()
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    queue.create()
+    assert queue.depth() == 0
+    queue.close()
+
+
 def test_a_queue_that_cannot_be_reached_is_said_to_be_so_and_which(sqs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

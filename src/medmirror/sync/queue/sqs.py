@@ -10,6 +10,7 @@ needs sqs:GetQueueUrl, SendMessage, ReceiveMessage, DeleteMessage, ChangeMessage
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,13 +150,18 @@ class SqsQueue:
         with self._lock:
             if self._client is None:
                 config = Config(max_pool_connections=_POOL, retries={"mode": "standard", "max_attempts": 4})
-                self._client = boto3.client("sqs", config=config)
+                self._client = boto3.client("sqs", config=config, region_name=_region())
             return self._client
 
     def _url(self) -> str:
         if self._address is None:
             self._address = str(self._client.get_queue_url(QueueName=self.name)["QueueUrl"])
         return self._address
+
+
+def _region() -> str | None:
+    """What AWS_REGION says, which AWS' own machines set and boto3 does not read; None: boto3 looks where it does."""
+    return os.environ.get("AWS_REGION") or None
 
 
 @contextmanager
