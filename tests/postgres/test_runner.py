@@ -417,7 +417,7 @@ def test_the_alarm_is_raised_once_when_there_are_more_letters(caplog: pytest.Log
     said = workers.alarm(one, said)
     said = workers.alarm(one._replace(overdue=1), said)
     workers.alarm(none, said)
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "1 dead letters are open (0 the other side, 0 bad data, 1 account)",
-        "1 clinics should have been told of a failure by now",
+    assert [record.message.partition("; see")[0] for record in caplog.records] == [
+        "open dead letters: 1 (0 the other side, 0 bad data, 1 account)",
+        "clinics that should have been told of a failure by now: 1",
     ]

@@ -76,7 +76,7 @@ def _list(found: list[Letter], open_: int, overdue: int) -> Iterable[Any]:
         ],
     )  # fmt: skip
     late = f", {overdue:,} of them should have been told to their clinic by now" if overdue else ""
-    yield f"{open_:,} open{late}. What to do: medmirror dead-letters triage"
+    yield f"{open_:,} open{late}." + (" What to do: medmirror dead-letters triage" if open_ else "")
 
 
 @dead_letters.command("show")
@@ -156,7 +156,7 @@ def ignore(ids: tuple[int, ...], note: str, **which: Any) -> output.Answer:
         with engine.connect() as conn:
             found = deadletters.find(conn, _chosen(ids, **which), limit=1_000_000)
         closed = deadletters.close(engine, [one.dead_letter_id for one in found], "ignored", note)
-    return output.Answer({"ignored": closed}, lambda: [f"{len(closed):,} letters ignored: {note}"])
+    return output.Answer({"ignored": closed}, lambda: [f"ignored: {len(closed):,}; {note}"])
 
 
 @dead_letters.command("triage")

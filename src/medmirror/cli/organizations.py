@@ -56,7 +56,9 @@ def add(
     webhook_secret: str | None,
     destination: Path | None,
 ) -> output.Answer:
-    """Add ORGANIZATION, or change what is known of it.
+    """Add ORGANIZATION, or change what is known of it: say all of it again, what is left out is forgotten.
+
+    `medmirror organizations remotes` lists what --set may say.
 
     \b
     medmirror organizations add org_123 --remote cliniko --secret env:CLINIKO_KEY \\
@@ -65,6 +67,7 @@ def add(
     from medmirror import api
     from medmirror.sync import organizations as known
     from medmirror.sync import remotes
+    from medmirror.sync.destination import options_of
     from medmirror.sync.remotes.base import Around
 
     settings = dict(_pair(pair) for pair in pairs)
@@ -92,10 +95,24 @@ def add(
         mappings=api.read_mappings(mapping),
         webhook_secret=webhook_secret,
     )
+    if one.destination is not None:
+        options_of(one)  # what is wrong in its file is said now, not by the first sync
     with database() as engine:
         made = known.put(engine, one)
-    return output.Answer(shown(made), lambda: [f"{organization}: {source}, looked at {made.tier}; "
+    return output.Answer(shown(made), lambda: [f"{organization}: {source}, tier {made.tier}; "
                                                f"begin with: medmirror sync {organization} --wait"])  # fmt: skip
+
+
+@organizations.command("remotes")
+@click.argument("remote", required=False)
+def list_remotes(remote: str | None) -> output.Answer:
+    """Every kind of remote (or REMOTE alone), and what --set may say of it."""
+    from medmirror.sync import remotes
+
+    chosen_ones = remotes.kinds().values() if remote is None else [remotes.kind(remote)]
+    told = {one.name: dict(one.settings) for one in chosen_ones}
+    tables = [output.table([name, "what it says"], list(settings.items())) for name, settings in told.items()]
+    return output.Answer(told, lambda: tables)
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -139,6 +156,7 @@ def list_() -> output.Answer:
         yield output.table(
             [name.replace("_", " ") for name in names], [[row.get(name) for name in names] for row in rows]
         )
+        yield from (f"{row['organization_id']}, {row['source']}: {row['paused_why']}" for row in rows if row["paused"])
 
     return output.Answer(rows, show)
 
@@ -171,7 +189,8 @@ def reset(organization: str, source: str | None) -> output.Answer:
     with database() as engine:
         one = chosen(engine, organization, source)
         retry.in_transaction(engine, lambda conn: watermark.reset(conn, one))
-    return output.Answer(shown(one), lambda: [f"The next sync of {organization} reads everything."])
+    return output.Answer(shown(one), lambda: [f"The next sync of {organization} reads everything; "
+                                             f"at once: medmirror sync {organization} --force-full"])  # fmt: skip
 
 
 def _pause(organization: str, source: str | None, why: str | None) -> output.Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,14 @@ from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
     from medmirror.sync.jobs import Asked, Job
+    from medmirror.sync.organizations import Organization
 
 _log = logging.getLogger(__name__)
 _MODES = click.Choice(["incremental", "comprehensive", "basic", "patients-only"])
-_DEPRECATED = {"basic": "comprehensive", "patients-only": "incremental"}
+_DEPRECATED = ("basic", "patients-only")
 _BUSY = 4
+_THERE = ("pushed", "dropped", "made again", "agreed", "kept", "ignored", "conflicts", "queued_for_review", "waiting",
+          "poisoned", "parted", "forgotten", "stale", "lost")  # fmt: skip
 _wait = click.option("--wait", is_flag=True, help="Stay until it is done; do it here if no worker takes it.")
 
 
@@ -29,7 +32,9 @@ _wait = click.option("--wait", is_flag=True, help="Stay until it is done; do it 
 @source_option
 @click.option("--mode", type=_MODES, default="incremental", show_default=True, help="basic, patients-only: deprecated.")
 @click.option("--force-full", is_flag=True, help="Read everything, however fresh the mirror is.")
-@click.option("--allow-empty", is_flag=True, help="Go on although a list that held records holds none now.")
+@click.option(
+    "--allow-empty", is_flag=True, help="Read everything, and go on although a list that held records holds none now."
+)
 @_wait
 def sync(
     organization: str, source: str | None, mode: str, force_full: bool, allow_empty: bool, wait: bool
@@ -41,9 +46,10 @@ def sync(
     Exit code: 0 done, skipped or queued; 3 done, but records are in the dead letters; 1 it failed; 4 another sync runs.
     """
     if mode in _DEPRECATED:
-        _log.warning("the mode %s is deprecated; use %s", mode, _DEPRECATED[mode])
+        _log.warning("the mode %s is deprecated; use incremental", mode)
     args = {"allow_empty": True} if allow_empty else {}
-    return _ask(organization, source, wait, mode=mode, force_full=force_full, args=args)
+    # Only a full sync can see that a list is empty, and the one that failed for it may have been a moment ago.
+    return _ask(organization, source, wait, mode=mode, force_full=force_full or allow_empty, args=args)
 
 
 @click.command(cls=Command)
@@ -62,10 +68,39 @@ def backfill(organization: str, source: str | None, first: str, wait: bool) -> o
         day = date.fromisoformat(first)
     except ValueError:
         raise UsageError(f"--from takes a day like 2019-01-01, not {first!r}.") from None
-    return _ask(organization, source, wait, kind="backfill", args={"from": day.isoformat()})
+    args = {"from": day.isoformat()}
+    return _ask(organization, source, wait, refuse=_without_history, kind="backfill", args=args)
 
 
-def _ask(organization: str, source: str | None, wait: bool, **request: Any) -> output.Answer:
+def _without_history(one: Organization) -> None:
+    """Raise UsageError when nothing of *one* can be filled in. Where its secret is not on this machine, its worker
+    will say so."""
+    from medmirror.sync import organizations, remotes
+    from medmirror.sync.remotes.base import Around
+
+    try:
+        secret = organizations.read_secret(one.secret)
+    except UsageError:
+        return
+    remote = remotes.kind(one.remote).open(one.organization_id, one.settings, secret, Around())  # asks nothing of it
+    try:
+        if not remote.capabilities.windowed:
+            raise UsageError(
+                f"The remote {one.remote} of {one.organization_id} has no list of appointments to fill in: its first"
+                " sync reads everything."
+            )
+    finally:
+        remote.close()
+
+
+def _ask(
+    organization: str,
+    source: str | None,
+    wait: bool,
+    *,
+    refuse: Callable[[Organization], None] = lambda one: None,
+    **request: Any,
+) -> output.Answer:
     from medmirror import api
     from medmirror.sync import jobs, queue, waiting
     from medmirror.sync.clock import SYSTEM
@@ -73,6 +108,7 @@ def _ask(organization: str, source: str | None, wait: bool, **request: Any) -> o
     engine, settings = api.open_database(shared().settings())
     try:
         one = chosen(engine, organization, source)
+        refuse(one)
         line = queue.of(settings)
         wanted = jobs.Request(organization, one.source, trigger="command", **request)
         asked = jobs.ask(engine, line, wanted, SYSTEM.now())
@@ -113,5 +149,9 @@ def _done(job: Job) -> Iterable[Any]:
     yield str(counts.get("said", f"{job.organization_id}: done"))
     names = ("calls", "read", "inserted", "updated", "unchanged", "duplicate", "tombstoned", "rejected")
     yield output.table(names, [[counts.get(name, 0) for name in names]])
+    if there := [name for name in _THERE if counts.get(name)]:
+        yield output.table(
+            [name.replace("_", " ") for name in there], [[counts[name] for name in there]], "destination"
+        )
     if counts.get("rejected"):
         yield "Records that could not be stored are in the dead letters: medmirror dead-letters list"

@@ -125,9 +125,11 @@ def alarm(now: deadletters.Counts, said: deadletters.Counts) -> deadletters.Coun
     """Warn of open dead letters when there are more than were *said*; return what has been said by now."""
     if now.open > said.open:
         _log.warning(
-            "%d dead letters are open (%d the other side, %d bad data, %d account): medmirror dead-letters triage",
+            "open dead letters: %d (%d the other side, %d bad data, %d account); see: medmirror dead-letters triage",
             *now[:4],
         )
     if now.overdue > said.overdue:
-        _log.warning("%d clinics should have been told of a failure by now: medmirror dead-letters list", now.overdue)
+        _log.warning(
+            "clinics that should have been told of a failure by now: %d; see: medmirror dead-letters list", now.overdue
+        )
     return now
