@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +154,12 @@ def test_bench_says_so_when_it_may_not_make_a_database(studies: Path, dsn: str) 
     finally:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(SQL("DROP ROLE {}").format(Identifier(name)))
+
+
+def test_a_reader_that_goes_early_is_no_failure(dsn: str) -> None:
+    command = [sys.executable, "-m", "medmirror", "keys", "list", "--dsn", dsn]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")

@@ -143,6 +143,7 @@ def test_partitions_elsewhere_or_with_evil_names_are_not_fetched(fda: FdaServer,
         ("https://example.org/drug/label/x.json.zip", RemoteRefused),
         (f"{fda.url}/drug/..%2f..%2fx.json.zip", LayoutChanged),
         (f"{fda.url}/drug/../x/.json.zip", LayoutChanged),
+        (7, LayoutChanged),
     ):
         facts["file"] = wrong
         fda.publish()

@@ -71,7 +71,10 @@ class Root(Group):
                 raise
             _fail(refusal, as_json)
         if isinstance(answer, output.Answer):
-            output.show(answer, as_json=as_json)
+            try:
+                output.show(answer, as_json=as_json)
+            except BrokenPipeError:  # who reads it has read enough, as `head` does; Python would write again at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(answer.code)
         sys.exit(answer or 0)
 

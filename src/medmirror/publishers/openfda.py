@@ -125,7 +125,7 @@ def _endpoint(name: str, facts: Any) -> Endpoint:
             Partition(one["file"], _name(one["file"]), int(one["records"])) for one in facts["partitions"]
         )
         date.fromisoformat(exported)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise LayoutChanged(
             "The publisher's manifest is not laid out as this program knows it.", endpoint=name
         ) from None
