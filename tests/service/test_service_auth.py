@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import clinics
 import pytest
 from sqlalchemy import text
 from worlds import NOW, OURS, THEIRS, Make, World, organization, without
@@ -130,12 +131,32 @@ def test_the_audit_log_hears_of_every_request_and_of_no_value(world: World) -> N
         (key_id, "GET", status, THEIRS, 404, "not-found"),
         (key_id, "POST", sync, OURS, 403, "scope-missing"),
         (None, "GET", None, None, 404, "not-found"),
-        (None, "POST", "/login", None, 401, "ok"),
+        (None, "POST", "/login", None, 401, "key-missing"),
         (None, "PUT", None, None, 413, "too-large"),
     ]
     assert {r["address"] for r in rows} == {"127.0.0.1"}
     assert all(r["at"] == NOW for r in rows)
     assert "zz-value" not in repr(rows)
+
+
+def test_the_audit_log_says_whose_job_or_letter_was_asked_for_by_its_number(world: World) -> None:
+    key = world.key("read", "sync")
+    with world.engine.begin() as conn:
+        dead = clinics.job(conn, OURS, NOW, "dead")
+        letter = clinics.letter(conn, OURS, dead, NOW, **{"class": 1})
+        theirs = clinics.job(conn, THEIRS, NOW, "dead")
+    world.client.get(f"/api/v1/jobs/{dead}", headers=key)
+    world.client.get(f"/api/v1/jobs/{theirs}", headers=key)
+    world.client.get(f"/api/v1/dead-letters/{letter}", headers=key)
+    world.client.post(f"/api/v1/dead-letters/{letter}/requeue", headers=key)
+    with world.engine.connect() as conn:
+        rows = conn.execute(text("SELECT organization_id, source, status FROM medmirror.audit_log ORDER BY audit_id"))
+        assert [tuple(row) for row in rows] == [
+            (OURS, "cliniko", 200),
+            (None, None, 404),
+            (OURS, "cliniko", 200),
+            (OURS, "cliniko", 202),
+        ]
 
 
 def test_what_cannot_be_written_down_is_not_answered(world: World) -> None:

@@ -33,6 +33,11 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
+def about(request: Request, organization_id: str | None, source: str | None) -> None:
+    """Note whom the request turned out to be about, for the audit log; its address does not say."""
+    request.state.organization_id, request.state.source = organization_id, source
+
+
 def seconds(service: Service) -> float:
     """The time, as buckets take it."""
     return service.clock.now().timestamp()

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 
 from medmirror.service import problems, reading
-from medmirror.service.auth import Reader, Syncer, not_found, service_of
+from medmirror.service.auth import Reader, Syncer, about, not_found, service_of
 from medmirror.service.problems import Problem
 from medmirror.service.reading import JobSeen, LetterSeen, LogLine, RunSeen
 from medmirror.service.routes.parameters import (
@@ -102,6 +102,7 @@ def show_job(request: Request, caller: Reader, job_id: UUID) -> JobWithLog:
         found = reading.jobs_of(conn, caller, job_id=job_id, some=1)
         if not found:
             raise not_found()
+        about(request, found[0].organization_id, found[0].source)
         return JobWithLog(found[0], reading.log_lines(conn, job_id))
 
 
@@ -126,6 +127,7 @@ def show_run(request: Request, caller: Reader, run_id: Number) -> RunSeen:
         found = reading.runs_of(conn, caller, run_id=run_id, some=1)
     if not found:
         raise not_found()
+    about(request, found[0].organization_id, found[0].source)
     return found[0]
 
 
@@ -154,6 +156,7 @@ def show_letter(request: Request, caller: Reader, dead_letter_id: Number) -> Let
         found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
     if not found:
         raise not_found()
+    about(request, found[0].organization_id, found[0].source)
     return found[0]
 
 
@@ -165,6 +168,7 @@ def requeue(request: Request, caller: Syncer, dead_letter_id: Number) -> Requeue
         found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
     if not found:
         raise not_found()
+    about(request, found[0].organization_id, found[0].source)
     if found[0].state != "open":
         raise Problem("not-possible", "Only an open letter is requeued.")
     chosen = deadletters.Chosen(ids=[dead_letter_id])

@@ -152,7 +152,7 @@ async def login(request: Request) -> Response:
     """Open a session for the key that the form gives."""
     service = service_of(request)
     if request.headers.get("sec-fetch-site", "") not in _FROM_HERE:
-        return _page("login.html", service, 403, wrong="Open this page itself and give the key there.")
+        return _refused(service, 403, "bad-request", "Open this page itself and give the key there.")
     given = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
     token = given.get("key", [""])[0].strip()
     return await run_in_threadpool(_open_session, request, service, token)
@@ -163,9 +163,9 @@ def _open_session(request: Request, service: Service, token: str) -> Response:
         caller = auth.admit(request, service, token)
     except Problem as problem:
         wrong = "This key is not valid." if problem.kind == "key-missing" else problem.detail
-        return _page("login.html", service, 401 if problem.kind == "key-missing" else 429, wrong=wrong)
+        return _refused(service, 401 if problem.kind == "key-missing" else 429, problem.kind, wrong)
     if "read" not in caller.scopes:
-        return _page("login.html", service, 403, wrong="This key may not read; ask for one with the scope read.")
+        return _refused(service, 403, "scope-missing", "This key may not read; ask for one with the scope read.")
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
         COOKIE,
@@ -175,6 +175,13 @@ def _open_session(request: Request, service: Service, token: str) -> Response:
         secure=service.options.secure,
         samesite="strict",
     )
+    return answer
+
+
+def _refused(service: Service, status: int, kind: str, wrong: str) -> Response:
+    """The form again, saying what is *wrong*; *kind* is for the audit log."""
+    answer = _page("login.html", service, status, wrong=wrong)
+    answer.headers["X-Problem"] = kind
     return answer
 
 
