@@ -396,6 +396,15 @@ def test_a_letter_says_when_and_what_and_nothing_of_a_patient_or_of_the_error(
     assert letter.message not in message.body
 
 
+def test_a_clinic_is_not_told_that_it_refused_us_when_a_setting_of_ours_was_wrong(place: Place) -> None:
+    ours, theirs = (
+        letters.render(place.dead(error, name), "initial", ZoneInfo("UTC")).body
+        for error, name in ((errors.UsageError("no secret"), "org_1"), (DENIED, "org_2"))
+    )
+    assert ("A setting on our side" in ours, "was not accepted" in ours) == (True, False)
+    assert ("A setting on our side" in theirs, "was not accepted" in theirs) == (False, True)
+
+
 def test_a_clinic_is_not_told_that_all_is_well_before_it_is(place: Place) -> None:
     letter = place.dead(DOWN)
     with pytest.raises(errors.UsageError, match="is open, not resolved"):

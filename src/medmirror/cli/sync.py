@@ -144,7 +144,7 @@ def _done(job: Job) -> Iterable[Any]:
     counts: Mapping[str, Any] = job.counts or {}
     if job.state != "succeeded":
         yield f"{job.organization_id}: {job.state}: {job.error}: {job.message}"
-        yield f"see: medmirror dead-letters list, medmirror runs show {job.run_id or ''}".rstrip()
+        yield "see: medmirror dead-letters list" + (f", medmirror runs show {job.run_id}" if job.run_id else "")
         return
     yield str(counts.get("said", f"{job.organization_id}: done"))
     names = ("calls", "read", "inserted", "updated", "unchanged", "duplicate", "tombstoned", "rejected")

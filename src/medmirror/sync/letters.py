@@ -21,6 +21,7 @@ _WHAT: Mapping[int, str] = {
     BAD_DATA: "Some of the data could not be processed.",
     ACCOUNT: "Our access was not accepted.",
 }
+_OURS = "A setting on our side is missing or wrong."  # of class 3, but nothing was refused
 _ACTION: Mapping[int, str] = {
     THIRD_PARTY: "we watch the other side's service, and fetch everything that has changed as soon as it answers.",
     BAD_DATA: "our engineers have been told, with high priority; what is missing is kept, and processed again.",
@@ -52,7 +53,7 @@ def render(letter: Letter, kind: str, zone: ZoneInfo) -> Message:
         system=_SYSTEMS.get(letter.source, letter.source),
         reference=f"DL-{letter.dead_letter_id}",
         first_failed=_time(letter.first_failed_at, zone),
-        what=_WHAT[letter.number],
+        what=_OURS if letter.error == UsageError.__name__ else _WHAT[letter.number],
         effect=effect if kind == "initial" else effect.capitalize(),
         action=_ACTION[letter.number],
     )

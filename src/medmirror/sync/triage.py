@@ -118,7 +118,7 @@ def _known(group: Group, before: Seen) -> Issue | None:
         said = f": {before.note}" if before.note else ""
         times = before.states["resolved"]
         action = "Requeue one; if it succeeds, the rest."
-        return Issue(f"Seen {times} times before, resolved by requeueing{said}", action, "history")
+        return Issue(f"Seen before, resolved by requeueing (letters: {times}){said}", action, "history")
     if before.states.get("ignored") and before.note:
         return Issue(f"Seen before, and left: {before.note}", "See whether the same holds for these.", "history")
     for one in _shipped():
