@@ -18,6 +18,7 @@ from medmirror.errors import (
     RemoteEmptied,
     RemoteUnavailable,
     SettingsChanged,
+    StoreUnavailable,
     UsageError,
 )
 from medmirror.settings import Settings
@@ -327,6 +328,23 @@ def test_a_database_that_is_restarted_in_the_middle_loses_nothing(make: Callable
     assert not ahead(clinic.tools.engine, clinic.one, clinic.account)
     clinic.sync()
     assert not clinic.differences()
+
+
+def test_a_full_sync_that_has_lost_its_lock_misses_nothing(make: Callable[..., Clinic]) -> None:
+    clinic = make()
+    clinic.sync()
+
+    def report(step: str, progress: dict[str, Any]) -> None:
+        if step == "listed" and (progress["list"], progress["kind"]) == ("appointment", "deleted"):  # the last one
+            clinic.account.put("patient")
+            with clinic.tools.engine.connect() as conn:
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+                conn.execute(text(f"{ended} AND application_name = 'medmirror sync'"))
+            clinic.sync()  # another one, which stores what the lists of this one did not show yet
+
+    with pytest.raises(StoreUnavailable):
+        sync_engine.run(replace(clinic.tools, report=report), clinic.one, Wanted(mode="comprehensive"))
+    assert "missing" not in {one.state for one in held(clinic.tools.engine, clinic.one).values()}
 
 
 def test_organisations_are_walled_off_and_secrets_are_nowhere(make: Callable[..., Clinic]) -> None:

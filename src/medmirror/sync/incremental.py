@@ -52,6 +52,7 @@ def run(session: Session) -> str:
         tools.report("listed", session.progress(list=reading.feed, kind=reading.kind))
     whole = {one.feed for one in readings if one.kind == "full"}
     if whole:
+        session.hold.check()  # what others have stored since is not missing from lists that were read before
         session.counts.update(
             absent.judge(tools.engine, one, session.run_id, _seen_whole(known, whole), store.file_ids)
         )
