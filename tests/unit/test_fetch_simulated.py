@@ -281,6 +281,19 @@ def test_the_mark_of_changes_takes_over_when_a_full_list_is_whole() -> None:
     assert written[1]["patient", "changed"] == Mark(Position(30), None, ((NOW, 5),))
 
 
+def test_a_full_list_that_breaks_off_before_it_has_said_how_far_it_is_leaves_all_marks_alone() -> None:
+    known: dict[Name, Mark] = {("patient", "changed"): Mark(Position(NOW)), ("patient", "full"): Mark(Position(NOW))}
+    written: list[dict[Name, Mark]] = []
+
+    def store(pages: list[Page], moved: dict[Name, Mark]) -> None:
+        written.append(moved)
+
+    remote = Scripted([page(10, upto=False), page(20, upto=False), RemoteUnavailable()])
+    with pytest.raises(RemoteUnavailable):
+        fetch.read(remote, Reading("patient", "full"), known, NOW, NOW, store, batch=2)  # type: ignore[arg-type]
+    assert written == [{}]
+
+
 def test_deletions_are_read_with_the_overlap_that_changes_have_taught() -> None:
     hour = 3600 * MICROSECOND
     known: dict[Name, Mark] = {

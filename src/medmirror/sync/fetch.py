@@ -80,10 +80,14 @@ def read_full(
     had = bool(mark.held) or mark.position > BEGINNING
     goes_on = mark.until is not None and 0 <= until - mark.until <= marks.DAY
     start = mark._replace(lateness=lateness) if goes_on else fresh
-    listed = _list(remote, feed, start, (until, FOREVER), now_us, store, batch)
+
+    def part(pages: list[Page], moved: Mark | None) -> Mark | None:
+        return store(pages, moved if moved and moved.until is not None else None)  # one without it says: all of it
+
+    listed = _list(remote, feed, start, (until, FOREVER), now_us, part, batch)
     if goes_on and not listed.found:  # what it broke off at is gone, or everything is: only the beginning can tell
         goes_on = False
-        listed = _list(remote, feed, fresh, (until, FOREVER), now_us, store, batch)
+        listed = _list(remote, feed, fresh, (until, FOREVER), now_us, part, batch)
     if not listed.found:
         if had and not allow_empty:
             raise RemoteEmptied(feed=feed, held=mark.held or 0)
