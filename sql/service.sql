@@ -205,3 +205,9 @@ GROUP BY state
 -- machinery --
 SELECT (SELECT count(*) FROM medmirror.worker WHERE seen_at > clock_timestamp() - interval '60 seconds') AS workers,
        (SELECT max(ticked_at) FROM medmirror.scheduler) AS ticked_at
+
+-- set how often --
+-- Nothing else: where a system is and its secret may have been changed since this request read them.
+UPDATE medmirror.organization
+SET zone = :zone, tier = :tier, window_back = :window_back, window_ahead = :window_ahead, windows = CAST(:windows AS jsonb)
+WHERE organization_id = :organization_id AND source = :source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
@@ -163,6 +164,22 @@ def test_organisations_are_changed_and_paused_but_never_moved(world: World) -> N
     assert world.client.post(SYNC, headers=key).status_code == 409
     assert world.client.post(f"{place}/resume", headers=key).json()["paused_at"] is None
     assert world.client.post(SYNC, headers=key).status_code == 202
+
+
+def test_a_change_does_not_bring_back_what_the_operator_changes_meanwhile(world: World) -> None:
+    key, place = world.key("admin", "read"), f"/api/v1/organizations/{OURS}/cliniko"
+    waits = text(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+    with ThreadPoolExecutor() as threads, world.engine.connect() as watch:
+        with world.engine.begin() as conn:
+            conn.execute(text("UPDATE medmirror.organization SET secret = 'env:NEWER'"))
+            asked = threads.submit(world.client.put, place, json={"zone": "UTC", "tier": "economy"}, headers=key)
+            while not watch.scalar(waits):  # it has read the organization, and waits to write it
+                watch.rollback()
+                assert not asked.done()
+        assert asked.result(30).json()["tier"] == "economy"
+        assert watch.scalar(text("SELECT secret FROM medmirror.organization WHERE tier = 'economy'")) == "env:NEWER"
 
 
 def test_a_letter_is_requeued_once(world: World) -> None:

@@ -101,6 +101,17 @@ def test_a_wrong_dsn_does_not_show_its_password() -> None:
     assert SECRET not in result.output
 
 
+def test_a_password_on_the_command_line_is_warned_of() -> None:
+    for dsn, warned in (
+        (f"postgresql://u:{SECRET}@127.0.0.1:1/x", True),
+        ("postgresql://u@127.0.0.1:1/x", False),
+        ("host=127.0.0.1 port=1", False),
+    ):
+        said = run("status", "--dsn", dsn).stderr
+        assert ("MEDMIRROR_DSN" in said) == warned
+        assert SECRET not in said
+
+
 def test_help_imports_nothing_slow() -> None:
     slow = "sqlalchemy psycopg rich lxml tqdm dill distributed numpy"
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import click
 
 from medmirror.cli import logs
 from medmirror.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -58,6 +61,16 @@ as_loaded = click.option(
 """For commands that map again what was loaded: the mapping files that it was loaded with."""
 
 
+def _has_password(dsn: str) -> bool:
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        return bool(conninfo_to_dict(dsn).get("password"))
+    except ProgrammingError:  # whoever connects will say so
+        return False
+
+
 class Command(click.Command):
     """A command with the common options; logging is set up when it runs."""
 
@@ -69,6 +82,10 @@ class Command(click.Command):
         options = shared()
         settings = options.settings()
         logs.set_up(settings.log_level, as_json=settings.log_json, quiet=options.quiet)
+        if options.dsn and _has_password(options.dsn):
+            _log.warning(
+                "everybody on this machine can read the password in --dsn; set MEDMIRROR_DSN, or use ~/.pgpass"
+            )
         return super().invoke(ctx)
 
 

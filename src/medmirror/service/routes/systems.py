@@ -8,14 +8,17 @@ it sent to a server of its own.
 from __future__ import annotations
 
 import zoneinfo
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Annotated, Literal
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import ConfigDict, Field
 
+from medmirror.db import retry, sql
 from medmirror.service import problems
+from medmirror.service.audit import BRIEFLY
 from medmirror.service.auth import Admin, Reader, not_found, service_of
 from medmirror.service.keys import Caller
 from medmirror.service.overview import Seen, see
@@ -24,6 +27,7 @@ from medmirror.service.routes.parameters import Limit, OrganizationId, SourceNam
 from medmirror.service.routes.sync import visible
 from medmirror.sync import organizations
 
+_statement = partial(sql.statement, "service.sql")
 router = APIRouter(prefix="/api/v1/organizations", tags=["organizations"], responses=problems.DESCRIBED)
 _AFTER = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}~[a-z][a-z0-9_]{0,31}$"
 
@@ -101,19 +105,18 @@ def put(request: Request, caller: Admin, organization_id: OrganizationId, source
         raise Problem("invalid", "zone is an IANA time zone, for example Australia/Sydney.", errors=[])
     service = service_of(request)
     with service.engine.connect() as conn:
-        one = visible(conn, caller, organization_id, source)
-    windows = None if change.windows is None else tuple((each.requests, each.seconds) for each in change.windows)
-    organizations.put(
-        service.engine,
-        replace(
-            one,
-            zone=change.zone,
-            tier=change.tier,
-            window_back=change.window_back,
-            window_ahead=change.window_ahead,
-            windows=windows,
-        ),
-    )
+        visible(conn, caller, organization_id, source)
+    windows = None if change.windows is None else [[each.requests, each.seconds] for each in change.windows]
+    values = {
+        "organization_id": organization_id,
+        "source": source,
+        "zone": change.zone,
+        "tier": change.tier,
+        "window_back": change.window_back,
+        "window_ahead": change.window_ahead,
+        "windows": None if windows is None else orjson.dumps(windows).decode(),
+    }
+    retry.in_transaction(service.engine, lambda conn: conn.execute(_statement("set how often"), values), policy=BRIEFLY)
     return _seen(request, caller, organization_id, source)
 
 
