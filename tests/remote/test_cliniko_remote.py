@@ -325,6 +325,18 @@ def test_what_is_no_whole_page_is_never_the_end(body: object, error: type[SyncEr
             list(remote.changed("patient", since, micros(START)))
 
 
+def test_links_that_lead_on_and_on_are_not_followed_for_ever() -> None:
+    def again(request: Request) -> object:
+        onward = f"{server.url}/v1/patients?page={server.total}" if server.total < 500 else None
+        return _patients(NOON, NOON, total=5, following=onward)
+
+    with _answering(again) as server:
+        remote = open_remote("o", {"url": server.url + "/v1", "user_agent": AGENT}, Secret(KEY), Around())
+        with pytest.raises(ListingIncomplete):
+            list(remote.changed("patient", Position(micros(datetime(2026, 3, 1, 12, tzinfo=UTC))), micros(START)))
+        assert server.total < 100
+
+
 def test_a_count_as_text_and_ids_of_any_size_are_taken() -> None:
     big = (1 << 64) + 7
     body = b'{"patients":[%s],"total_entries":"2","links":{}}' % b",".join(

@@ -127,10 +127,12 @@ def _counted(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
     ever: set[str] | None = None
     for _ in range(_TRIES):
         met: set[str] = set()
+        given = 0
         found = ask(http, listing, at, at + 1)
         total = found.total
-        while found.ids and found.total == total:
+        while found.ids and found.total == total and given <= total:  # links may lead on and on
             met.update(found.ids)
+            given += len(found.ids)
             if found.following is None:
                 break
             yield found, None
