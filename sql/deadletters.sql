@@ -12,8 +12,9 @@ ORDER BY dead_letter_id LIMIT 1
 UPDATE medmirror.dead_letter
 SET attempts = attempts + :attempts, died_at = coalesce(:now, clock_timestamp()), job_id = :job_id, message = :message,
     reject_id = coalesce(:reject_id, reject_id), payload = coalesce(:payload, payload)
-WHERE organization_id = :organization_id AND source = :source AND feed IS NOT DISTINCT FROM :feed AND state = 'open'
-  AND fingerprint = :fingerprint AND (reject_id = :reject_id OR record = :record)
+WHERE organization_id = :organization_id AND source = :source AND feed IS NOT DISTINCT FROM :feed
+  AND fingerprint = :fingerprint  -- of the same bytes that somebody has decided to ignore there is no second letter
+  AND (state = 'open' AND (reject_id = :reject_id OR record = :record) OR state = 'ignored' AND reject_id = :reject_id)
 RETURNING dead_letter_id
 
 -- insert --

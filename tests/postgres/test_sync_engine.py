@@ -22,8 +22,8 @@ from medmirror.errors import (
     UsageError,
 )
 from medmirror.settings import Settings
+from medmirror.sync import deadletters, jobs, marks, organizations, runner, state, watermark
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import jobs, marks, organizations, runner, state, watermark
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import Tools, Wanted
 from medmirror.testing.clinikodata import SECOND, Account
@@ -299,7 +299,9 @@ def test_one_poisoned_record_is_put_aside_and_the_others_go_on(make: Callable[..
     runner.execute(engine, queue, asked.job.job_id, handle, clinic.clock.clock, "test")
     with engine.connect() as conn:
         job = jobs.get(conn, asked.job.job_id)
-        letters = conn.execute(text("SELECT scope, class, feed, reject_id FROM medmirror.dead_letter")).all()
+        letters = conn.execute(
+            text("SELECT dead_letter_id, scope, class, feed, reject_id FROM medmirror.dead_letter")
+        ).all()
     assert job is not None
     assert job.state == "succeeded"
     assert job.counts is not None
@@ -307,6 +309,13 @@ def test_one_poisoned_record_is_put_aside_and_the_others_go_on(make: Callable[..
     assert job.counts["inserted"] == 30 + 40 + 3 + 12 + 8
     assert [(one.scope, getattr(one, "class"), one.feed) for one in letters] == [("record", 2, "patient")]
     assert letters[0].reject_id
+    assert deadletters.close(engine, [letters[0].dead_letter_id], "ignored", None)
+    clinic.clock.advance(3600)
+    again = jobs.ask(engine, queue, jobs.Request("org_1", "cliniko", mode="comprehensive"), clinic.clock.now())
+    runner.execute(engine, queue, again.job.job_id, handle, clinic.clock.clock, "test")
+    with engine.connect() as conn:
+        assert deadletters.find(conn, states=None)[0].state == "ignored"
+        assert not deadletters.find(conn)
 
 
 def test_a_database_that_is_restarted_in_the_middle_loses_nothing(make: Callable[..., Clinic]) -> None:
