@@ -22,7 +22,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from medmirror.testing.clinikoserver import KEY, ClinikoServer
 ORG = "live_clinic"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WORDS = {200: ": the scheduler has had it done already", 409: " runs: the scheduler was quicker"}
-SHOWN = "SELECT tombstone, cancelled_at IS NOT NULL FROM cliniko.appointments WHERE id = %s"
+SHOWN = "SELECT tombstone, cancelled_at IS NOT NULL FROM cliniko.appointments WHERE organization_id = %s AND id = %s"
 
 
 def live(folder: Path) -> None:
@@ -47,13 +47,13 @@ def live(folder: Path) -> None:
     os.environ |= {"LIVE_CLINIKO_KEY": KEY, "LIVE_WEBHOOK_SECRET": webhook}
     with ClinikoServer(account) as cliniko:
         print(f"A practice system at {cliniko.url}: {len(account.ids('patient'))} patients, made up.")
-        _medmirror(
-            *("organizations", "add", ORG, "--remote", "cliniko", "--secret", "env:LIVE_CLINIKO_KEY"),
-            *("--webhook-secret", "env:LIVE_WEBHOOK_SECRET", "--zone", "Australia/Sydney"),
-            *("--set", f"url={cliniko.url}", "--set", "user_agent=Demo (demo@medmirror.example)"),
-        )
         made = json.loads(_medmirror("keys", "add", "demo", "--scope", "read", "--scope", "sync", "--all", "--json"))
-        with _serving() as address:
+        with _serving() as address:  # first, so that its scheduler is seldom quicker than we are
+            _medmirror(
+                *("organizations", "add", ORG, "--remote", "cliniko", "--secret", "env:LIVE_CLINIKO_KEY"),
+                *("--webhook-secret", "env:LIVE_WEBHOOK_SECRET", "--zone", "Australia/Sydney"),
+                *("--set", f"url={cliniko.url}", "--set", "user_agent=Demo (demo@medmirror.example)"),
+            )
             api = f"{address}/api/v1/cliniko"
             key = {"Authorization": f"Bearer {made['token']}"}
             _first_sync(api, key)
@@ -87,7 +87,7 @@ def _change(account: Account, api: str, webhook: str) -> None:
     print(f"  POST /api/v1/cliniko/webhooks/{ORG} -> {status}")
     with psycopg.connect(_url(), autocommit=True) as conn:
         for _ in range(600):
-            row = conn.execute(SHOWN, [id]).fetchone()  # type: ignore[arg-type]
+            row = conn.execute(SHOWN, [ORG, id]).fetchone()  # type: ignore[arg-type]
             if row is not None and row[1]:
                 print(f"  in the mirror after {time.perf_counter() - began:.1f} s: cancelled, state {row[0]}")
                 return
@@ -125,11 +125,18 @@ def _serving() -> Iterator[str]:
                 break
         if not address:
             sys.exit("`medmirror serve` ended before it served.")
-        threading.Thread(target=lambda: [None for _ in process.stderr or ()], daemon=True).start()
+        threading.Thread(target=_repeat, args=(process.stderr,), daemon=True).start()
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
+
+
+def _repeat(said: Iterable[str]) -> None:
+    """Show the warnings of `medmirror serve`: they tell why something did not come."""
+    for line in said:
+        if "WARNING" in line or "ERROR" in line:
+            print(f"  {line.rstrip()}", flush=True)
 
 
 def _ask(url: str, headers: Mapping[str, str], body: bytes | None = None) -> tuple[int, dict[str, Any]]:
