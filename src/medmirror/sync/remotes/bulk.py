@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from medmirror.errors import ListingIncomplete, RemoteRefused, UsageError
-from medmirror.sync.remotes import bulkfiles, fhir, fhirauth
+from medmirror.sync.remotes import bulkfiles, exportfolders, fhir, fhirauth
 from medmirror.sync.remotes.base import Around, Capabilities, Kind, Page, Position, Pushed, Secret
 from medmirror.sync.remotes.bulkexport import Exports, File, Job, Manifest
 from medmirror.sync.remotes.http import Http
@@ -106,7 +106,7 @@ class BulkRemote:
         raise self._exports.expired(job)
 
     def _folder(self) -> Path:
-        self._folders.append(tempfile.TemporaryDirectory(prefix="medmirror-export-"))
+        self._folders.append(exportfolders.make())
         return Path(self._folders[-1].name)
 
     def window(self, feed: str, start: datetime, end: datetime) -> Iterator[Page]:
