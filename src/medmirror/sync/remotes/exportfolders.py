@@ -1,7 +1,7 @@
 """Folders for exports on their way, which hold patients' data: none outlives its process for long.
 
-A folder's name has the number of the process that made it. Who is killed leaves it behind; whoever makes the next one on
-that machine removes those whose process is gone.
+A folder's name has the number of the process that made it. Who is killed leaves it behind; whoever makes the next one
+on that machine removes those whose process is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _PREFIX = "medmirror-export-"
@@ -27,11 +28,16 @@ def sweep(place: Path) -> int:
     removed = 0
     for folder in place.glob(f"{_PREFIX}*"):
         made = _OURS.match(folder.name)
-        if made is None or folder.is_symlink() or folder.stat().st_uid != os.geteuid() or _runs(int(made[1])):
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-        removed += not folder.exists()
+        if made is not None and not _runs(int(made[1])) and _is_ours(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += not folder.exists()
     return removed
+
+
+def _is_ours(folder: Path) -> bool:
+    with suppress(FileNotFoundError):  # somebody else was quicker
+        return not folder.is_symlink() and folder.lstat().st_uid == os.geteuid()
+    return False
 
 
 def _runs(pid: int) -> bool:
