@@ -119,8 +119,8 @@ def show(found: dict[str, Any]) -> str:
     lines = [
         f"backfill {found['state']}: {found['held']:,} appointments held, {found['distinct']:,} of them distinct,"
         f" {found['there']:,} at the clinic",
-        f"work: {found['seconds']:,.0f} s, {found['held'] / found['seconds']:,.0f} records/s, the local clinic's own work"
-        f" included; put off and taken up again {found['deferrals']:,} times",
+        f"work: {found['seconds']:,.0f} s, {found['held'] / found['seconds']:,.0f} records/s, the local clinic's own"
+        f" work included; put off and taken up again {found['deferrals']:,} times",
         f"by the clinic's clock: {hours:.1f} h, {calls:,} calls, {calls / hours / 60:,.0f} a minute",
     ]
     if hot:
