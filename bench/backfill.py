@@ -28,7 +28,8 @@ from bench.clinic import AGENT, Waiting
 from medmirror import api
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import jobs, organizations, runner
+from medmirror.sync import jobs, organizations
+from medmirror.sync.jobs import runner
 from medmirror.sync.organizations import Organization
 from medmirror.testing.clinikodata import SECOND, Account, micros, moment_of
 from medmirror.testing.clinikoserver import ClinikoServer

@@ -34,7 +34,8 @@ from medmirror import api
 from medmirror.schedule import runner as scheduler
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import organizations, runner
+from medmirror.sync import organizations
+from medmirror.sync.jobs import runner
 from medmirror.sync.organizations import Organization
 from medmirror.testing.clinikodata import SECOND, Account, micros, moment_of
 from medmirror.testing.clinikoserver import ClinikoServer

@@ -1,8 +1,8 @@
 """What it costs to find the entries of two calendars that claim the same time: ``python -m bench.overlaps``.
 
-The sweep (``medmirror.sync.overlap``) over generated calendars, half of each on either side, as the source and its
-destination would have them: shifted by some minutes, doubled, moved. Beside it the usual way, every entry of a patient
-against every other one's, where that can be waited for. ``--count N``, ``--runs N``, ``--markdown FILE``.
+The sweep (``medmirror.sync.destination.overlap``) over generated calendars, half of each on either side, as the source
+and its destination would have them: shifted by some minutes, doubled, moved. Beside it the usual way, every entry of a
+patient against every other one's, where that can be waited for. ``--count N``, ``--runs N``, ``--markdown FILE``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from bench.measure import machine
 from bench.report import Report, columns, write_markdown
 from medmirror import __version__
-from medmirror.sync.overlap import SECOND, Interval, clash, clashes
+from medmirror.sync.destination.overlap import SECOND, Interval, clash, clashes
 from medmirror.worker import peak_rss
 
 MINUTE = 60 * SECOND

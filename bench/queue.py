@@ -30,9 +30,9 @@ from bench.measure import machine
 from bench.report import Report, columns, write_markdown
 from medmirror.db import connect, migrate
 from medmirror.settings import usable_cpus
-from medmirror.sync import jobs, organizations, runner, workers
+from medmirror.sync import jobs, organizations
 from medmirror.sync.clock import SYSTEM
-from medmirror.sync.jobs import Job, Request
+from medmirror.sync.jobs import Job, Request, runner, working
 from medmirror.sync.queue.postgres import PostgresQueue
 from medmirror.sync.steps import Report as Reports
 
@@ -136,14 +136,14 @@ def _forever(job: Job, report: Reports) -> Mapping[str, Any]:
 
 def _worker(dsn: str, handler: runner.Handler, concurrency: int) -> None:
     stop, engine, queue = _stop(), connect.engine(dsn, pool_size=2 * concurrency + 2), PostgresQueue(dsn)
-    workers.work(engine, queue, handler, SYSTEM, concurrency=concurrency, stop=stop)
+    working.work(engine, queue, handler, SYSTEM, concurrency=concurrency, stop=stop)
 
 
 def _bare(dsn: str, concurrency: int) -> None:
     """A worker of procrastinate's messages alone, which does nothing with them."""
     stop, engine, queue = _stop(), connect.engine(dsn), PostgresQueue(dsn)
     with engine.begin() as conn:
-        conn.execute(text("INSERT INTO medmirror.worker VALUES (:name, 1)"), {"name": workers.name()})
+        conn.execute(text("INSERT INTO medmirror.worker VALUES (:name, 1)"), {"name": working.name()})
     queue.work(lambda job_id: None, concurrency, stop)
 
 
@@ -161,7 +161,7 @@ def _taker(dsn: str, ids: Sequence[UUID]) -> None:
         conn.execute(text("INSERT INTO public.gate VALUES (:name, 0)"), {"name": f"ready {os.getpid()}"})
     _until(engine, "SELECT count(*) FROM public.gate WHERE name = 'open'")
     for job_id in ids:
-        runner.execute(engine, queue, job_id, handler, SYSTEM, workers.name())
+        runner.execute(engine, queue, job_id, handler, SYSTEM, working.name())
     with engine.begin() as conn:
         conn.execute(text("INSERT INTO public.gate VALUES (:name, 0)"), {"name": f"done {os.getpid()}"})
 

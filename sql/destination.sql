@@ -1,5 +1,5 @@
 -- What an organisation's records and their copies in a second practice system last agreed on, and what waits for a person.
--- Written by sync/agreed.py and sync/review.py alone.
+-- Written by sync/destination/agreed.py and sync/destination/review.py alone.
 
 -- migrate 1 --
 CREATE TABLE medmirror.sync_destination (
@@ -82,7 +82,7 @@ CREATE TABLE medmirror.sync_unpaired (
 );
 COMMENT ON TABLE medmirror.sync_unpaired IS
     'Records of the second system that are nobody''s copy: a record of ours that looks like one is not made there again.';
-COMMENT ON COLUMN medmirror.sync_unpaired.likeness IS 'digest of what tells who or what it is (sync/projecting.py)';
+COMMENT ON COLUMN medmirror.sync_unpaired.likeness IS 'digest of what tells who or what it is (sync/destination/projecting.py)';
 COMMENT ON COLUMN medmirror.sync_unpaired.starts IS
     'of what takes time, where the second system cannot list by it: microseconds since 1970';
 COMMENT ON COLUMN medmirror.sync_unpaired.patient IS 'whose time it takes: the patient''s id there';

@@ -18,9 +18,9 @@ from sqlalchemy import text
 
 from medmirror.db import connect, retry
 from medmirror.settings import Settings
-from medmirror.sync import queue, runner, workers
+from medmirror.sync import queue
 from medmirror.sync.clock import SYSTEM
-from medmirror.sync.jobs import Job
+from medmirror.sync.jobs import Job, runner, working
 from medmirror.sync.steps import Report
 
 
@@ -49,7 +49,7 @@ def main(lease: float, concurrency: int) -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     line = queue.of(settings)
-    workers.work(
+    working.work(
         engine, line, handler, SYSTEM, concurrency=concurrency, stop=stop, policy=policy, sweep_every=lease / 4
     )
     line.close()

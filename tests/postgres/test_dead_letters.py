@@ -23,9 +23,9 @@ from medmirror.cli.deadletters import dead_letters
 from medmirror.db import connect
 from medmirror.samples.people import person
 from medmirror.settings import Settings
-from medmirror.sync import deadletters, fingerprint, jobs, letters, organizations, payload, requeueing, runner, triage
-from medmirror.sync.deadletters import Chosen, Letter
-from medmirror.sync.jobs import Job, Request
+from medmirror.sync import deadletters, jobs, organizations
+from medmirror.sync.deadletters import Chosen, Letter, fingerprint, letters, payload, requeueing, triage
+from medmirror.sync.jobs import Job, Request, runner
 from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report
 from medmirror.testing.clock import SimulatedClock

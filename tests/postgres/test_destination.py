@@ -30,8 +30,8 @@ from medmirror.errors import (
 )
 from medmirror.samples.people import person
 from medmirror.settings import Settings
-from medmirror.sync import agreed, destination, remotes, review
-from medmirror.sync.destination import keep_in_step
+from medmirror.sync import destination, remotes
+from medmirror.sync.destination import agreed, keep_in_step, review
 from medmirror.sync.organizations import Organization
 from medmirror.sync.remotes.base import BEGINNING, Around, Capabilities, Kind, Page, Position, Pushed, Remote
 from medmirror.sync.steps import Report, silent

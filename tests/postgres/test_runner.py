@@ -18,9 +18,9 @@ from sqlalchemy import Engine, text
 from medmirror import errors
 from medmirror.db import connect, retry
 from medmirror.samples.people import person
-from medmirror.sync import deadletters, jobs, organizations, runner, workers
+from medmirror.sync import deadletters, jobs, organizations
 from medmirror.sync.clock import Clock
-from medmirror.sync.jobs import Job, Request
+from medmirror.sync.jobs import Job, Request, runner, working
 from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report
 from medmirror.testing.clock import SimulatedClock
@@ -261,7 +261,7 @@ def test_an_unexpected_error_is_told_by_its_class_and_place_and_never_by_its_tex
 
     dead = place.execute(place.ask(), handler)
     assert (dead.state, dead.error) == ("dead", "ValueError")
-    assert re.fullmatch(r"An unexpected ValueError at sync/runner\.py:\d+\.", dead.message or "")
+    assert re.fullmatch(r"An unexpected ValueError at sync/jobs/runner\.py:\d+\.", dead.message or "")
 
     def refused(job: Job, report: Report) -> Mapping[str, Any]:
         with place.engine.begin() as conn:
@@ -384,8 +384,8 @@ def test_a_burst_does_what_is_due_most_urgent_first_and_ends(place: Place) -> No
     place.ask(kind="backfill")
     place.ask(trigger="schedule")
     later = place.ask(kind="backfill", args={"from": "2020-01-01"}, delay=600)
-    assert workers.burst(place.engine, place.queue, handler, place.clock, policy=QUICK, most=1) == 1
-    assert workers.burst(place.engine, place.queue, handler, place.clock, policy=QUICK) == 1
+    assert working.burst(place.engine, place.queue, handler, place.clock, policy=QUICK, most=1) == 1
+    assert working.burst(place.engine, place.queue, handler, place.clock, policy=QUICK) == 1
     assert order == ["sync", "backfill"]
     assert place.get(later).state == "queued"
 
@@ -404,7 +404,7 @@ def test_a_worker_says_that_it_lives_and_forgets_what_ended_well_long_ago(place:
 
     assert not jobs.workers_alive(place.engine)
     runs = {"concurrency": 1, "stop": stop, "policy": QUICK, "sweep_every": 0.05}
-    workers.work(place.engine, place.queue, handler, place.clock, **runs)
+    working.work(place.engine, place.queue, handler, place.clock, **runs)
     assert not jobs.workers_alive(place.engine)
     with place.engine.connect() as conn:
         assert {job.job_id for job in jobs.recent(conn)} == {dead.job_id, new.job_id}
@@ -413,10 +413,10 @@ def test_a_worker_says_that_it_lives_and_forgets_what_ended_well_long_ago(place:
 
 def test_the_alarm_is_raised_once_when_there_are_more_letters(caplog: pytest.LogCaptureFixture) -> None:
     none, one = deadletters.Counts(0, 0, 0, 0, 0), deadletters.Counts(1, 0, 0, 1, 0)
-    said = workers.alarm(one, none)
-    said = workers.alarm(one, said)
-    said = workers.alarm(one._replace(overdue=1), said)
-    workers.alarm(none, said)
+    said = working.alarm(one, none)
+    said = working.alarm(one, said)
+    said = working.alarm(one._replace(overdue=1), said)
+    working.alarm(none, said)
     assert [record.message.partition("; see")[0] for record in caplog.records] == [
         "open dead letters: 1 (0 the other side, 0 bad data, 1 account)",
         "clinics that should have been told of a failure by now: 1",

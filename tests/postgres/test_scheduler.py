@@ -22,10 +22,10 @@ from medmirror.errors import AuthenticationFailed
 from medmirror.schedule import runner as schedule
 from medmirror.schedule.config import Config
 from medmirror.schedule.due import times
-from medmirror.sync import jobs, organizations, runner, state
+from medmirror.sync import jobs, organizations, state
 from medmirror.sync.around import key_of
 from medmirror.sync.breaker import Breaker
-from medmirror.sync.jobs import Asked, Job
+from medmirror.sync.jobs import Asked, Job, runner
 from medmirror.sync.organizations import Organization
 from medmirror.testing.clock import SimulatedClock
 

@@ -22,8 +22,9 @@ from medmirror.errors import (
     UsageError,
 )
 from medmirror.settings import Settings
-from medmirror.sync import deadletters, jobs, marks, organizations, runner, state, watermark
+from medmirror.sync import deadletters, jobs, marks, organizations, state, watermark
 from medmirror.sync import engine as sync_engine
+from medmirror.sync.jobs import runner
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import Tools, Wanted
 from medmirror.testing.clinikodata import SECOND, Account

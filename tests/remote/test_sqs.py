@@ -21,10 +21,10 @@ from sqlalchemy import Engine, text
 from medmirror.cli import worker as command
 from medmirror.errors import StoreUnavailable, UsageError
 from medmirror.settings import Settings
-from medmirror.sync import jobs, organizations, workers
+from medmirror.sync import jobs, organizations
 from medmirror.sync import queue as queues
 from medmirror.sync.clock import SYSTEM
-from medmirror.sync.jobs import Job, Request
+from medmirror.sync.jobs import Job, Request, working
 from medmirror.sync.queue.sqs import MAX_RECEIVES, SqsQueue
 from medmirror.sync.steps import Report
 
@@ -190,7 +190,7 @@ def test_jobs_are_done_once_by_way_of_sqs_though_each_message_comes_three_times(
 
     watch = threading.Thread(target=look)
     watch.start()
-    workers.work(engine, queue, handler, SYSTEM, concurrency=4, stop=stop)
+    working.work(engine, queue, handler, SYSTEM, concurrency=4, stop=stop)
     watch.join()
     with engine.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM ran")) == 12

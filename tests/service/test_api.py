@@ -13,7 +13,8 @@ from sqlalchemy import text
 from worlds import NOW, OURS, THEIRS, Make, World, without
 
 from medmirror.db import connect
-from medmirror.sync import jobs, runner
+from medmirror.sync import jobs
+from medmirror.sync.jobs import runner
 
 SYNC = f"/api/v1/cliniko/sync/{OURS}"
 STATUS = f"/api/v1/cliniko/status/{OURS}"

@@ -35,7 +35,8 @@ from medmirror.errors import UsageError
 from medmirror.service import keys, serving
 from medmirror.service.options import Options
 from medmirror.settings import Settings
-from medmirror.sync import jobs, workers
+from medmirror.sync import jobs
+from medmirror.sync.jobs import working
 
 
 def _medmirror(dsn: str, *args: str) -> Result:
@@ -127,7 +128,7 @@ def test_workers_that_cannot_go_on_end_it_with_their_reason(
     def refuse(*args: object, **more: object) -> None:
         raise UsageError("There is no such queue.")
 
-    monkeypatch.setattr(workers, "work", refuse)
+    monkeypatch.setattr(working, "work", refuse)
     with pytest.raises(UsageError, match="no such queue"):
         _running(engine, dsn, threading.Event(), at_once=1, scheduler=False).result(60)
 

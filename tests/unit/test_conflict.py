@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from medmirror import mapping
 from medmirror.errors import AuthenticationFailed, InvalidRecord, RemoteRefused, RemoteUnavailable, UsageError
-from medmirror.sync.conflict import (
+from medmirror.sync.destination.conflict import (
     Agreed,
     FieldPolicy,
     Held,
@@ -22,8 +22,8 @@ from medmirror.sync.conflict import (
     flat,
     policy_of,
 )
-from medmirror.sync.projecting import document, overlaid, project, restrict, shared
-from medmirror.sync.pushing import idempotency_key, push_all
+from medmirror.sync.destination.projecting import document, overlaid, project, restrict, shared
+from medmirror.sync.destination.pushing import idempotency_key, push_all
 
 BASE = {"occupation": "Nurse", "notes": "calls first", "emails": [{"address": "a@x"}], "extra": {"room": "1"}}
 OURS = {**BASE, "occupation": "Farmer", "notes": "calls late"}

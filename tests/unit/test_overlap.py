@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
-from medmirror.sync.overlap import SECOND, Interval, clash, clashes, ranges, threshold_of
+from medmirror.sync.destination.overlap import SECOND, Interval, clash, clashes, ranges, threshold_of
 
 MINUTE = 60 * SECOND
 

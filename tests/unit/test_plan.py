@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from medmirror.errors import RemoteEmptied
-from medmirror.sync.plan import (
+from medmirror.sync.destination.plan import (
     ABSENT,
     Action,
     Agree,

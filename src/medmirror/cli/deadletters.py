@@ -14,9 +14,9 @@ from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
     from medmirror.sync.deadletters import Chosen, Letter
-    from medmirror.sync.letters import Message
-    from medmirror.sync.requeueing import Requeued
-    from medmirror.sync.triage import Finding
+    from medmirror.sync.deadletters.letters import Message
+    from medmirror.sync.deadletters.requeueing import Requeued
+    from medmirror.sync.deadletters.triage import Finding
 
 _STATES = click.Choice(["open", "requeued", "resolved", "ignored"])
 _LETTERS = click.Choice(["initial", "resolved", "reconnect"])
@@ -116,8 +116,9 @@ def requeue(ids: tuple[int, ...], limit: int, everything: bool, **which: Any) ->
     Exit code: 0 done, 3 some could not be requeued.
     """
     from medmirror import api
-    from medmirror.sync import queue, requeueing
+    from medmirror.sync import queue
     from medmirror.sync.clock import SYSTEM
+    from medmirror.sync.deadletters import requeueing
 
     if not ids and not any(which.values()) and not everything:
         raise UsageError("Say which: IDs, --fingerprint, --class, --organization, or --all for every open one.")
@@ -166,8 +167,8 @@ def ignore(ids: tuple[int, ...], note: str, **which: Any) -> output.Answer:
 @click.option("--incident", metavar="LINK", help="With --apply: the ticket or status page that belongs to them.")
 def triage(ids: tuple[int, ...], write: bool, incident: str | None, **which: Any) -> output.Answer:
     """Walk the playbook for each cause: known? whose fault? what now?"""
-    from medmirror.sync import triage as playbook
     from medmirror.sync.clock import SYSTEM
+    from medmirror.sync.deadletters import triage as playbook
 
     if incident and not write:
         raise UsageError("--incident is noted with --apply.")
@@ -213,8 +214,9 @@ def _triaged(found: list[Finding], written: bool) -> Iterable[Any]:
 @click.option("--sent", is_flag=True, help="Note that the clinic has been told now.")
 def letter(dead_letter_id: int, kind: str, sent: bool) -> output.Answer:
     """Write the letter to the clinic about dead letter ID."""
-    from medmirror.sync import deadletters, letters, organizations
+    from medmirror.sync import deadletters, organizations
     from medmirror.sync.clock import SYSTEM
+    from medmirror.sync.deadletters import letters
 
     with database() as engine:
         with engine.connect() as conn:

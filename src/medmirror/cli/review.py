@@ -15,7 +15,7 @@ from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.sync.weighing import Word
+    from medmirror.sync.destination.weighing import Word
 
 _STATES = click.Choice(["open", "decided", "done", "superseded", "any"])
 _DECISIONS = click.Choice(["source", "destination", "apart"])
@@ -33,7 +33,7 @@ def review() -> None:
 @click.option("--limit", default=50, show_default=True, metavar="N", type=click.IntRange(1), help="At most so many.")
 def list_reviews(organization: str | None, state: str, limit: int) -> output.Answer:
     """List conflicts, the oldest first: which records, and why they wait. No values."""
-    from medmirror.sync import review as store
+    from medmirror.sync.destination import review as store
 
     with database() as engine:
         found, count = store.find(
@@ -75,7 +75,7 @@ _id = click.argument("review_id", metavar="ID", type=int)
 @click.option("--show-values", is_flag=True, help="Print what the records say, too: names, birthdays, addresses.")
 def show_review(review_id: int, show_values: bool) -> output.Answer:
     """Tell all about conflict ID. What both records say: only if asked for."""
-    from medmirror.sync import review as store
+    from medmirror.sync.destination import review as store
 
     with database() as engine:
         data = store.get(engine, review_id)
@@ -111,8 +111,8 @@ def _compact(value: Any) -> str:
 def decide_review(review_id: int, decision: str, by: str | None, reason: str | None) -> output.Answer:
     """Say what is right: the source's record, the destination's, or both (apart: they are two things). The next sync
     does it."""
-    from medmirror.sync import review as store
     from medmirror.sync.clock import SYSTEM
+    from medmirror.sync.destination import review as store
 
     with database() as engine:
         data = store.decide(

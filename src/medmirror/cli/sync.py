@@ -102,8 +102,9 @@ def _ask(
     **request: Any,
 ) -> output.Answer:
     from medmirror import api
-    from medmirror.sync import jobs, queue, waiting
+    from medmirror.sync import jobs, queue
     from medmirror.sync.clock import SYSTEM
+    from medmirror.sync.jobs import waiting
 
     engine, settings = api.open_database(shared().settings())
     try:

@@ -66,24 +66,24 @@ def _create(settings: Settings) -> output.Answer:
 
 def _burst(engine: Engine, line: Queue, settings: Settings, most: int | None) -> int:
     from medmirror.sync import engine as syncs
-    from medmirror.sync import workers
     from medmirror.sync.clock import SYSTEM
+    from medmirror.sync.jobs import working
 
-    return workers.burst(engine, line, syncs.handler(engine, settings, SYSTEM), SYSTEM, most=most)
+    return working.burst(engine, line, syncs.handler(engine, settings, SYSTEM), SYSTEM, most=most)
 
 
 def _work(engine: Engine, line: Queue, settings: Settings, concurrency: int) -> None:
     """Work in a thread: the signal comes to this one, as KeyboardInterrupt (see ``cli.main``)."""
     from medmirror.sync import engine as syncs
-    from medmirror.sync import workers
     from medmirror.sync.clock import SYSTEM
+    from medmirror.sync.jobs import working
 
     stop, failed = threading.Event(), list[BaseException]()
     handle = syncs.handler(engine, settings, SYSTEM)
 
     def run() -> None:
         try:
-            workers.work(engine, line, handle, SYSTEM, concurrency=concurrency, stop=stop)
+            working.work(engine, line, handle, SYSTEM, concurrency=concurrency, stop=stop)
         except BaseException as error:  # noqa: BLE001 - raised where it can be told
             failed.append(error)
 

@@ -17,10 +17,10 @@ from medmirror.db import retry, sql
 from medmirror.errors import UsageError
 from medmirror.schedule.config import Config
 from medmirror.schedule.due import Due, Known, Rule, due
-from medmirror.sync import breaker, jobs, organizations, runner
+from medmirror.sync import breaker, jobs, organizations
 from medmirror.sync.around import key_of
 from medmirror.sync.clock import Clock
-from medmirror.sync.jobs import Asked
+from medmirror.sync.jobs import Asked, runner
 from medmirror.sync.organizations import Organization
 from medmirror.sync.queue.base import Queue
 

@@ -25,8 +25,9 @@ from medmirror.service.limits import HEADER_BYTES
 from medmirror.service.options import Options
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import queue, workers
+from medmirror.sync import queue
 from medmirror.sync.clock import SYSTEM, Clock
+from medmirror.sync.jobs import working
 from medmirror.sync.queue.base import Queue
 
 _STATEMENT = "10000ms"  # what one answer may have the database do
@@ -181,7 +182,7 @@ def _others(
         own = connect.engine_of(settings, pool_size=2 * at_once + 2)
         try:
             handler = sync_engine.handler(own, settings, clock)
-            workers.work(own, line, handler, clock, concurrency=at_once, stop=stop)
+            working.work(own, line, handler, clock, concurrency=at_once, stop=stop)
         finally:
             own.dispose()
 

@@ -29,8 +29,9 @@ from medmirror.errors import (
     UsageError,
 )
 from medmirror.settings import Settings
-from medmirror.sync import backfill, deadletters, fingerprint, incremental, organizations, remotes, state
+from medmirror.sync import backfill, deadletters, incremental, organizations, remotes, state
 from medmirror.sync.clock import SYSTEM, Clock
+from medmirror.sync.deadletters import fingerprint
 from medmirror.sync.hold import Hold
 from medmirror.sync.jobs import Job
 from medmirror.sync.organizations import Organization

@@ -22,7 +22,8 @@ from medmirror.service.routes.parameters import (
     place,
     text_of,
 )
-from medmirror.sync import deadletters, requeueing
+from medmirror.sync import deadletters
+from medmirror.sync.deadletters import requeueing
 
 router = APIRouter(prefix="/api/v1", responses=problems.DESCRIBED)
 LetterState = Literal["open", "requeued", "resolved", "ignored"]

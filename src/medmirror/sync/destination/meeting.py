@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from medmirror.errors import RecordError, RemoteRefused
 from medmirror.mapping import Mappers, times
-from medmirror.sync import overlap
-from medmirror.sync.agreed import Books, Entry, Name, Unpaired
-from medmirror.sync.overlap import Clash, Interval
-from medmirror.sync.plan import check
-from medmirror.sync.projecting import Projected, likeness, restrict, shared
-from medmirror.sync.reading import Theirs, read
+from medmirror.sync.destination import overlap
+from medmirror.sync.destination.agreed import Books, Entry, Name, Unpaired
+from medmirror.sync.destination.overlap import Clash, Interval
+from medmirror.sync.destination.plan import check
+from medmirror.sync.destination.projecting import Projected, likeness, restrict, shared
+from medmirror.sync.destination.reading import Theirs, read
 from medmirror.sync.remotes.base import BEGINNING, MICROSECOND, Page, Position, Remote
 
 LATE = 300 * MICROSECOND  #: a list is read again from so long before its mark: others commit late

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from medmirror.errors import MedmirrorError
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import jobs, runner
+from medmirror.sync import jobs
 from medmirror.sync.clock import Clock
-from medmirror.sync.jobs import Job
+from medmirror.sync.jobs import Job, runner
 from medmirror.sync.queue.base import Queue
 
 _log = logging.getLogger(__name__)

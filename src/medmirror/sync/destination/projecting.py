@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from medmirror.errors import InvalidRecord
 from medmirror.mapping import Mapper
 from medmirror.mapping.fetch import UNREADABLE
-from medmirror.sync.conflict import Record, deep, flat
+from medmirror.sync.destination.conflict import Record, deep, flat
 
 Find = Callable[[str, str], tuple[str, str] | None]
 """(feed, id) of a record of ours -> (feed, id) of its copy in the destination; None: it has none."""

@@ -15,7 +15,19 @@ from sqlalchemy import Connection, Engine
 from medmirror.db import retry, sql
 from medmirror.errors import StoreError, UsageError
 from medmirror.sync import organizations
-from medmirror.sync.job import DEPRECATED, FRESH, KINDS, MODES, PRIORITIES, Asked, Job, Line, Request, Worker, of_row
+from medmirror.sync.jobs.job import (
+    DEPRECATED,
+    FRESH,
+    KINDS,
+    MODES,
+    PRIORITIES,
+    Asked,
+    Job,
+    Line,
+    Request,
+    Worker,
+    of_row,
+)
 from medmirror.sync.queue.base import Queue
 
 _PERSONS = ("command", "api")  # triggers behind which somebody waits

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 from medmirror.db import sql
 from medmirror.sync import deadletters
 from medmirror.sync.deadletters import Chosen, Group
-from medmirror.sync.fingerprint import ACCOUNT, BAD_DATA, THIRD_PARTY
+from medmirror.sync.deadletters.fingerprint import ACCOUNT, BAD_DATA, THIRD_PARTY
 
 CATEGORIES: Mapping[int, str] = {THIRD_PARTY: "third party", BAD_DATA: "bad data", ACCOUNT: "account"}
 
@@ -160,5 +160,5 @@ def _ways(group: Group, issue: Issue | None, recovered: bool) -> tuple[list[str]
 
 @cache
 def _shipped() -> tuple[Mapping[str, Any], ...]:
-    text = files("medmirror.sync").joinpath("known_issues.toml").read_text(encoding="utf-8")
+    text = files("medmirror.sync.deadletters").joinpath("known_issues.toml").read_text(encoding="utf-8")
     return tuple(tomllib.loads(text)["issue"])

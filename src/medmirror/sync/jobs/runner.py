@@ -22,10 +22,11 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 from medmirror.errors import KillsWorker
-from medmirror.sync import deadletters, fingerprint, jobs
+from medmirror.sync import deadletters, jobs
 from medmirror.sync.clock import Clock
-from medmirror.sync.heartbeat import Heartbeat, Stopping
+from medmirror.sync.deadletters import fingerprint
 from medmirror.sync.jobs import Job, Line
+from medmirror.sync.jobs.heartbeat import Heartbeat, Stopping
 from medmirror.sync.queue.base import Queue
 from medmirror.sync.steps import Report
 

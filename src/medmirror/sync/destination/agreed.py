@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 from medmirror.mapping import canonical_hash
-from medmirror.sync.plan import ABSENT, Base, Side
+from medmirror.sync.destination.plan import ABSENT, Base, Side
 
 _statement = partial(sql.statement, "destination.sql")
 

@@ -19,8 +19,8 @@ from medmirror.db import retry, sql
 from medmirror.errors import StoreError
 from medmirror.sync import deadletters
 from medmirror.sync.clock import Clock
+from medmirror.sync.jobs.runner import POLICY, STOPPING, Handler, Policy, execute, sweep
 from medmirror.sync.queue.base import Queue
-from medmirror.sync.runner import POLICY, STOPPING, Handler, Policy, execute, sweep
 
 SWEEP_EVERY = 10.0  #: seconds
 KEPT_DAYS = 90  #: how long a job that ended well is kept

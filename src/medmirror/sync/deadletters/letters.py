@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from medmirror.errors import UsageError
 from medmirror.sync.deadletters import Letter
-from medmirror.sync.fingerprint import ACCOUNT, BAD_DATA, THIRD_PARTY
+from medmirror.sync.deadletters.fingerprint import ACCOUNT, BAD_DATA, THIRD_PARTY
 
 KINDS = ("initial", "resolved", "reconnect")
 
@@ -47,7 +47,9 @@ def render(letter: Letter, kind: str, zone: ZoneInfo) -> Message:
     if kind == "resolved" and letter.state != "resolved":
         raise UsageError(f"Dead letter {letter.dead_letter_id} is {letter.state}, not resolved; requeue it first.")
     effect = _ONE_LATE if letter.scope == "record" else _ALL_LATE
-    text = Template(files("medmirror.sync").joinpath("lettertexts", f"{kind}.txt").read_text(encoding="utf-8"))
+    text = Template(
+        files("medmirror.sync.deadletters").joinpath("lettertexts", f"{kind}.txt").read_text(encoding="utf-8")
+    )
     said = text.substitute(
         organization=letter.organization_id,
         system=_SYSTEMS.get(letter.source, letter.source),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from medmirror.mapping import canonical_hash
-from medmirror.sync.agreed import Agreement, Entry
-from medmirror.sync.conflict import Agreed, Held, Policy, changed_fields, decide, flat
-from medmirror.sync.plan import (
+from medmirror.sync.destination.agreed import Agreement, Entry
+from medmirror.sync.destination.conflict import Agreed, Held, Policy, changed_fields, decide, flat
+from medmirror.sync.destination.plan import (
     ABSENT,
     Agree,
     Conflict,
@@ -26,8 +26,16 @@ from medmirror.sync.plan import (
     Side,
     plan,
 )
-from medmirror.sync.projecting import Projected, overlaid, restrict, retired, retiring, shared, tells_retired
-from medmirror.sync.reading import Theirs
+from medmirror.sync.destination.projecting import (
+    Projected,
+    overlaid,
+    restrict,
+    retired,
+    retiring,
+    shared,
+    tells_retired,
+)
+from medmirror.sync.destination.reading import Theirs
 
 Word = Literal["source", "destination", "apart"]
 Met = Literal["identity", "overlap"]

@@ -12,11 +12,11 @@ import orjson
 
 from medmirror.errors import AuthenticationFailed, RecordError, RemoteRefused
 from medmirror.mapping import Mapper
-from medmirror.sync.agreed import Entry
-from medmirror.sync.projecting import document, retiring
-from medmirror.sync.projecting import write as say
+from medmirror.sync.destination.agreed import Entry
+from medmirror.sync.destination.projecting import document, retiring
+from medmirror.sync.destination.projecting import write as say
+from medmirror.sync.destination.weighing import Write
 from medmirror.sync.remotes.base import Pushed, Remote
-from medmirror.sync.weighing import Write
 
 T = TypeVar("T")
 R = TypeVar("R")

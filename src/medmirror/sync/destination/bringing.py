@@ -9,18 +9,18 @@ from typing import Any
 
 from medmirror.errors import InvalidRecord, StaleWrite
 from medmirror.mapping import Mapper
-from medmirror.sync import review
-from medmirror.sync.agreed import Agreement, Books, Entry, Name
 from medmirror.sync.clock import Clock
-from medmirror.sync.conflict import Policy
-from medmirror.sync.judging import Case, Planned, judge
-from medmirror.sync.meeting import TIMED, Meets, There, utc_of
-from medmirror.sync.plan import check
-from medmirror.sync.projecting import Projected, project, restrict, retired, worded
-from medmirror.sync.pushing import Done, Gone, Pusher, can_tell, is_poison
-from medmirror.sync.review import Said
+from medmirror.sync.destination import review
+from medmirror.sync.destination.agreed import Agreement, Books, Entry, Name
+from medmirror.sync.destination.conflict import Policy
+from medmirror.sync.destination.judging import Case, Planned, judge
+from medmirror.sync.destination.meeting import TIMED, Meets, There, utc_of
+from medmirror.sync.destination.plan import check
+from medmirror.sync.destination.projecting import Projected, project, restrict, retired, worded
+from medmirror.sync.destination.pushing import Done, Gone, Pusher, can_tell, is_poison
+from medmirror.sync.destination.review import Said
+from medmirror.sync.destination.weighing import Ask, Leave, Note, Write
 from medmirror.sync.steps import Report
-from medmirror.sync.weighing import Ask, Leave, Note, Write
 
 Poison = Callable[[str, str, Exception], None]
 """Told of a record (feed, source_id) that the destination refuses for good, and why."""

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Engine, RowMapping
 
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
-from medmirror.sync import fingerprint as prints
-from medmirror.sync import payload as payloads
+from medmirror.sync.deadletters import fingerprint as prints
+from medmirror.sync.deadletters import payload as payloads
 from medmirror.sync.jobs import Job
 
 _statement = partial(sql.statement, "deadletters.sql")

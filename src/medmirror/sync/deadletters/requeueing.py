@@ -13,8 +13,9 @@ from medmirror import rejects
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
 from medmirror.settings import Settings
-from medmirror.sync import agreed, deadletters, jobs, organizations
+from medmirror.sync import deadletters, jobs, organizations
 from medmirror.sync.deadletters import Chosen, Letter
+from medmirror.sync.destination import agreed
 from medmirror.sync.queue.base import Queue
 
 _statement = partial(sql.statement, "deadletters.sql")

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from medmirror.sync.agreed import Entry, Name
-from medmirror.sync.conflict import Policy
-from medmirror.sync.meeting import Meets, There
-from medmirror.sync.projecting import Projected, restrict, shared
-from medmirror.sync.reading import Theirs
-from medmirror.sync.review import Said
-from medmirror.sync.weighing import Ask, Leave, Note, Verdict, Word, Write, weigh
+from medmirror.sync.destination.agreed import Entry, Name
+from medmirror.sync.destination.conflict import Policy
+from medmirror.sync.destination.meeting import Meets, There
+from medmirror.sync.destination.projecting import Projected, restrict, shared
+from medmirror.sync.destination.reading import Theirs
+from medmirror.sync.destination.review import Said
+from medmirror.sync.destination.weighing import Ask, Leave, Note, Verdict, Word, Write, weigh
 
 
 class Case(NamedTuple):

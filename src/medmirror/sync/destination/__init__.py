@@ -25,15 +25,15 @@ from medmirror.errors import UsageError
 from medmirror.mapping import Mappers, mappers
 from medmirror.settings import Settings
 from medmirror.sync import remotes
-from medmirror.sync.agreed import Books, Name
 from medmirror.sync.around import around
-from medmirror.sync.bringing import Bringing, Poison
 from medmirror.sync.clock import Clock
-from medmirror.sync.conflict import Policy, policy_of
-from medmirror.sync.meeting import There
+from medmirror.sync.destination.agreed import Books, Name
+from medmirror.sync.destination.bringing import Bringing, Poison
+from medmirror.sync.destination.conflict import Policy, policy_of
+from medmirror.sync.destination.meeting import There
+from medmirror.sync.destination.overlap import threshold_of
+from medmirror.sync.destination.pushing import Pusher
 from medmirror.sync.organizations import Organization, read_secret
-from medmirror.sync.overlap import threshold_of
-from medmirror.sync.pushing import Pusher
 from medmirror.sync.remotes.base import Around, Kind, Remote
 from medmirror.sync.steps import Report
 
