@@ -1,0 +1,40 @@
+"""The live minute that ends the demonstration, beside another clinic whose records have the same numbers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from medmirror.settings import Settings
+from medmirror.sync import engine as sync_engine
+from medmirror.sync.session import Tools, Wanted
+from medmirror.testing.clinikodata import Account
+from medmirror.testing.clinikoserver import KEY, ClinikoServer
+from syncclinics import added
+
+LIVE = Path(__file__).parents[2] / "scripts" / "live.py"
+
+
+def test_a_change_at_the_clinic_is_in_the_mirror_a_moment_later(
+    engine: Engine, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_KEY", KEY)
+    account = Account()
+    account.fill(patients=20, appointments=30)
+    with ClinikoServer(account) as other:
+        one = added(engine, other, "other_clinic", "OTHER_KEY")
+        sync_engine.run(Tools(engine, Settings.from_environment(dsn=dsn)), one, Wanted())
+    environment = {**os.environ, "MEDMIRROR_DSN": dsn}
+    done = subprocess.run(
+        [sys.executable, str(LIVE), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "webhooks/live_clinic -> 202" in done.stdout
+    assert "in the mirror after" in done.stdout
+    drawn = tmp_path / "medmirror-status.png"
+    assert drawn.exists() == ("as Chromium draws it" in done.stdout)
