@@ -280,6 +280,24 @@ def test_what_two_full_syncs_do_not_see_is_taken_for_deleted_and_comes_back_when
     assert not clinic.differences()
 
 
+def test_more_than_a_few_are_taken_for_deleted_only_when_a_person_says_so(make: Callable[..., Clinic]) -> None:
+    clinic = make()
+    clinic.sync()
+    hidden = sorted(clinic.account.ids("patient"))[:15]
+    with clinic.account.lock:  # in no list at all
+        for id in hidden:
+            clinic.account._seen["patient"].pop(id)
+        clinic.account._order.clear()
+    for _ in range(2):
+        assert clinic.sync(mode="comprehensive")["withheld"] == 15
+    states = {held(clinic.tools.engine, clinic.one)["patient", id].state for id in hidden}
+    assert states == {"active"}
+    for _ in range(2):
+        clinic.sync(mode="comprehensive", args={"accept_deletions": True})
+    states = {held(clinic.tools.engine, clinic.one)["patient", id].state for id in hidden}
+    assert states == {"deleted"}
+
+
 def test_a_wrong_key_is_said_and_nothing_is_moved(make: Callable[..., Clinic], monkeypatch: pytest.MonkeyPatch) -> None:
     clinic = make()
     monkeypatch.setenv("CLINIC_KEY", "MS1-wrong-au1")

@@ -35,9 +35,18 @@ _wait = click.option("--wait", is_flag=True, help="Stay until it is done; do it 
 @click.option(
     "--allow-empty", is_flag=True, help="Read everything, and go on although a list that held records holds none now."
 )
+@click.option(
+    "--accept-deletions", is_flag=True, help="Read everything; what two such syncs miss is gone, however much it is."
+)
 @_wait
 def sync(
-    organization: str, source: str | None, mode: str, force_full: bool, allow_empty: bool, wait: bool
+    organization: str,
+    source: str | None,
+    mode: str,
+    force_full: bool,
+    allow_empty: bool,
+    accept_deletions: bool,
+    wait: bool,
 ) -> output.Answer:
     """Fetch what has changed in ORGANIZATION's practice system since its last sync.
 
@@ -47,9 +56,10 @@ def sync(
     """
     if mode in _DEPRECATED:
         _log.warning("the mode %s is deprecated; use incremental", mode)
-    args = {"allow_empty": True} if allow_empty else {}
-    # Only a full sync can see that a list is empty, and the one that failed for it may have been a moment ago.
-    return _ask(organization, source, wait, mode=mode, force_full=force_full or allow_empty, args=args)
+    said = {"allow_empty": allow_empty, "accept_deletions": accept_deletions}
+    args = {name: True for name, value in said.items() if value}
+    # Only a full sync can see what is gone, and the one that did not believe it may have been a moment ago.
+    return _ask(organization, source, wait, mode=mode, force_full=force_full or bool(args), args=args)
 
 
 @click.command(cls=Command)

@@ -21,8 +21,18 @@ from medmirror.sync.organizations import Organization
 _log = logging.getLogger(__name__)
 
 
+USUAL = Deletions(When())
+ANY = Deletions(When(), count=2**31 - 1, share=100.0)
+"""How many may go at once: usually, and when a person has said that whatever is missing is gone."""
+
+
 def judge(
-    engine: Engine, one: Organization, run_id: int, feeds: Iterable[str], file_ids: Collection[int]
+    engine: Engine,
+    one: Organization,
+    run_id: int,
+    feeds: Iterable[str],
+    file_ids: Collection[int],
+    limits: Deletions = USUAL,
 ) -> Counter[str]:
     """Compare what the full sync *run_id* saw of *feeds*, in the ledger's files *file_ids*, with what is here; return
     how many records are ``missing`` since this pass, how many are now ``inferred`` deleted, and for how many that was
@@ -30,7 +40,7 @@ def judge(
     certificates = {feed: Certificate((feed,), True, None, 0, ()) for feed in feeds}
     whole = infer.Pass(one.organization_id, one.source, tuple(sorted(file_ids)), str(run_id).encode())
     found: Counter[str] = Counter()
-    for verdict in infer.judge(engine, whole, certificates, Deletions(When()), run_id):
+    for verdict in infer.judge(engine, whole, certificates, limits, run_id):
         if not verdict.whole:
             _log.warning(
                 "%s: nothing is missed of %s: %s", one.organization_id, verdict.feed, "; ".join(verdict.reasons)
@@ -38,7 +48,8 @@ def judge(
         elif verdict.withheld:
             found["withheld"] += verdict.newly + verdict.again
             _log.warning(
-                "%s: a full sync missed %d records of %s at once, more than the %d that may go: none was written",
+                "%s: a full sync missed %d records of %s at once, more than the %d that may go: none was written; if"
+                " they are gone, have two syncs with --accept-deletions",
                 *(one.organization_id, verdict.newly + verdict.again, verdict.feed, verdict.most),
             )
         else:

@@ -53,9 +53,9 @@ def run(session: Session) -> str:
     whole = {one.feed for one in readings if one.kind == "full"}
     if whole:
         session.hold.check()  # what others have stored since is not missing from lists that were read before
-        session.counts.update(
-            absent.judge(tools.engine, one, session.run_id, _seen_whole(known, whole), store.file_ids)
-        )
+        seen = _seen_whole(known, whole)
+        limits = absent.ANY if wanted.args.get("accept_deletions") else absent.USUAL
+        session.counts.update(absent.judge(tools.engine, one, session.run_id, seen, store.file_ids, limits))
     if one.destination:
         session.counts.update(_destination(session))
     full = whole >= set(remote.capabilities.feeds)
