@@ -128,9 +128,8 @@ def test_audit_exits_with_1_when_something_does_not_add_up(mm: Any, studies: Pat
 
 def test_bench_measures_and_leaves_no_database_behind(mm: Any, tmp_path: Path, dsn: str) -> None:
     picture, many = tmp_path / "bench.svg", tmp_path / "ctg-studies.json"
-    write_studies(
-        many, 400
-    )  # a checkpoint or a vacuum that falls into one of the loads writes as much as a few studies
+    # A checkpoint that falls into one of the loads writes as much as a few studies do.
+    samples.write_studies(many, 400)
     result = mm("bench", "clinicaltrials", many, "--workers", "1", "--svg", picture, "--json")
     assert result.exit_code == 0
     new, again = json.loads(result.stdout)["loads"]
