@@ -25,13 +25,14 @@ from pathlib import Path
 
 import httpx
 
-from medmirror import api, samples
+from medmirror.clock import SYSTEM
 from medmirror.db import embedded
+from medmirror.ingest import run as api
 from medmirror.service import keys
 from medmirror.settings import Settings
 from medmirror.sync import organizations
-from medmirror.sync.clock import SYSTEM
 from medmirror.sync.organizations import Organization
+from medmirror_testing import samples
 
 _COLUMNS = ("what", "busy", "requests", "req/s", "p50 ms", "p99 ms", "max ms", "not 2xx")
 

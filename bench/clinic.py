@@ -30,16 +30,16 @@ import httpx
 from sqlalchemy import Engine, text
 
 from bench import lab
-from medmirror import api
+from medmirror.ingest import run as api
+from medmirror.jobs import runner
 from medmirror.schedule import runner as scheduler
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
-from medmirror.sync.jobs import runner
 from medmirror.sync.organizations import Organization
-from medmirror.testing.clinikodata import SECOND, Account, micros, moment_of
-from medmirror.testing.clinikoserver import ClinikoServer
-from medmirror.testing.clock import SimulatedClock
+from medmirror_testing.servers.clinikodata import SECOND, Account, micros, moment_of
+from medmirror_testing.servers.clinikoserver import ClinikoServer
+from medmirror_testing.servers.clock import SimulatedClock
 
 ZONE = ZoneInfo("Australia/Sydney")
 START = datetime(2026, 11, 16, 0, 0, tzinfo=ZONE)  # a Monday

@@ -19,9 +19,11 @@ import psycopg
 from bench.lab import Lab, Sample
 from bench.measure import Measured, measure, table
 from bench.report import Report, columns
-from medmirror import api, samples, sources
+from medmirror import sources
+from medmirror.ingest import run as api
 from medmirror.model import Block
 from medmirror.settings import Settings
+from medmirror_testing import samples
 
 _WRITERS = 8
 _CHUNK = "256K"  # smaller than usual: more transactions that can meet

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.lab import Lab, Sample
 from bench.measure import Measured, table
 from bench.report import Report, columns, middle, ratio
-from medmirror import samples
+from medmirror_testing import samples
 
 _TIMES = 3
 

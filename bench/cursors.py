@@ -2,8 +2,8 @@
 
 The program's own fetching (``medmirror.sync.fetch``) against the cursor that people write first: remember the greatest
 ``updated_at``, or the time at the end of the run, ask for what is newer, turn pages by number until one is not full.
-All read the same histories (``medmirror.testing.simulator``), through the same failures, as often. ``--runs N``,
-``--habits tame,known,wild``, ``--first SEED``, ``--processes N``, ``--markdown FILE``.
+All read the same histories (``medmirror_testing.servers.simulator``), through the same failures, as often.
+``--runs N``, ``--habits tame,known,wild``, ``--first SEED``, ``--processes N``, ``--markdown FILE``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Literal, NamedTuple
 
 from bench.report import columns
 from medmirror.errors import MedmirrorError
-from medmirror.sync.remotes.base import Page, Position
-from medmirror.testing import simulatedmirror
-from medmirror.testing.simulatedmirror import Outcome, Tables, calm, gaps
-from medmirror.testing.simulatedremote import Server, SimulatedRemote
-from medmirror.testing.simulator import HABITS, HOUR, Habits, System
+from medmirror.remotes.base import Page, Position
+from medmirror_testing.servers import simulatedmirror
+from medmirror_testing.servers.simulatedmirror import Outcome, Tables, calm, gaps
+from medmirror_testing.servers.simulatedremote import Server, SimulatedRemote
+from medmirror_testing.servers.simulator import HABITS, HOUR, Habits, System
 
 Cursor = Literal["greatest updated_at", "time at the end"]
 FOREVER = 1 << 60

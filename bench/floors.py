@@ -12,7 +12,8 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from bench.lab import Lab
 from bench.measure import Measured, measure
-from medmirror import api, sources
+from medmirror import sources
+from medmirror.ingest import run as api
 from medmirror.settings import MIB, Settings
 
 

@@ -27,9 +27,9 @@ from psycopg.sql import SQL, Identifier
 import bench
 import medmirror
 from bench.measure import Measured, measure
-from medmirror import samples
 from medmirror.db import embedded
 from medmirror.settings import Settings
+from medmirror_testing import samples
 
 _numbers = itertools.count(1)
 

@@ -19,7 +19,7 @@ from bench.report import Report, columns
 from medmirror.matching import scoring
 from medmirror.matching.deciding import Standing, Thresholds, decide, doubtful
 from medmirror.matching.fields import JOIN_AT, REVIEW_AT
-from medmirror.samples import duplicates
+from medmirror_testing.samples import duplicates
 
 Pairs = set[tuple[str, str]]
 _HOUSEHOLDS = 5_000  # records of generated families, for the comparison with the opponents
@@ -292,8 +292,9 @@ def fill(dsn: str, records: int, moved: int) -> None:
     import orjson
     from sqlalchemy import text
 
-    from medmirror import api
-    from medmirror.db import mapping, retry
+    from medmirror.db import retry
+    from medmirror.ingest import canonicalstore as mapping
+    from medmirror.ingest import run as api
     from medmirror.mapping import canonical_hash
     from medmirror.settings import Settings
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg
 
-from medmirror.measure import cpu_seconds
+from medmirror.ingest.resources import cpu_seconds
 
 _PROC = Path("/proc")
 _TICK = os.sysconf("SC_CLK_TCK")

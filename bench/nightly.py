@@ -11,8 +11,9 @@ from typing import Any
 from bench.lab import Lab
 from bench.report import Report, columns
 from medmirror.db import connect, ledger, migrate, retry
+from medmirror.ingest import deletions as infer
 from medmirror.model import Certificate
-from medmirror.nightly import config, infer, night
+from medmirror.nightly import config, night
 from medmirror.nightly.config import Deletions, When
 from medmirror.settings import Settings
 

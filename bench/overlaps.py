@@ -19,8 +19,8 @@ from typing import NamedTuple
 from bench.measure import machine
 from bench.report import Report, columns, write_markdown
 from medmirror import __version__
+from medmirror.ingest.worker import peak_rss
 from medmirror.sync.destination.overlap import SECOND, Interval, clash, clashes
-from medmirror.worker import peak_rss
 
 MINUTE = 60 * SECOND
 FIVE_YEARS = 5 * 365 * 24 * 60  # minutes

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bench.lab import Lab, Sample
 from bench.measure import Measured, table
 from bench.report import Report, columns, middle
-from medmirror import samples
+from medmirror_testing import samples
 
 _LIMIT = 1.2
 _ORGANIZATION = ("--org", "clinic")

@@ -16,8 +16,8 @@ import psycopg
 from bench.lab import Lab
 from bench.measure import Measured, table
 from bench.report import Report, columns, middle
-from medmirror import measure
 from medmirror.db import connect
+from medmirror.ingest import resources as measure
 
 _EVERY = 0.1
 _FROM, _TO = 0.1, 0.9  # the steady part: between the commits of these shares of all records

@@ -10,7 +10,8 @@ from bench.lab import Lab
 from bench.measure import table
 from bench.pubmed import size
 from bench.report import Report, columns
-from medmirror import api, search
+from medmirror import search
+from medmirror.ingest import run as api
 from medmirror.settings import Settings
 
 _QUERIES = ("metformin heart failure", '"randomized trial" diabetes', "cancer -breast", "stroke or infarction")

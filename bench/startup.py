@@ -9,7 +9,7 @@ from bench.measure import Measured, table
 from bench.pubmed import OURS, opponents
 from bench.report import Report, middle
 
-_MODULES = ("medmirror", "medmirror.cli", "medmirror.api", "medmirror.worker", "medmirror.sources.pubmed")
+_MODULES = ("medmirror", "medmirror.cli", "medmirror.ingest.run", "medmirror.ingest.worker", "medmirror.sources.pubmed")
 
 
 def costs(lab: Lab) -> Report:

@@ -17,16 +17,19 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from medmirror import api, copyformat, native, samples, sources
+from medmirror import copyformat, native, sources
 from medmirror.copyformat import encoder
 from medmirror.db import embedded
-from medmirror.dedup import digest
 from medmirror.errors import EmbeddedServerError
+from medmirror.ingest import run as api
+from medmirror.ingest.dedup import digest
 from medmirror.model import Block, Item
-from medmirror.readers import files, xmlrecord
+from medmirror.readers import files
+from medmirror.readers.xml import record as xmlrecord
 from medmirror.settings import MIB, Settings
 from medmirror.sources.base import Context, Feed, Source
 from medmirror.sources.pubmed import SPEC
+from medmirror_testing import samples
 
 
 class _Input(NamedTuple):

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import live
 import nightly_full_sync
-from medmirror.samples import write_openfda, write_pubmed, write_studies
-from medmirror.samples.text import FIRST_PMID
+from medmirror_testing.samples import write_openfda, write_pubmed, write_studies
+from medmirror_testing.samples.text import FIRST_PMID
 
 QUERY = """
 SELECT s.nct_id, s.brief_title AS trial, count(*) AS articles, max(a.pub_date) AS newest

@@ -30,8 +30,8 @@ from typing import Any
 import psycopg
 
 from medmirror.service.webhooks import key_of, sign
-from medmirror.testing.clinikodata import Account
-from medmirror.testing.clinikoserver import KEY, ClinikoServer
+from medmirror_testing.servers.clinikodata import Account
+from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 
 ORG = "live_clinic"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from medmirror import samples
 from medmirror.errors import MedmirrorError
 from medmirror.nightly import config, night, page, receipt
 from medmirror.settings import Settings
+from medmirror_testing import samples
 
 SYSTEMS = ("cliniko", "fhir", "csv", "sql")
 PUBLIC = ("pubmed", "clinicaltrials", "openfda")

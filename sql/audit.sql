@@ -1,4 +1,4 @@
--- The questions of audit.py. Each gives one row for each thing that is wrong, at most :most of them, with the number of
+-- The questions of verify/audit.py. Each gives one row for each thing that is wrong, at most :most of them, with the number of
 -- all of them as `wrong`. {wide} and {fact} are a feed's tables, {keys} its key columns.
 
 -- size: chunks --

@@ -1,5 +1,5 @@
 -- What an organisation's records and their copies in a second practice system last agreed on, and what waits for a person.
--- Written by sync/destination/agreed.py and sync/destination/review.py alone.
+-- Written by sync/destination/bases.py and sync/destination/review.py alone.
 
 -- migrate 1 --
 CREATE TABLE medmirror.sync_destination (

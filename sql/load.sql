@@ -1,4 +1,4 @@
--- The statements of db/load.py. {table} is a feed's wide table, {fact} the narrow facts beside it, {keys} its key columns,
+-- The statements of ingest/store.py. {table} is a feed's wide table, {fact} the narrow facts beside it, {keys} its key columns,
 -- {unnest} one array parameter a key column. Every statement that locks facts does so in key order: two loaders that
 -- meet wait for one another, but never in a circle.
 

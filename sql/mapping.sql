@@ -1,4 +1,4 @@
--- What the source's records mean: canonical records, and which source record each of them was made of. db/mapping.py
+-- What the source's records mean: canonical records, and which source record each of them was made of. ingest/canonicalstore.py
 -- writes both, in the transaction that stores the record; nothing else does, but for canonical_id (matching.sql) and
 -- missing (nightly.sql).
 

@@ -1,4 +1,4 @@
--- What measure.py asks a server about itself.
+-- What ingest/resources.py asks a server about itself.
 
 -- backend --
 SELECT pg_backend_pid() AS pid, current_database() AS database

@@ -1,5 +1,5 @@
 -- The queue in the database itself: the tables of procrastinate, in a schema of their own. They are made and changed by
--- procrastinate's own statements when the queue is first opened (sync/queue/postgres.py), because it is the installed
+-- procrastinate's own statements when the queue is first opened (jobs/queue/postgres.py), because it is the installed
 -- version of it that must find them as it expects; here is only where they are, and which of its changes were made.
 
 -- migrate 1 --

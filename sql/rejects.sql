@@ -1,4 +1,4 @@
--- The statements of rejects.py. Raw bytes are read for one reject at a time: each may be large.
+-- The statements of ingest/rejects.py. Raw bytes are read for one reject at a time: each may be large.
 
 -- list --
 SELECT r.reject_id, r.source, r.feed, f.path, r.member, r.item, r.start_byte, r.end_byte, r.error, r.reason, r.attempts,

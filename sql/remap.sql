@@ -1,4 +1,4 @@
--- The statements of db/remap.py: records that are stored but not mapped as they would be now. {fact} and {table} are a
+-- The statements of ingest/remapstore.py: records that are stored but not mapped as they would be now. {fact} and {table} are a
 -- feed's tables, {organization}, {kind} and {id} what its key says of a record f: whose it is, its kind, its id.
 
 -- units --

@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
-from medmirror import samples, sources
+from medmirror import sources
 from medmirror.readers import files
-from medmirror.samples.text import FIRST_PMID
 from medmirror.sources.base import Context, Source
+from medmirror_testing import samples
+from medmirror_testing.samples.text import FIRST_PMID
 
 Feed = tuple[str, str]
 

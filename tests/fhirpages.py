@@ -10,7 +10,7 @@ from medmirror import sources
 from medmirror.model import Flaw, Item
 from medmirror.readers import files
 from medmirror.readers.files import Stream
-from medmirror.sync.remotes.base import Page
+from medmirror.remotes.base import Page
 
 SOURCE = sources.get("fhir")
 ORGANIZATION = "org-1"

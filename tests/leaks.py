@@ -1,7 +1,7 @@
 """A plugin that hears everything that a test makes medmirror say, and fails the test when it says who a patient is.
 
-All people in our fixtures are made up (``medmirror.samples.people``), and marked, so a leaked name, birthday, phone or
-identifier can be told from any other text. Listened to are
+All people in our fixtures are made up (``medmirror_testing.samples.people``), and marked, so a leaked name, birthday,
+phone or identifier can be told from any other text. Listened to are
 
 * what pytest captures of each test, passed or not: standard output and error, of worker processes as well, and logs;
 * what a test takes for itself: results of commands, ``capsys`` and ``capfd``, output of programs that it runs;
@@ -25,7 +25,7 @@ import pytest
 from click.testing import CliRunner
 
 from medmirror.errors import MedmirrorError
-from medmirror.samples import people
+from medmirror_testing.samples import people
 
 _PEOPLE = 300  # whose birthdays are looked for: of more, dates of public data would be among them
 _AROUND = 60  # characters that are told beside a leak

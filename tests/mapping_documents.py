@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from medmirror.mapping.formats import Moment, compiled
+from medmirror.dates import Moment, compiled
 from medmirror.mapping.mapper import Mapper
-from medmirror.mapping.paths import Path
-from medmirror.mapping.placing import add, put
-from medmirror.mapping.rules import Leaf, Nested, Node
+from medmirror.mapping.rules.declared import Leaf, Nested, Node
+from medmirror.mapping.rules.paths import Path
+from medmirror.mapping.rules.placing import add, put
 
 _TAKEN = "paths that other rules read, too"
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12)

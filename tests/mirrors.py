@@ -11,10 +11,10 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, Engine
 
 from medmirror import sources
-from medmirror.audit import audit
 from medmirror.db import connect, locks
+from medmirror.db.digests import SetDigest, table_digests
 from medmirror.db.retry import retry_with_advisory_lock
-from medmirror.setdigest import SetDigest, table_digests
+from medmirror.verify.audit import audit
 
 # Free of order; who wrote a row and when is the only thing that may differ between two ways.
 _DIGEST = SQL(

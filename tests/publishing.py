@@ -14,12 +14,14 @@ import pytest
 from psycopg.sql import SQL
 from sqlalchemy import Engine
 
-from medmirror import audit, executors, publishers, worker
+from medmirror import publishers
+from medmirror.clock import Clock
 from medmirror.db import connect
+from medmirror.ingest import executors, worker
 from medmirror.publishers.base import Options, Result
 from medmirror.settings import Settings
-from medmirror.sync.clock import Clock
-from medmirror.testing.clock import SimulatedClock
+from medmirror.verify import audit
+from medmirror_testing.servers.clock import SimulatedClock
 
 _KILLED = """
 import os, signal, sys

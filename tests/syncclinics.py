@@ -9,8 +9,8 @@ from sqlalchemy import Engine, text
 
 from medmirror.sync import organizations, watermark
 from medmirror.sync.organizations import Organization
-from medmirror.testing.clinikodata import SECOND, Account
-from medmirror.testing.clinikoserver import ClinikoServer
+from medmirror_testing.servers.clinikodata import SECOND, Account
+from medmirror_testing.servers.clinikoserver import ClinikoServer
 
 AGENT = "Tests (tests@medmirror.example)"
 KINDS = ("patient", "appointment", "practitioner", "business", "appointment_type")

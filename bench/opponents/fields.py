@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 from lxml import etree
 
 from medmirror.model import Item
-from medmirror.readers.xmldates import exact_date, first_day, leading_date
+from medmirror.readers.xml.dates import exact_date, first_day, leading_date
 from medmirror.sources import pubmed
 
 COLUMNS = tuple(column.name for column in pubmed.FEED.all_columns)

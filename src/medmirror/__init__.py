@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medmirror.api import LoadResult, load
     from medmirror.db.retry import retry_with_advisory_lock
-    from medmirror.remapping import RemapResult, remap
+    from medmirror.ingest.remap import RemapResult, remap
+    from medmirror.ingest.run import LoadResult, load
 
 __version__ = "0.1.0"
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from medmirror.sync.remotes.base import Around, Remote
-from medmirror.testing.clock import SimulatedClock
-from medmirror.testing.hostile import Faults
+from medmirror.remotes.base import Around, Remote
+from medmirror_testing.servers.clock import SimulatedClock
+from medmirror_testing.servers.hostile import Faults
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  #: what the clock of each remote shows at first
 

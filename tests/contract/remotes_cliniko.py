@@ -11,13 +11,13 @@ from typing import Any
 import orjson
 from remotes import START, Opener, Side
 
-from medmirror.samples.people import person
-from medmirror.sync import remotes
-from medmirror.sync.remotes.base import Around, Remote, Secret
-from medmirror.testing import clinikobodies
-from medmirror.testing.clinikodata import Account, micros
-from medmirror.testing.clinikoserver import KEY, ClinikoServer
-from medmirror.testing.clock import SimulatedClock
+from medmirror import remotes
+from medmirror.remotes.base import Around, Remote, Secret
+from medmirror_testing.samples.people import person
+from medmirror_testing.servers import clinikobodies
+from medmirror_testing.servers.clinikodata import Account, micros
+from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
+from medmirror_testing.servers.clock import SimulatedClock
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from typing import Any
 
 from remotes import START, Opener, Side
 
-from medmirror.samples.fhir_basics import Clinic, Made
-from medmirror.samples.fhir_records import resource
-from medmirror.sync import remotes
-from medmirror.sync.remotes.base import Around, Remote, Secret
-from medmirror.testing.clock import SimulatedClock
-from medmirror.testing.fhirdata import FhirStore, number_of
-from medmirror.testing.fhirserver import FhirServer
+from medmirror import remotes
+from medmirror.remotes.base import Around, Remote, Secret
+from medmirror_testing.samples.fhir_basics import Clinic, Made
+from medmirror_testing.samples.fhir_records import resource
+from medmirror_testing.servers.clock import SimulatedClock
+from medmirror_testing.servers.fhirdata import FhirStore, number_of
+from medmirror_testing.servers.fhirserver import FhirServer
 
 TOKEN = "mzq-secret-token"
 PER_PAGE = 20

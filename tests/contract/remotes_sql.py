@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 from remotes import START, Opener, Side
 
-from medmirror.samples.people import person
-from medmirror.sync import remotes
-from medmirror.sync.clock import Clock
-from medmirror.sync.remotes import sqlsettings
-from medmirror.sync.remotes.base import Around, Remote
-from medmirror.sync.remotes.sql import SqlRemote
-from medmirror.testing.clock import SimulatedClock
+from medmirror import remotes
+from medmirror.clock import Clock
+from medmirror.remotes.base import Around, Remote
+from medmirror.remotes.sql import SqlRemote
+from medmirror.remotes.sql import settings as sqlsettings
+from medmirror_testing.samples.people import person
+from medmirror_testing.servers.clock import SimulatedClock
 
 _TABLES = """
 CREATE TABLE patients (id integer NOT NULL PRIMARY KEY, name text, notes text, edited timestamp);

@@ -13,8 +13,9 @@ from pathlib import Path
 import psycopg
 
 import medmirror
+import places
 
-ROOT = Path(__file__).parents[2]
+ROOT = places.ROOT
 DEVICES = [
     {"primaryDi": f"0088{n:04d}", "publicVersionNumber": 1, "brandName": f"Pump {n}", "productCodes": [{"code": "FRN"}]}
     for n in range(5)

@@ -15,6 +15,7 @@ import remotes as opening
 from remotes import START, Part, Side
 
 import leaks
+from medmirror import remotes as registry
 from medmirror import sources
 from medmirror.errors import (
     AuthenticationFailed,
@@ -26,10 +27,9 @@ from medmirror.errors import (
 )
 from medmirror.readers import files
 from medmirror.readers.files import Stream
-from medmirror.samples.people import person
-from medmirror.sync import remotes as registry
-from medmirror.sync.remotes.base import BEGINNING, MICROSECOND, Around, NoNotes, Page, Position, Remote
-from medmirror.testing.clinikodata import micros
+from medmirror.remotes.base import BEGINNING, MICROSECOND, Around, NoNotes, Page, Position, Remote
+from medmirror_testing.samples.people import person
+from medmirror_testing.servers.clinikodata import micros
 
 OPENERS = opening.openers()
 ORGANIZATION = "org_1"

@@ -20,14 +20,15 @@ from sqlalchemy import Engine
 import feedfiles
 import medmirror
 import mirrors
-from medmirror import sources, worker
+from medmirror import sources
 from medmirror.db import ledger
-from medmirror.inputs import Inputs
+from medmirror.ingest import worker
+from medmirror.ingest.inputs import Inputs
 from medmirror.model import Block, Chunk, Flaw, Item
 from medmirror.readers import files
-from medmirror.samples.text import FIRST_PMID
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Given, Source
+from medmirror_testing.samples.text import FIRST_PMID
 
 FEEDS = feedfiles.feeds()
 SMALL = 20_000  # bytes of a chunk: some chunks a file

@@ -16,9 +16,10 @@ from psycopg.conninfo import make_conninfo
 
 import medmirror
 import mirrors
-from medmirror import samples, worker
-from medmirror.samples.text import FIRST_PMID
+from medmirror.ingest import worker
 from medmirror.settings import Settings
+from medmirror_testing import samples
+from medmirror_testing.samples.text import FIRST_PMID
 
 RECORDS = 120  # a file
 CHUNK_BYTES = 30_000  # dozens of chunks a file

@@ -13,13 +13,13 @@ from sqlalchemy import Engine
 import medmirror
 import mirrors
 from mariadbserver import Server
-from medmirror import worker
-from medmirror.api import LoadResult
-from medmirror.inputs import FileState
-from medmirror.pipeline import Totals
-from medmirror.readers import databaserows
-from medmirror.samples.practice import write_practice
+from medmirror.ingest import worker
+from medmirror.ingest.inputs import FileState
+from medmirror.ingest.pipeline import Totals
+from medmirror.ingest.run import LoadResult
+from medmirror.readers.database import rows as databaserows
 from medmirror.settings import Settings
+from medmirror_testing.samples.practice import write_practice
 
 VSRX = files("medmirror.mapping").joinpath("examples", "vsrx.toml").read_text(encoding="utf-8")
 PATIENTS = 40

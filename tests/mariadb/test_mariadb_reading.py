@@ -13,15 +13,18 @@ from sqlalchemy import Engine, text
 from mariadbserver import Server
 from medmirror.errors import DatabaseLost, QueryRefused
 from medmirror.model import Item
-from medmirror.readers import database, databaseerrors, databaserows, databasetables
-from medmirror.readers.database import Snapshot
-from medmirror.readers.databasetables import Plan, Table
-from medmirror.samples.people import MARK
-from medmirror.samples.practice import write_practice
+from medmirror.readers.database import errors as databaseerrors
+from medmirror.readers.database import rows as databaserows
+from medmirror.readers.database import session as database
+from medmirror.readers.database import tables as databasetables
+from medmirror.readers.database.session import Snapshot
+from medmirror.readers.database.tables import Plan, Table
 from medmirror.sources import sql
 from medmirror.sources.base import Origin
 from medmirror.sources.sql import passes
 from medmirror.sources.sql.tables import sections
+from medmirror_testing.samples.people import MARK
+from medmirror_testing.samples.practice import write_practice
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from sqlalchemy import text
 
 from mariadbserver import Server
 from medmirror.errors import AuthenticationFailed, RemoteRefused, StaleWrite
-from medmirror.samples.people import person
-from medmirror.sync.remotes import kind
-from medmirror.sync.remotes.base import BEGINNING, Around, Page, Position, Remote
+from medmirror.remotes import kind
+from medmirror.remotes.base import BEGINNING, Around, Page, Position, Remote
+from medmirror_testing.samples.people import person
 
 TABLE = '[[table]]\nkind = "patient"\nname = "patients"\nkey = ["id"]\nupdated = "edited"\ntime_zone = "{zone}"\n'
 SECOND = 1_000_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -15,10 +14,11 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier, Literal
 
 import medmirror
-from medmirror.samples import write_openfda, write_pubmed, write_studies
-from medmirror.samples.text import article_of, nct_id
+import places
+from medmirror_testing.samples import write_openfda, write_pubmed, write_studies
+from medmirror_testing.samples.text import article_of, nct_id
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "queries.md"
+DOCUMENT = places.ROOT / "docs" / "queries.md"
 TRIAL = 7
 
 Connection = psycopg.Connection[dict[str, Any]]

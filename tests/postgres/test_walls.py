@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 import mirrors
-from medmirror.db import connect, mapping, migrate
+from medmirror.db import connect, migrate
+from medmirror.ingest import canonicalstore as mapping
 
 WALLED = (
     "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relrowsecurity, c.relforcerowsecurity"

@@ -16,7 +16,7 @@ from worlds import NOW, OURS, THEIRS, Make, Stage, WakeUps, World, organization,
 from medmirror.service import app as service_app
 from medmirror.service.options import Options
 from medmirror.settings import Settings
-from medmirror.testing.clock import SimulatedClock
+from medmirror_testing.servers.clock import SimulatedClock
 
 _TABLES = ("dead_letter", "job_key", "job", "watermark", "worker", "scheduler", "organization", "api_key", "audit_log",
            "webhook_event", "run")  # fmt: skip

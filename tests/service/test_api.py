@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import text
 from worlds import NOW, OURS, THEIRS, Make, World, without
 
+from medmirror import jobs
 from medmirror.db import connect
-from medmirror.sync import jobs
-from medmirror.sync.jobs import runner
+from medmirror.jobs import runner
 
 SYNC = f"/api/v1/cliniko/sync/{OURS}"
 STATUS = f"/api/v1/cliniko/status/{OURS}"

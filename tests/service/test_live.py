@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+import places
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync.session import Tools, Wanted
-from medmirror.testing.clinikodata import Account
-from medmirror.testing.clinikoserver import KEY, ClinikoServer
+from medmirror_testing.servers.clinikodata import Account
+from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 from syncclinics import added
 
-LIVE = Path(__file__).parents[2] / "scripts" / "live.py"
+LIVE = places.ROOT / "scripts" / "live.py"
 
 
 def test_a_change_at_the_clinic_is_in_the_mirror_a_moment_later(

@@ -30,13 +30,13 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine
 from worlds import OURS, Make, organization
 
+from medmirror import jobs
 from medmirror.cli import cli
 from medmirror.errors import UsageError
+from medmirror.jobs import working
 from medmirror.service import keys, serving
 from medmirror.service.options import Options
 from medmirror.settings import Settings
-from medmirror.sync import jobs
-from medmirror.sync.jobs import working
 
 
 def _medmirror(dsn: str, *args: str) -> Result:

@@ -19,7 +19,7 @@ from medmirror.service import keys, serving
 from medmirror.settings import Settings
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
-from medmirror.testing.clock import SimulatedClock
+from medmirror_testing.servers.clock import SimulatedClock
 
 NOW = datetime(2026, 11, 18, 10, 30, tzinfo=UTC)
 OURS, THEIRS = "org_ours", "org_theirs"

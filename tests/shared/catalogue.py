@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+import places
+
+DATA = places.DATA
 SHOWN = "../shared/data"
 SHARED = [
     pytest.mark.shared,

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 import medmirror
-from medmirror.api import LoadResult
+from medmirror.ingest.run import LoadResult
 
 
 @pytest.fixture(scope="session")

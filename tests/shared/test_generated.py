@@ -20,7 +20,7 @@ import tokens
 from psycopg.rows import dict_row
 
 import medmirror
-from medmirror.samples import write_pubmed
+from medmirror_testing.samples import write_pubmed
 
 Rewrite = Callable[[str, random.Random], str]
 

@@ -13,7 +13,7 @@ import pytest
 from ctgov_reading import Study
 from psycopg.rows import dict_row
 
-from medmirror.api import LoadResult
+from medmirror.ingest.run import LoadResult
 
 pytestmark = catalogue.SHARED
 

@@ -10,9 +10,9 @@ import catalogue
 import psycopg
 import pytest
 
-from medmirror.api import LoadResult
+from medmirror.ingest.run import LoadResult
 from medmirror.mapping import mappers
-from medmirror.readers.csvfile import describe
+from medmirror.readers.csv.description import describe
 
 pytestmark = catalogue.SHARED
 

@@ -16,7 +16,7 @@ import pytest
 from json_reading import at
 from psycopg.rows import dict_row
 
-from medmirror.api import LoadResult
+from medmirror.ingest.run import LoadResult
 from medmirror.mapping import mappers
 from medmirror.mapping.coverage import Seen
 

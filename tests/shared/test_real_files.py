@@ -10,7 +10,7 @@ import pytest
 from catalogue import Loads, Refused, Rejects
 
 import medmirror
-from medmirror.api import LoadResult
+from medmirror.ingest.run import LoadResult
 
 pytestmark = catalogue.SHARED
 

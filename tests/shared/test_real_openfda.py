@@ -12,7 +12,7 @@ import pytest
 from openfda_reading import FEEDS, Record
 from psycopg.rows import dict_row
 
-from medmirror.api import LoadResult
+from medmirror.ingest.run import LoadResult
 
 pytestmark = catalogue.SHARED
 

@@ -16,7 +16,7 @@ import tokens
 from psycopg.rows import dict_row
 from pubmed_reading import Copy, Key, Values
 
-from medmirror.api import LoadResult
+from medmirror.ingest.run import LoadResult
 
 pytestmark = catalogue.SHARED
 

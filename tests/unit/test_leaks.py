@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import leaks
-from medmirror.samples import people
+from medmirror_testing.samples import people
 
 TESTS = Path(__file__).parent.parent
 PERSON = people.person(7)
@@ -20,7 +20,7 @@ SAYINGS = {
     "stderr": "sys.stderr.write(WHO)",
     "a child's stderr": "subprocess.run([sys.executable, '-c', f'import sys; sys.stderr.write({WHO!r})'], check=True)",
     "a program's output": "subprocess.run([sys.executable, '-c', f'print({WHO!r})'], capture_output=True, check=True)",
-    "a log line": "logging.getLogger('medmirror.worker').warning('it was %s', WHO)",
+    "a log line": "logging.getLogger('medmirror.ingest.worker').warning('it was %s', WHO)",
     "a traceback in a log": "try:\n        raise ValueError(WHO)\n    except ValueError:\n"
                             "        logging.getLogger('medmirror').exception('no')",
     "an error": "MedmirrorError('bad', file=WHO)",
@@ -43,7 +43,7 @@ import logging, subprocess, sys
 import click, pytest
 from click.testing import CliRunner
 from medmirror.errors import MedmirrorError
-from medmirror.samples import people
+from medmirror_testing.samples import people
 WHO = people.person(7).family
 """
 

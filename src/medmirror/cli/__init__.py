@@ -97,7 +97,7 @@ def _database_error(error: Exception) -> StoreError | None:
     import psycopg
     from sqlalchemy.exc import DBAPIError
 
-    from medmirror import worker
+    from medmirror.ingest import worker
 
     return worker.refusal(error) if isinstance(error, DBAPIError | psycopg.Error) else None
 

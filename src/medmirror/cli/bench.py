@@ -15,7 +15,7 @@ from medmirror.cli.options import Command, shared
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.benchmark import Benchmark
+    from medmirror.ingest.benchmark import Benchmark
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +36,10 @@ def bench(words: tuple[str, ...], workers: str, chunk_bytes: str | None, svg: Pa
     counts = _numbers(workers)
     if svg is not None and not svg.absolute().parent.is_dir():
         raise UsageError(f"The folder of {svg} does not exist.")
-    from medmirror import benchmark
+    from medmirror.ingest import benchmark
 
     # What the loads themselves log would be told twice for every number of workers.
-    logging.getLogger("medmirror.inputs").setLevel(logging.ERROR)
+    logging.getLogger("medmirror.ingest.inputs").setLevel(logging.ERROR)
     result = benchmark.bench(settings, source, paths, counts, on_step=lambda what: _log.info("measuring: %s", what))
     if svg is not None:
         svg.write_text(picture.draw(result), encoding="utf-8")

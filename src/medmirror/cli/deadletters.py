@@ -13,10 +13,10 @@ from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.sync.deadletters import Chosen, Letter
-    from medmirror.sync.deadletters.letters import Message
-    from medmirror.sync.deadletters.requeueing import Requeued
-    from medmirror.sync.deadletters.triage import Finding
+    from medmirror.jobs.deadletters import Chosen, Letter
+    from medmirror.jobs.deadletters.letters import Message
+    from medmirror.jobs.deadletters.requeueing import Requeued
+    from medmirror.jobs.deadletters.triage import Finding
 
 _STATES = click.Choice(["open", "requeued", "resolved", "ignored"])
 _LETTERS = click.Choice(["initial", "resolved", "reconnect"])
@@ -41,7 +41,7 @@ def _which(command: Made) -> Made:
 
 
 def _chosen(ids: tuple[int, ...], fingerprint: str | None, number: int | None, organization_id: str | None) -> Chosen:
-    from medmirror.sync.deadletters import Chosen
+    from medmirror.jobs.deadletters import Chosen
 
     return Chosen(list(ids) or None, fingerprint, number, organization_id)
 
@@ -52,8 +52,8 @@ def _chosen(ids: tuple[int, ...], fingerprint: str | None, number: int | None, o
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
 def list_letters(state: tuple[str, ...], limit: int, **which: Any) -> output.Answer:
     """List dead letters, oldest first."""
-    from medmirror.sync import deadletters
-    from medmirror.sync.clock import SYSTEM
+    from medmirror.clock import SYSTEM
+    from medmirror.jobs import deadletters
 
     with database() as engine, engine.connect() as conn:
         found = deadletters.find(conn, _chosen((), **which), states=state or ("open",), limit=limit)
@@ -84,7 +84,8 @@ def _list(found: list[Letter], open_: int, overdue: int) -> Iterable[Any]:
 @click.option("--with-payload", is_flag=True, help="Its record, too, if it was kept; needs MEDMIRROR_PAYLOAD_KEY.")
 def show_letter(dead_letter_id: int, with_payload: bool) -> output.Answer:
     """Tell all about dead letter ID: its error, its job and what the job said."""
-    from medmirror.sync import deadletters, jobs
+    from medmirror import jobs
+    from medmirror.jobs import deadletters
 
     with database() as engine, engine.connect() as conn:
         letter = deadletters.get(conn, dead_letter_id)
@@ -115,10 +116,10 @@ def requeue(ids: tuple[int, ...], limit: int, everything: bool, **which: Any) ->
 
     Exit code: 0 done, 3 some could not be requeued.
     """
-    from medmirror import api
-    from medmirror.sync import queue
-    from medmirror.sync.clock import SYSTEM
-    from medmirror.sync.deadletters import requeueing
+    from medmirror.clock import SYSTEM
+    from medmirror.ingest import run as api
+    from medmirror.jobs import queue
+    from medmirror.jobs.deadletters import requeueing
 
     if not ids and not any(which.values()) and not everything:
         raise UsageError("Say which: IDs, --fingerprint, --class, --organization, or --all for every open one.")
@@ -149,7 +150,7 @@ def _requeued(done: list[Requeued]) -> Iterable[Any]:
 @click.option("--note", required=True, help="Why: whoever meets the same cause later reads it.")
 def ignore(ids: tuple[int, ...], note: str, **which: Any) -> output.Answer:
     """Close dead letters without doing them again."""
-    from medmirror.sync import deadletters
+    from medmirror.jobs import deadletters
 
     if not ids and not any(which.values()):
         raise UsageError("Say which: IDs, --fingerprint, --class or --organization.")
@@ -167,8 +168,8 @@ def ignore(ids: tuple[int, ...], note: str, **which: Any) -> output.Answer:
 @click.option("--incident", metavar="LINK", help="With --apply: the ticket or status page that belongs to them.")
 def triage(ids: tuple[int, ...], write: bool, incident: str | None, **which: Any) -> output.Answer:
     """Walk the playbook for each cause: known? whose fault? what now?"""
-    from medmirror.sync.clock import SYSTEM
-    from medmirror.sync.deadletters import triage as playbook
+    from medmirror.clock import SYSTEM
+    from medmirror.jobs.deadletters import triage as playbook
 
     if incident and not write:
         raise UsageError("--incident is noted with --apply.")
@@ -214,9 +215,10 @@ def _triaged(found: list[Finding], written: bool) -> Iterable[Any]:
 @click.option("--sent", is_flag=True, help="Note that the clinic has been told now.")
 def letter(dead_letter_id: int, kind: str, sent: bool) -> output.Answer:
     """Write the letter to the clinic about dead letter ID."""
-    from medmirror.sync import deadletters, organizations
-    from medmirror.sync.clock import SYSTEM
-    from medmirror.sync.deadletters import letters
+    from medmirror.clock import SYSTEM
+    from medmirror.jobs import deadletters
+    from medmirror.jobs.deadletters import letters
+    from medmirror.sync import organizations
 
     with database() as engine:
         with engine.connect() as conn:

@@ -17,7 +17,7 @@ from medmirror.settings import Settings, mask_password
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from medmirror.diff import Difference, TableDifference
+    from medmirror.verify.diff import Difference, TableDifference
 
 _KINDS = {"only_a": "only in A", "only_b": "only in B", "content": "differs"}
 
@@ -36,7 +36,7 @@ def diff(dsns: tuple[str, ...], org: str | None, thorough: bool, show_keys: bool
     A and B are DSNs; without A it is the database that --dsn or MEDMIRROR_DSN names. Tables are compared by the digests
     that are kept of them, and only what differs is read. Nothing is changed. Exits with 3 when they differ.
     """
-    from medmirror import diff as differing
+    from medmirror.verify import diff as differing
 
     if len(dsns) > 2:
         raise UsageError("Name two databases, or one to compare yours with.")

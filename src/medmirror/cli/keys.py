@@ -45,8 +45,8 @@ def add(
     admin     change how often an organisation is looked at; pause and resume it
     metrics   /metrics
     """
+    from medmirror.clock import SYSTEM
     from medmirror.service import keys as known
-    from medmirror.sync.clock import SYSTEM
 
     if everything == bool(organizations):
         raise UsageError("Say which organisations the key is for: --org ORG (repeatable), or --all.")
@@ -60,8 +60,8 @@ def add(
 @keys.command("list")
 def list_() -> output.Answer:
     """Every key: whose it is, what it may do, until when, and when it was last used. Never the key itself."""
+    from medmirror.clock import SYSTEM
     from medmirror.service import keys as known
-    from medmirror.sync.clock import SYSTEM
 
     now = SYSTEM.now()
     with database() as engine:
@@ -96,8 +96,8 @@ def _state(one: dict[str, Any], now: Any) -> str:
               help="How long the old key goes on to hold.")  # fmt: skip
 def rotate(key_id: str, overlap: float) -> output.Answer:
     """Make a new key with the rights of KEY_ID and print it, once. Both hold until the overlap has passed."""
+    from medmirror.clock import SYSTEM
     from medmirror.service import keys as known
-    from medmirror.sync.clock import SYSTEM
 
     with database() as engine:
         made = known.rotate(engine, key_id, SYSTEM.now(), timedelta(hours=overlap))
@@ -108,8 +108,8 @@ def rotate(key_id: str, overlap: float) -> output.Answer:
 @click.argument("key_id")
 def revoke(key_id: str) -> output.Answer:
     """Have KEY_ID hold no more, from the next request on; its sessions on the status page end as well."""
+    from medmirror.clock import SYSTEM
     from medmirror.service import keys as known
-    from medmirror.sync.clock import SYSTEM
 
     with database() as engine:
         known.revoke(engine, key_id, SYSTEM.now())

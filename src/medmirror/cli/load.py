@@ -19,7 +19,7 @@ from medmirror.errors import UsageError
 from medmirror.settings import Settings
 
 if TYPE_CHECKING:
-    from medmirror.api import FileResult, LoadResult
+    from medmirror.ingest.run import FileResult, LoadResult
     from medmirror.model import Certificate
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def load(
     source, paths = told(words)
     options = shared()
     settings = options.settings(workers=workers, chunk_bytes=chunk_bytes)
-    from medmirror import api
+    from medmirror.ingest import run as api
 
     with ExitStack() as stack:
         extra = _progress(options, stack, paths)
@@ -111,8 +111,8 @@ def _progress(options: Shared, stack: ExitStack, paths: list[Path]) -> dict[str,
     """What ``api.load`` needs for a bar, when somebody can see it."""
     if options.quiet or not paths or not sys.stderr.isatty():
         return {}
-    from medmirror import inputs
     from medmirror.cli.progress import Bar
+    from medmirror.ingest import inputs
 
     return {"on_progress": stack.enter_context(Bar(inputs.find(paths))).update}
 
@@ -121,7 +121,7 @@ def _log_files(settings: Settings, result: LoadResult) -> None:
     """A line in the log for each loaded file, with its counts; those skipped or refused were told of at once."""
     if not _log.isEnabledFor(logging.INFO):
         return
-    from medmirror import api
+    from medmirror.ingest import run as api
 
     engine, _ = api.open_database(settings)
     try:

@@ -12,7 +12,7 @@ from medmirror.cli import output
 from medmirror.cli.options import Command, as_loaded, shared
 
 if TYPE_CHECKING:
-    from medmirror.remapping import RemapResult
+    from medmirror.ingest.remap import RemapResult
 
 _PROBLEMS = 20  # that are told of
 
@@ -37,7 +37,7 @@ def map_(
     Loading maps by itself; this is for what is there already. It may be stopped at any time: the same command does the
     rest. Give the mapping files that `load` is given, for without them your own mappings are undone.
     """
-    from medmirror import remapping
+    from medmirror.ingest import remap as remapping
 
     options = shared()
     settings = options.settings(workers=workers)

@@ -160,7 +160,7 @@ def _mappers(files: tuple[Path, ...]) -> Mappers:
 
 
 def _texts(files: tuple[Path, ...]) -> tuple[str, ...]:
-    from medmirror import api
+    from medmirror.ingest import run as api
 
     return api.read_mappings(files)
 
@@ -189,8 +189,8 @@ def _of_database(source: str | None, organization: str | None, limit: int | None
 
 def _of_files(paths: tuple[Path, ...], name: str, mapping_files: tuple[Path, ...]) -> _Documents:
     """(source, feed, document) of every record in *paths*, which are files of the source *name*."""
-    from medmirror import inputs
-    from medmirror.meaning import name_of
+    from medmirror.ingest import inputs
+    from medmirror.ingest.canonical import name_of
     from medmirror.model import Flaw
     from medmirror.readers import files
 

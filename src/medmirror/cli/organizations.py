@@ -64,11 +64,11 @@ def add(
     medmirror organizations add org_123 --remote cliniko --secret env:CLINIKO_KEY \\
         --set "user_agent=My Clinic Mirror (it@clinic.example)" --zone Australia/Sydney
     """
-    from medmirror import api
+    from medmirror import remotes
+    from medmirror.ingest import run as api
+    from medmirror.remotes.base import Around
     from medmirror.sync import organizations as known
-    from medmirror.sync import remotes
     from medmirror.sync.destination import options_of
-    from medmirror.sync.remotes.base import Around
 
     settings = dict(_pair(pair) for pair in pairs)
     kind = remotes.kind(remote)
@@ -107,7 +107,7 @@ def add(
 @click.argument("remote", required=False)
 def list_remotes(remote: str | None) -> output.Answer:
     """Every kind of remote (or REMOTE alone), and what --set may say of it."""
-    from medmirror.sync import remotes
+    from medmirror import remotes
 
     chosen_ones = remotes.kinds().values() if remote is None else [remotes.kind(remote)]
     told = {one.name: dict(one.settings) for one in chosen_ones}

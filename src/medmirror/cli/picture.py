@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medmirror.benchmark import Benchmark, Measured
+    from medmirror.ingest.benchmark import Benchmark, Measured
 
 _WIDTH, _HEIGHT = 900, 430
 _TOP, _BOTTOM = 84, 340  # of both plots

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medmirror.inputs import FileState
-    from medmirror.pipeline import Totals
+    from medmirror.ingest.inputs import FileState
+    from medmirror.ingest.pipeline import Totals
 
 _GUESS = 8  # how many times larger a packed file is that does not say so itself
 

@@ -15,7 +15,7 @@ from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.rejects import RetryResult
+    from medmirror.ingest.rejects import RetryResult
 
 _PREVIEW = 2_000  # characters
 _SHOWN = 20  # rejects that a retry tells of
@@ -34,7 +34,7 @@ def rejects() -> None:
 @click.option("--limit", default=50, show_default=True, metavar="N", type=click.IntRange(1), help="At most so many.")
 def list_rejects(source: str | None, run_id: int | None, everything: bool, limit: int) -> output.Answer:
     """List open rejects: which file, where in it, what is wrong."""
-    from medmirror import rejects as kept
+    from medmirror.ingest import rejects as kept
 
     if source:
         sources.get(source)
@@ -68,7 +68,7 @@ def _place(one: dict[str, Any]) -> str:
 @click.option("--raw", is_flag=True, help="Print the kept bytes and nothing else.")
 def show_reject(reject_id: int, raw: bool) -> output.Answer:
     """Tell all about reject ID, with the beginning of its bytes."""
-    from medmirror import rejects as kept
+    from medmirror.ingest import rejects as kept
 
     with database() as engine:
         data = kept.get(engine, reject_id)
@@ -98,8 +98,8 @@ def retry(reject_ids: tuple[int, ...], source: str | None, mapping: tuple[Path, 
 
     What loads now is resolved; what fails again stays, with one attempt more. Exit code: 0 all loaded, 3 some not.
     """
-    from medmirror import api
-    from medmirror import rejects as kept
+    from medmirror.ingest import rejects as kept
+    from medmirror.ingest import run as api
 
     if source and reject_ids:
         raise UsageError("Name rejects or a source, not both.")

@@ -15,7 +15,7 @@ from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.sync.destination.weighing import Word
+    from medmirror.sync.destination.decide import Word
 
 _STATES = click.Choice(["open", "decided", "done", "superseded", "any"])
 _DECISIONS = click.Choice(["source", "destination", "apart"])
@@ -111,7 +111,7 @@ def _compact(value: Any) -> str:
 def decide_review(review_id: int, decision: str, by: str | None, reason: str | None) -> output.Answer:
     """Say what is right: the source's record, the destination's, or both (apart: they are two things). The next sync
     does it."""
-    from medmirror.sync.clock import SYSTEM
+    from medmirror.clock import SYSTEM
     from medmirror.sync.destination import review as store
 
     with database() as engine:

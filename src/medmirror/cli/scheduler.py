@@ -30,11 +30,11 @@ def scheduler(once: bool) -> output.Answer:
 
     Exit code: 0 stopped, 1 failed, 2 wrong usage.
     """
-    from medmirror import api
+    from medmirror.clock import SYSTEM
+    from medmirror.ingest import run as api
+    from medmirror.jobs import queue
     from medmirror.schedule import leader, runner
     from medmirror.schedule.config import Config
-    from medmirror.sync import queue
-    from medmirror.sync.clock import SYSTEM
 
     config = Config.from_environment()
     if not config.enabled:

@@ -58,7 +58,7 @@ def serve(
         from medmirror.service.options import Options
     except ModuleNotFoundError as error:
         raise UsageError(f"`serve` needs {error.name}; install it: pip install 'medmirror[service]'") from None
-    from medmirror import api
+    from medmirror.ingest import run as api
     from medmirror.sync.organizations import read_secret
 
     where = serving.Where(host, port, tls_cert, tls_key, insecure_behind_proxy, proxies)

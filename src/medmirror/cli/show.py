@@ -17,8 +17,8 @@ from medmirror.settings import mask_password
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from medmirror.findings import AuditReport
     from medmirror.search import Hit
+    from medmirror.verify.findings import AuditReport
 
 RUN_COLUMNS = ("run_id", "command", "source", "started_at", "seconds", "status", "read", "inserted", "updated",
                "unchanged", "rejected")  # fmt: skip
@@ -27,7 +27,7 @@ RUN_COLUMNS = ("run_id", "command", "source", "started_at", "seconds", "status",
 @contextmanager
 def database() -> Iterator[Engine]:
     """An engine on the database that the options and the environment name."""
-    from medmirror import api
+    from medmirror.ingest import run as api
 
     engine, _ = api.open_database(shared().settings())
     try:
@@ -211,7 +211,7 @@ def audit() -> output.Answer:
 
     Exit code 1 when something does not add up.
     """
-    from medmirror import audit as auditor
+    from medmirror.verify import audit as auditor
 
     with database() as engine:
         report = auditor.audit(engine)

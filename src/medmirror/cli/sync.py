@@ -15,7 +15,7 @@ from medmirror.cli.organizations import chosen, source_option
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.sync.jobs import Asked, Job
+    from medmirror.jobs import Asked, Job
     from medmirror.sync.organizations import Organization
 
 _log = logging.getLogger(__name__)
@@ -85,8 +85,9 @@ def backfill(organization: str, source: str | None, first: str, wait: bool) -> o
 def _without_history(one: Organization) -> None:
     """Raise UsageError when nothing of *one* can be filled in. Where its secret is not on this machine, its worker
     will say so."""
-    from medmirror.sync import organizations, remotes
-    from medmirror.sync.remotes.base import Around
+    from medmirror import remotes
+    from medmirror.remotes.base import Around
+    from medmirror.sync import organizations
 
     try:
         secret = organizations.read_secret(one.secret)
@@ -111,10 +112,10 @@ def _ask(
     refuse: Callable[[Organization], None] = lambda one: None,
     **request: Any,
 ) -> output.Answer:
-    from medmirror import api
-    from medmirror.sync import jobs, queue
-    from medmirror.sync.clock import SYSTEM
-    from medmirror.sync.jobs import waiting
+    from medmirror import jobs
+    from medmirror.clock import SYSTEM
+    from medmirror.ingest import run as api
+    from medmirror.jobs import queue, waiting
 
     engine, settings = api.open_database(shared().settings())
     try:

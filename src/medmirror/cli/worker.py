@@ -13,8 +13,8 @@ from medmirror.cli.options import Command, shared
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from medmirror.jobs.queue.base import Queue
     from medmirror.settings import Settings
-    from medmirror.sync.queue.base import Queue
 
 _AWAITED = 0.5  # seconds between looks whether a signal has come
 
@@ -30,9 +30,9 @@ def worker(concurrency: int, name: str | None, burst: bool, once: bool, create_q
 
     Ctrl-C or SIGTERM: jobs under way are put back at their next page, and go on elsewhere from there.
     """
-    from medmirror import api
     from medmirror.db import connect
-    from medmirror.sync import queue
+    from medmirror.ingest import run as api
+    from medmirror.jobs import queue
 
     settings = shared().settings(queue=name)
     if create_queue:
@@ -54,7 +54,7 @@ def worker(concurrency: int, name: str | None, burst: bool, once: bool, create_q
 
 def _create(settings: Settings) -> output.Answer:
     from medmirror.errors import UsageError
-    from medmirror.sync import queue
+    from medmirror.jobs import queue
 
     made: Any = queue.of(settings)
     if not hasattr(made, "create"):
@@ -65,18 +65,18 @@ def _create(settings: Settings) -> output.Answer:
 
 
 def _burst(engine: Engine, line: Queue, settings: Settings, most: int | None) -> int:
+    from medmirror.clock import SYSTEM
+    from medmirror.jobs import working
     from medmirror.sync import engine as syncs
-    from medmirror.sync.clock import SYSTEM
-    from medmirror.sync.jobs import working
 
     return working.burst(engine, line, syncs.handler(engine, settings, SYSTEM), SYSTEM, most=most)
 
 
 def _work(engine: Engine, line: Queue, settings: Settings, concurrency: int) -> None:
     """Work in a thread: the signal comes to this one, as KeyboardInterrupt (see ``cli.main``)."""
+    from medmirror.clock import SYSTEM
+    from medmirror.jobs import working
     from medmirror.sync import engine as syncs
-    from medmirror.sync.clock import SYSTEM
-    from medmirror.sync.jobs import working
 
     stop, failed = threading.Event(), list[BaseException]()
     handle = syncs.handler(engine, settings, SYSTEM)

@@ -7,11 +7,11 @@ of one value.
 from __future__ import annotations
 
 import medmirror.mapping.mappers  # noqa: F401 - the folder, now: imported later, it would take the function's name
+from medmirror.mapping.convert.scope import Problem
 from medmirror.mapping.mapper import Mapped, Mapper, Tombstone, Unmapped, canonical_hash
 from medmirror.mapping.registry import Mappers, mappers
-from medmirror.mapping.schema import SCHEMA_VERSION
-from medmirror.mapping.scope import Problem
-from medmirror.mapping.versions import upgrade
+from medmirror.mapping.schema.kinds import SCHEMA_VERSION
+from medmirror.mapping.schema.versions import upgrade
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from medmirror.mapping.mapper import Mapper
-from medmirror.mapping.paths import Path, quoted
-from medmirror.mapping.rules import Leaf, Node
+from medmirror.mapping.rules.declared import Leaf, Node
+from medmirror.mapping.rules.paths import Path, quoted
 
 _WHOLE = ("json", "fhir_reference", "python:")
 """Converters that take everything below their path."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from medmirror.mapping.entities import ENTITIES
 from medmirror.mapping.mapper import Mapper
-from medmirror.mapping.parts import PARTS
-from medmirror.mapping.rules import Leaf, Node
-from medmirror.mapping.schema import Part
+from medmirror.mapping.rules.declared import Leaf, Node
+from medmirror.mapping.schema.entities import ENTITIES
+from medmirror.mapping.schema.kinds import Part
+from medmirror.mapping.schema.parts import PARTS
 
 
 class Row(NamedTuple):

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from medmirror.mapping import addresses, times
-from medmirror.mapping.down import writer
-from medmirror.mapping.fetch import UNREADABLE
-from medmirror.mapping.pairs import text_of
-from medmirror.mapping.paths import getter
-from medmirror.mapping.rules import Declaration, Deletion, Node, Told
-from medmirror.mapping.schema import SCHEMA_VERSION
-from medmirror.mapping.scope import Problem, Scope
-from medmirror.mapping.up import compiled
+from medmirror.mapping.convert import addresses, times
+from medmirror.mapping.convert.pairs import text_of
+from medmirror.mapping.convert.scope import Problem, Scope
+from medmirror.mapping.rules.declared import Declaration, Deletion, Node, Told
+from medmirror.mapping.rules.down import writer
+from medmirror.mapping.rules.fetch import UNREADABLE
+from medmirror.mapping.rules.paths import getter
+from medmirror.mapping.rules.up import compiled
+from medmirror.mapping.schema.kinds import SCHEMA_VERSION
 
 UserFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 

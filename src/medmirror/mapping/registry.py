@@ -12,11 +12,11 @@ from importlib.resources import files
 from typing import Any
 
 from medmirror.errors import UsageError
-from medmirror.mapping.grammar import declaration
 from medmirror.mapping.mapper import Mapper, UserFunction
-from medmirror.mapping.overrides import merged, shaped
-from medmirror.mapping.rules import Declaration
-from medmirror.mapping.targets import Wrong
+from medmirror.mapping.rules.declared import Declaration
+from medmirror.mapping.rules.grammar import declaration
+from medmirror.mapping.rules.overrides import merged, shaped
+from medmirror.mapping.rules.targets import Wrong
 
 Key = tuple[str, str]
 _DEFAULTS = ("zone", "region", "empty")

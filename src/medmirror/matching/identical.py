@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from medmirror import sources
 from medmirror.db import sql
 from medmirror.errors import UsageError
-from medmirror.mapping.entities import ENTITIES
+from medmirror.mapping.schema.entities import ENTITIES
 from medmirror.model import Column
 from medmirror.sources.base import Feed
 

@@ -13,7 +13,8 @@ import orjson
 from sqlalchemy import Connection
 
 from medmirror.copyformat import encoder
-from medmirror.db import connect, load, sql
+from medmirror.db import connect, sql
+from medmirror.ingest import store as load
 from medmirror.matching.clusters import canonical_ids
 from medmirror.matching.deciding import GROUP, Decision, Pair, Standing
 from medmirror.matching.judging import JOINED, USER, levels

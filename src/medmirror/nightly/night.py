@@ -14,13 +14,17 @@ from typing import Any, NoReturn
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from medmirror import api, measure, setdigest
+from medmirror import nights as due
 from medmirror.db import connect
+from medmirror.db import digests as setdigest
 from medmirror.errors import MedmirrorError, StoreUnavailable
-from medmirror.nightly import book, due, infer, receipt
+from medmirror.ingest import deletions as infer
+from medmirror.ingest import resources as measure
+from medmirror.ingest import run as api
+from medmirror.ingest.cpu import Meter, PeakCpu, meter
+from medmirror.nightly import book, receipt
 from medmirror.nightly import config as reading
 from medmirror.nightly.config import Config
-from medmirror.nightly.cpu import Meter, PeakCpu, meter
 from medmirror.nightly.governor import Governor, Stopped
 from medmirror.nightly.graph import Part, parts
 from medmirror.nightly.schedule import Room, Schedule

@@ -18,11 +18,12 @@ import orjson
 from psycopg.sql import SQL, Literal
 from sqlalchemy import Connection, Engine, text
 
-from medmirror import setdigest
+from medmirror import nights as due
 from medmirror.db import connect, rehearsal, retry
+from medmirror.db import digests as setdigest
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.inputs import find
-from medmirror.nightly import book, changes, due, night
+from medmirror.ingest.inputs import find
+from medmirror.nightly import book, changes, night
 from medmirror.nightly.config import Config
 from medmirror.nightly.graph import Part, parts
 from medmirror.nightly.work import Work

@@ -15,14 +15,17 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from medmirror import api, remapping, search, worker
-from medmirror.api import LoadResult
+from medmirror import search
 from medmirror.errors import SourceError, UsageError
-from medmirror.nightly import infer
+from medmirror.ingest import deletions as infer
+from medmirror.ingest import remap as remapping
+from medmirror.ingest import run as api
+from medmirror.ingest import worker
+from medmirror.ingest.remappage import Mapped
+from medmirror.ingest.run import LoadResult
 from medmirror.nightly.config import Config, Load
 from medmirror.nightly.graph import Part
 from medmirror.nightly.schedule import Answer
-from medmirror.remapping.page import Mapped
 from medmirror.settings import Settings
 
 _NAMED = 50  # refused files that an answer names

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medmirror.clock import SYSTEM, Clock
 from medmirror.errors import UsageError
-from medmirror.sync.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
     from medmirror.publishers.base import Options, Result

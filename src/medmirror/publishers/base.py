@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from medmirror import api
+from medmirror.clock import SYSTEM, Clock
 from medmirror.db import ledger, retry, sql
 from medmirror.errors import LayoutChanged, SyncRunning
+from medmirror.ingest import run as api
 from medmirror.publishers.download import Downloads
 from medmirror.settings import Settings
-from medmirror.sync.clock import SYSTEM, Clock
 
 _log = logging.getLogger(__name__)
 _statement = partial(sql.statement, "publishers.sql")

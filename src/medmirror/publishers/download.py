@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from medmirror.clock import SYSTEM, Clock
 from medmirror.errors import RateLimited, RemoteRefused, RemoteUnavailable, SyncError, TruncatedFile
 from medmirror.publishers import disk
-from medmirror.sync.clock import SYSTEM, Clock
-from medmirror.sync.remotes import httpsend
-from medmirror.sync.remotes.httpbody import Answer, base, loopback, origin
-from medmirror.sync.remotes.httplimits import wait_of
+from medmirror.remotes.http import send as httpsend
+from medmirror.remotes.http.answer import Answer, base, loopback, origin
+from medmirror.remotes.http.limits import wait_of
 
 if TYPE_CHECKING:
     import httpx

@@ -15,11 +15,15 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from medmirror import api, setdigest, sources, worker
+from medmirror import sources
 from medmirror.copyformat import encoder
-from medmirror.db import ledger, load, locks, retry, sql
-from medmirror.dedup import TOMBSTONE_DIGEST, Candidate
+from medmirror.db import digests as setdigest
+from medmirror.db import ledger, locks, retry, sql
 from medmirror.errors import ListingIncomplete
+from medmirror.ingest import run as api
+from medmirror.ingest import store as load
+from medmirror.ingest import worker
+from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate
 from medmirror.model import Counts, Item, Part
 from medmirror.publishers.base import Tool
 from medmirror.sources.base import Feed, Source

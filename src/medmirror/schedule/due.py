@@ -5,7 +5,7 @@ Due times come from the last sync and the wall clock of the clinic, never from t
 * **incremental**: *interval* after the last sync of any kind, if that is within business hours; else when they next
   begin. A twentieth of the interval early, so that queue, spacing and the sync itself do not make the mirror older than
   the interval; for the same reason the hours begin that much early.
-* **full**: each local date at *full_at*, as the nightly counts its nights (``nightly/due.py``, with its rules for
+* **full**: each local date at *full_at*, as the nightly counts its nights (``nights.py``, with its rules for
   changes of the clock). A full sync less than an hour before counts as the night's.
 
 What was due and was not done (the machine was off, a sync failed) stays due, outside business hours too, and once.
@@ -20,8 +20,8 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from medmirror.nightly import due as nights
-from medmirror.sync.jobs import FRESH
+from medmirror import nights
+from medmirror.jobs import FRESH
 
 _DAY = timedelta(days=1)
 _EARLY = 20  # the part of an interval that a sync is begun early

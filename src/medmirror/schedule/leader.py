@@ -12,12 +12,12 @@ from types import TracebackType
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from medmirror.clock import Clock
 from medmirror.db import locks, retry, sql
 from medmirror.errors import MedmirrorError
+from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import runner
 from medmirror.schedule.config import Config
-from medmirror.sync.clock import Clock
-from medmirror.sync.queue.base import Queue
 
 _FOLLOW = 2.0  # seconds between two tries of one who does not lead, or has lost the database
 _LONGEST = 5.0  # seconds between two looks: organisations are added, jobs end, messages get lost

@@ -13,16 +13,17 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from medmirror import jobs
+from medmirror.clock import Clock
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
+from medmirror.jobs import Asked, runner
+from medmirror.jobs.queue.base import Queue
 from medmirror.schedule.config import Config
 from medmirror.schedule.due import Due, Known, Rule, due
-from medmirror.sync import breaker, jobs, organizations
-from medmirror.sync.around import key_of
-from medmirror.sync.clock import Clock
-from medmirror.sync.jobs import Asked, runner
+from medmirror.sync import breaker, organizations
+from medmirror.sync.guards import key_of
 from medmirror.sync.organizations import Organization
-from medmirror.sync.queue.base import Queue
 
 _WIDEST = timedelta(hours=2)  # over which the syncs of one look are spread, however many they are
 _DAY = timedelta(days=1)

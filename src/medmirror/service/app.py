@@ -11,6 +11,8 @@ from sqlalchemy import Engine
 from starlette.middleware import Middleware
 
 from medmirror import __version__
+from medmirror.clock import SYSTEM, Clock
+from medmirror.jobs.queue.base import Queue
 from medmirror.schedule.config import Config
 from medmirror.service import problems
 from medmirror.service.audit import Audit
@@ -21,8 +23,6 @@ from medmirror.service.options import Options, Service
 from medmirror.service.problems import Guard
 from medmirror.service.routes import books, machine, status, sync, systems
 from medmirror.settings import Settings
-from medmirror.sync.clock import SYSTEM, Clock
-from medmirror.sync.queue.base import Queue
 
 _ABOUT = """Keep practice systems' records in step, and see how that goes. Refusals are problem+json (RFC 9457).
 Keys: `Authorization: Bearer mm_...`; what a key may not see answers as what does not exist."""

@@ -18,10 +18,10 @@ from anyio import to_thread
 from sqlalchemy import Engine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from medmirror.clock import Clock
 from medmirror.db import retry, sql
 from medmirror.service import problems
 from medmirror.service.headers import route_of
-from medmirror.sync.clock import Clock
 
 PREFIXES = ("/api", "/login", "/logout")
 _EVERY = 500  # rows after which old ones are looked for

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from medmirror.clock import Clock
+from medmirror.jobs.queue.base import Queue
 from medmirror.schedule.config import Config
 from medmirror.service.limits import Buckets
 from medmirror.service.metrics import Metrics
 from medmirror.settings import KIB, Settings
-from medmirror.sync.clock import Clock
-from medmirror.sync.queue.base import Queue
 
 
 class Options(NamedTuple):

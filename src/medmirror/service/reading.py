@@ -11,9 +11,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from medmirror import jobs
 from medmirror.db import sql
 from medmirror.service.keys import Caller
-from medmirror.sync import jobs, state
+from medmirror.sync import state
 
 _statement = partial(sql.statement, "service.sql")
 

@@ -16,8 +16,11 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from medmirror.clock import SYSTEM, Clock
 from medmirror.db import connect
 from medmirror.errors import MedmirrorError, UsageError
+from medmirror.jobs import queue, working
+from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import leader
 from medmirror.service import app as service
 from medmirror.service import heads
@@ -25,10 +28,6 @@ from medmirror.service.limits import HEADER_BYTES
 from medmirror.service.options import Options
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import queue
-from medmirror.sync.clock import SYSTEM, Clock
-from medmirror.sync.jobs import working
-from medmirror.sync.queue.base import Queue
 
 _STATEMENT = "10000ms"  # what one answer may have the database do
 _HEAD_SECONDS = 10.0

@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers import json as jsonreader
-from medmirror.readers import jsonoutline
-from medmirror.readers.jsonlayout import Field, Layout
-from medmirror.readers.jsonrecord import Records
+from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json import outline as jsonoutline
+from medmirror.readers.json.layout import Field, Layout
+from medmirror.readers.json.record import Records
 from medmirror.sources.base import Context, Feed, Given, Source
 
 LEFT_OUT: Mapping[str, str] = {}

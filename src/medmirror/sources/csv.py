@@ -28,7 +28,7 @@ or a list of those. What names no zone is of *zone*, else of UTC.
 **Records.** ``record`` is ``{header: text}``, every cell as it stands in the file; null where nothing stands between
 two delimiters, "" where a pair of quotes does. The second column of a name is ``Name#2``; one without a name is ``#7``,
 by its place, and left out when empty. A row is refused, with the number of the line that it begins on, when it has more
-or fewer cells than the header, or no key; rules for quotes that are not closed are in ``readers/csvcut.py``.
+or fewer cells than the header, or no key; rules for quotes that are not closed are in ``readers/csv/cut.py``.
 
 **Keys.** Of several columns, joined by ``|``, with ``\|`` for one that stands in a value. Of a row itself: a digest of
 its bytes, with ``~2`` for the second equal row of the file, and so on; while such a file is split, the parent process
@@ -54,13 +54,13 @@ import orjson
 
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError, UsageError
 from medmirror.model import Certificate, Column, Flaw, Item, Witness
-from medmirror.readers import csvtimes
-from medmirror.readers.csvfile import Description, describe
-from medmirror.readers.csvflaws import Lines, flaw
-from medmirror.readers.csvguess import guess
-from medmirror.readers.csvrows import reader
-from medmirror.readers.csvstream import split
-from medmirror.readers.csvtail import tail
+from medmirror.readers.csv import times as csvtimes
+from medmirror.readers.csv.blocks import split
+from medmirror.readers.csv.description import Description, describe
+from medmirror.readers.csv.dialect import guess
+from medmirror.readers.csv.flaws import Lines, flaw
+from medmirror.readers.csv.rows import reader
+from medmirror.readers.csv.tail import tail
 from medmirror.sources.base import Context, Feed, Given, Source
 
 _log = logging.getLogger(__name__)

@@ -21,11 +21,11 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers import json as jsonreader
-from medmirror.readers import jsonoutline
-from medmirror.readers.jsonlayout import Field, Layout
-from medmirror.readers.jsonrecord import Records
-from medmirror.readers.jsonvalues import day_number, first_day
+from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json import outline as jsonoutline
+from medmirror.readers.json.layout import Field, Layout
+from medmirror.readers.json.record import Records
+from medmirror.readers.json.values import day_number, first_day
 from medmirror.sources.base import Context, Feed, Given, Source
 
 LEFT_OUT: Mapping[str, str] = {}

@@ -11,9 +11,9 @@ import logging
 from datetime import UTC, date, datetime, time, timedelta
 
 from medmirror.errors import UsageError
+from medmirror.remotes.base import Page, Position
 from medmirror.sync import fetch, marks, state, watermark
 from medmirror.sync.marks import START, Mark
-from medmirror.sync.remotes.base import Page, Position
 from medmirror.sync.session import Session
 from medmirror.sync.store import Store
 

@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from medmirror.clock import SYSTEM, Clock
 from medmirror.db import retry, sql
 from medmirror.errors import RateLimited
 from medmirror.sync.budget import told
-from medmirror.sync.clock import SYSTEM, Clock
 
 _statement = partial(sql.statement, "budget.sql")
 

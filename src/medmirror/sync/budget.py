@@ -18,9 +18,9 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine
 
+from medmirror.clock import SYSTEM, Clock
 from medmirror.db import retry, sql
 from medmirror.errors import RateLimited
-from medmirror.sync.clock import SYSTEM, Clock
 
 _statement = partial(sql.statement, "budget.sql")
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from medmirror import api
+from medmirror import remotes
+from medmirror.clock import SYSTEM, Clock
 from medmirror.db import ledger, retry
 from medmirror.errors import (
     MedmirrorError,
@@ -28,14 +29,14 @@ from medmirror.errors import (
     StoreError,
     UsageError,
 )
+from medmirror.ingest import run as api
+from medmirror.jobs import Job, deadletters
+from medmirror.jobs.deadletters import fingerprint
+from medmirror.remotes.base import Remote
 from medmirror.settings import Settings
-from medmirror.sync import backfill, deadletters, incremental, organizations, remotes, state
-from medmirror.sync.clock import SYSTEM, Clock
-from medmirror.sync.deadletters import fingerprint
-from medmirror.sync.hold import Hold
-from medmirror.sync.jobs import Job
+from medmirror.sync import backfill, incremental, organizations, state
+from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
-from medmirror.sync.remotes.base import Remote
 from medmirror.sync.session import Session, Tools, Wanted
 from medmirror.sync.steps import Report
 from medmirror.sync.store import Poison

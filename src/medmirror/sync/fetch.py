@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medmirror.errors import ListingIncomplete, MedmirrorError, PageExpired, RemoteEmptied
+from medmirror.remotes.base import BEGINNING, MICROSECOND, Page, Position, Remote
 from medmirror.sync import marks
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
-from medmirror.sync.remotes.base import BEGINNING, MICROSECOND, Page, Position, Remote
 
 BATCH = 1000  #: records that are stored together: what a kill costs to read again
 FOREVER = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * MICROSECOND

@@ -9,12 +9,13 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection
 
-from medmirror import setdigest
+from medmirror.db import digests as setdigest
 from medmirror.db import retry
-from medmirror.sync import absent, destination, fetch, lists, marks, notes, state, watermark
+from medmirror.remotes.base import MICROSECOND, Page
+from medmirror.sync import destination, fetch, lists, marks, notes, state, watermark
+from medmirror.sync import missing as absent
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
-from medmirror.sync.remotes.base import MICROSECOND, Page
 from medmirror.sync.session import Session
 from medmirror.sync.store import Marks, Store
 

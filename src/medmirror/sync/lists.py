@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from medmirror.errors import UsageError
+from medmirror.remotes.base import Capabilities, Position
 from medmirror.sync import marks
 from medmirror.sync.marks import START, Mark
-from medmirror.sync.remotes.base import Capabilities, Position
 
 Name = tuple[str, str]  # feed, kind, as in medmirror.watermark
 ListKind = Literal["changed", "full", "deleted", "window"]

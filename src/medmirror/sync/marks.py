@@ -24,7 +24,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from medmirror.sync.remotes.base import BEGINNING, MICROSECOND, Position
+from medmirror.remotes.base import BEGINNING, MICROSECOND, Position
 
 DAY = 86_400 * MICROSECOND
 FLOOR = 300 * MICROSECOND  #: the overlap is never less

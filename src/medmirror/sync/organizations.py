@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 from medmirror.errors import SettingsChanged, SyncPaused, UsageError
-from medmirror.sync.remotes.base import Secret
+from medmirror.remotes.base import Secret
 
 _HOW = frozenset({"user_agent", "page", "count", "rest", "push", "pushed"})  # settings that move no list elsewhere
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)

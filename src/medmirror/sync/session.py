@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from medmirror.clock import SYSTEM, Clock
+from medmirror.remotes.base import Around, Kind, Page, Remote
 from medmirror.settings import Settings
 from medmirror.sync import fetch, state
-from medmirror.sync.around import around
-from medmirror.sync.clock import SYSTEM, Clock
-from medmirror.sync.hold import Hold
+from medmirror.sync.guards import around
+from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
-from medmirror.sync.remotes.base import Around, Kind, Page, Remote
 from medmirror.sync.steps import Report, silent
 from medmirror.sync.store import Learn, Marks, Poison, Store, as_dict
 

@@ -18,19 +18,21 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, Engine
 
-from medmirror import api, sources, worker
+from medmirror import sources
 from medmirror.db import ledger, rehearsal, sql
 from medmirror.errors import SourceError, SyncError, UsageError
+from medmirror.ingest import run as api
+from medmirror.ingest import worker
 from medmirror.model import Chunk, Counts, Flaw, Part
 from medmirror.readers import files
 from medmirror.readers.files import Stream
+from medmirror.remotes.base import Page
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Source
 from medmirror.sync import organizations, watermark
 from medmirror.sync.lists import Name
 from medmirror.sync.marks import Mark
 from medmirror.sync.organizations import Organization
-from medmirror.sync.remotes.base import Page
 
 _statement = partial(sql.statement, "sync.sql")
 

@@ -10,10 +10,10 @@ import orjson
 from sqlalchemy import Connection
 
 from medmirror.db import sql
+from medmirror.remotes.base import Position
 from medmirror.sync.lists import Name
 from medmirror.sync.marks import Mark
 from medmirror.sync.organizations import Organization
-from medmirror.sync.remotes.base import Position
 
 _statement = partial(sql.statement, "sync.sql")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from medmirror.mapping.fhir import reference, written
+from medmirror.mapping.convert.fhir import reference, written
 
 Pair = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 

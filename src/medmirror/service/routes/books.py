@@ -8,6 +8,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
+from medmirror.jobs import deadletters
+from medmirror.jobs.deadletters import requeueing
 from medmirror.service import problems, reading
 from medmirror.service.auth import Reader, Syncer, about, not_found, service_of
 from medmirror.service.problems import Problem
@@ -22,8 +24,6 @@ from medmirror.service.routes.parameters import (
     place,
     text_of,
 )
-from medmirror.sync import deadletters
-from medmirror.sync.deadletters import requeueing
 
 router = APIRouter(prefix="/api/v1", responses=problems.DESCRIBED)
 LetterState = Literal["open", "requeued", "resolved", "ignored"]

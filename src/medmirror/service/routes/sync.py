@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection, Engine
 
+from medmirror import jobs
 from medmirror.db import retry
 from medmirror.service import auth, problems, webhooks
 from medmirror.service.audit import BRIEFLY
@@ -20,7 +21,7 @@ from medmirror.service.overview import Seen, see
 from medmirror.service.problems import Problem
 from medmirror.service.reading import JobSeen, LogLine, Watermark, jobs_of, log_lines, watermarks
 from medmirror.service.routes.parameters import OrganizationId, SourceName
-from medmirror.sync import jobs, organizations
+from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 
 router = APIRouter(prefix="/api/v1", tags=["sync"], responses=problems.DESCRIBED)

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import LayoutChanged, RecordError
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers import json as jsonreader
-from medmirror.readers import jsonoutline
-from medmirror.readers.jsonoutline import Outline
+from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json import outline as jsonoutline
+from medmirror.readers.json.outline import Outline
 from medmirror.sources.base import Context, Feed, Given, Source
 from medmirror.sources.cliniko import layout, pages
 from medmirror.sources.cliniko.layout import ANY, KINDS, LAYOUTS, OF

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from medmirror.errors import InvalidRecord
 from medmirror.model import Column
-from medmirror.readers.jsonlayout import Field, Layout
-from medmirror.readers.jsonoutline import name_some
-from medmirror.readers.jsonrecord import Records
+from medmirror.readers.json.layout import Field, Layout
+from medmirror.readers.json.outline import name_some
+from medmirror.readers.json.record import Records
 
 Context = Mapping[str, int | str]
 

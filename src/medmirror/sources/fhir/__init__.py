@@ -29,11 +29,11 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import LayoutChanged
 from medmirror.model import Block, Flaw
-from medmirror.readers import json as jsonreader
-from medmirror.readers import jsonoutline
-from medmirror.readers.jsonoutline import Outline
-from medmirror.readers.jsonpieces import parse
-from medmirror.readers.jsonwindow import Window
+from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json import outline as jsonoutline
+from medmirror.readers.json.outline import Outline
+from medmirror.readers.json.pieces import parse
+from medmirror.readers.window import Window
 from medmirror.sources.base import Context, Given, Source
 from medmirror.sources.fhir import exports
 from medmirror.sources.fhir.reading import WHOLE

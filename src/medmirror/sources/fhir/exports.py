@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import orjson
 
 from medmirror.model import Certificate, Witness
-from medmirror.readers.jsonvalues import moment, moment_number
+from medmirror.readers.json.values import moment, moment_number
 from medmirror.sources.base import Context
 
 MANIFEST, LOG = "manifest.json", "log.ndjson"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from medmirror.readers.jsonpieces import parse
-from medmirror.readers.jsonscan import element_end
+from medmirror.readers.json.pieces import parse
+from medmirror.readers.json.scan import element_end
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _MEMBER = re.compile(rb"\s*+[{,]\s*+(" + _STRING + rb")\s*+:\s*+(" + _STRING + rb'|[^\s,"{}\[\]]++)?', re.DOTALL)

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from medmirror.errors import InvalidRecord, ParseError, RecordError
-from medmirror.native.jsonprogram import Program
-from medmirror.readers import json as jsonreader
-from medmirror.readers.jsonlayout import Field, Layout
-from medmirror.readers.jsonoutline import name_some
-from medmirror.readers.jsonpieces import NOT_AN_OBJECT, parse
-from medmirror.readers.jsonrecord import reader
-from medmirror.readers.jsonvalues import check, exactly, moment_number
+from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json.layout import Field, Layout
+from medmirror.readers.json.native import Program
+from medmirror.readers.json.outline import name_some
+from medmirror.readers.json.pieces import NOT_AN_OBJECT, parse
+from medmirror.readers.json.record import reader
+from medmirror.readers.json.values import check, exactly, moment_number
 from medmirror.sources.base import Context
 
 WHOLE = ("document", "message")  # Bundles that are a resource of their own and no container

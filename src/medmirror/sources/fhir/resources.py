@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from medmirror.copyformat import NULL, RawJson, encoder
 from medmirror.errors import InvalidRecord, ParseError, RecordError
 from medmirror.model import Column, Flaw, Item
-from medmirror.native.jsonprogram import Columns
-from medmirror.readers.jsonpieces import parse
-from medmirror.readers.jsonvalues import exactly, moment, moment_number
+from medmirror.readers.json.native import Columns
+from medmirror.readers.json.pieces import parse
+from medmirror.readers.json.values import exactly, moment, moment_number
 from medmirror.sources.base import Context, Feed
 from medmirror.sources.fhir.members import member, members
 from medmirror.sources.fhir.reading import WHOLE, Facts, Read, columns_of, read

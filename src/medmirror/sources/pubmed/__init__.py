@@ -24,9 +24,11 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import InvalidRecord, ParseError, RecordError, SourceError, UnsafeFile
 from medmirror.model import Block, Flaw, Item
-from medmirror.native.program import Program
-from medmirror.readers import xml, xmlcut, xmlrecord
-from medmirror.readers.xmlcut import Piece, Shape
+from medmirror.readers.xml import cut as xmlcut
+from medmirror.readers.xml import record as xmlrecord
+from medmirror.readers.xml import root as xml
+from medmirror.readers.xml.cut import Piece, Shape
+from medmirror.readers.xml.native import Program
 from medmirror.sources.base import Context, Feed, Given, Source
 from medmirror.sources.pubmed.layout import FEED, LEFT_OUT, SPEC
 

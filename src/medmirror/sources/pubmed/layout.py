@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medmirror.model import Column
-from medmirror.readers.xmllayout import (
+from medmirror.readers.xml.layout import (
     Date,
     Element,
     Layout,

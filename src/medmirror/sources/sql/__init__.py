@@ -35,13 +35,13 @@ import orjson
 
 from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError, UsageError
-from medmirror.mapping import times
+from medmirror.mapping.convert import times
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers import database
-from medmirror.readers import json as jsonreader
-from medmirror.readers.databaserows import UNREADABLE
-from medmirror.readers.jsonpieces import NOT_AN_OBJECT, Piece, parse
-from medmirror.readers.jsonvalues import check, kind
+from medmirror.readers.database import session as database
+from medmirror.readers.database.rows import UNREADABLE
+from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json.pieces import NOT_AN_OBJECT, Piece, parse
+from medmirror.readers.json.values import check, kind
 from medmirror.sources.base import Context, Feed, Given, Origin, Source
 from medmirror.sources.sql import passes
 from medmirror.sources.sql.tables import sections

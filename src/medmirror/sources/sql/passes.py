@@ -20,9 +20,11 @@ from sqlalchemy.exc import DBAPIError
 
 from medmirror.errors import DatabaseLost, SourceError
 from medmirror.model import Certificate, Witness
-from medmirror.readers import database, databaseerrors, databasetables
-from medmirror.readers.database import Snapshot
-from medmirror.readers.databaserows import Rows
+from medmirror.readers.database import errors as databaseerrors
+from medmirror.readers.database import session as database
+from medmirror.readers.database import tables as databasetables
+from medmirror.readers.database.rows import Rows
+from medmirror.readers.database.session import Snapshot
 from medmirror.sources.base import Origin
 from medmirror.sources.sql.tables import Section
 

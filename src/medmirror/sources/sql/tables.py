@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from medmirror.errors import UsageError
-from medmirror.mapping import times
-from medmirror.readers.databasetables import Comparison, Table
+from medmirror.mapping.convert import times
+from medmirror.readers.database.tables import Comparison, Table
 
 _HOW = ("=", "<>", "<", "<=", ">", ">=", "in", "null")
 _KNOWN = ("kind", "name", "schema", "key", "updated", "time_zone", "deleted", "columns", "where")

@@ -21,20 +21,20 @@ from typing import Any
 import orjson
 from sqlalchemy import Engine
 
+from medmirror import remotes
+from medmirror.clock import Clock
 from medmirror.errors import UsageError
 from medmirror.mapping import Mappers, mappers
+from medmirror.remotes.base import Around, Kind, Remote
 from medmirror.settings import Settings
-from medmirror.sync import remotes
-from medmirror.sync.around import around
-from medmirror.sync.clock import Clock
-from medmirror.sync.destination.agreed import Books, Name
-from medmirror.sync.destination.bringing import Bringing, Poison
+from medmirror.sync.destination.bases import Books, Name
 from medmirror.sync.destination.conflict import Policy, policy_of
-from medmirror.sync.destination.meeting import There
+from medmirror.sync.destination.counterparts import There
+from medmirror.sync.destination.entity import Bringing, Poison
 from medmirror.sync.destination.overlap import threshold_of
-from medmirror.sync.destination.pushing import Pusher
+from medmirror.sync.destination.write import Pusher
+from medmirror.sync.guards import around
 from medmirror.sync.organizations import Organization, read_secret
-from medmirror.sync.remotes.base import Around, Kind, Remote
 from medmirror.sync.steps import Report
 
 AroundOf = Callable[[Organization, Kind, float], Around]

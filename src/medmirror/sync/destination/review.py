@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
-from medmirror.sync.destination.agreed import Books, Entry, Name, look_again
-from medmirror.sync.destination.weighing import Ask, Word
+from medmirror.sync.destination.bases import Books, Entry, Name, look_again
+from medmirror.sync.destination.decide import Ask, Word
 
 _statement = partial(sql.statement, "destination.sql")
 DECISIONS: dict[str, tuple[Word, ...]] = {

@@ -1,0 +1,218 @@
+"""Bringing the newest copies of keys into a feed's tables.
+
+A feed has two tables: the wide one that people read, and the narrow facts beside it (key, version, digest, deleted,
+run). The facts are asked first, so an unchanged record costs neither a lock nor a byte of WAL; and claiming a key in
+the facts is what makes a loader the only one to write its wide row, so new rows are copied straight into the wide
+table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from psycopg.errors import DataError, IntegrityError, ProgramLimitExceeded
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from medmirror import copyformat
+from medmirror.db import connect, sql
+from medmirror.errors import RefusedByDatabase
+from medmirror.ingest.dedup import Candidate
+from medmirror.model import Column
+
+Key = tuple[int | str, ...]
+
+_COPY_WRITE = 1 << 20  # bytes a write: small writes cost the client a system call and a wake-up each
+
+
+class Table(NamedTuple):
+    """The names that the statements of a feed need: schema (the source), table (the feed), columns in COPY order.
+
+    *walled*: under row-level security, into which Postgres does not COPY; rows go through a staging table.
+    """
+
+    schema: str
+    name: str
+    key: tuple[Column, ...]
+    columns: tuple[Column, ...]
+    walled: bool = False
+
+
+class Known(NamedTuple):
+    """The facts that are stored about a key."""
+
+    version: int
+    digest: bytes
+    deleted: bool
+    run_id: int
+
+
+class Stored(NamedTuple):
+    """What a ``store`` did, as the database reported it: keys newly made, keys replaced, keys that lost to newer
+    copies, and keys whose content was not what the caller thought it was (ask again)."""
+
+    created: frozenset[Key]
+    replaced: frozenset[Key]
+    lost: frozenset[Key]
+    moved: bool
+
+
+@cache
+def _statements(table: Table) -> Mapping[str, str]:
+    for name in (table.schema, table.name, *(column.name for column in table.columns)):
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
+            raise ValueError(f"not a plain identifier: {name!r}")
+    names = [column.name for column in table.key]
+    values = {
+        "table": f'"{table.schema}"."{table.name}"',
+        "fact": f'"{table.schema}"."{table.name}_fact"',
+        "keys": ", ".join(names),
+        "fact_keys": ", ".join(f"t.{name}" for name in names),
+        "match": " AND ".join(f"t.{name} = n.{name}" for name in names),
+        "unnest": ", ".join(f"CAST(:key{i} AS {column.kind}[])" for i, column in enumerate(table.key)),
+        "columns": ", ".join(f'"{column.name}"' for column in table.columns),
+        "stage": f'"stage_{table.schema}_{table.name}"',
+    }
+    return {name: body.format(**values) for name, body in sql.sections("load.sql").items()}
+
+
+def _key_arrays(keys: Iterable[Key]) -> dict[str, Any]:
+    return {f"key{i}": list(values) for i, values in enumerate(zip(*keys, strict=True))}
+
+
+def _fact_arrays(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    return {
+        **_key_arrays(candidate.item.key for candidate in candidates),
+        "version": [candidate.item.version for candidate in candidates],
+        "digest": [candidate.digest for candidate in candidates],
+        "deleted": [candidate.item.deleted for candidate in candidates],
+    }
+
+
+def give_way(conn: Connection) -> None:
+    """Have this transaction lose a race (55P03) rather than wait so long that the server looks for a deadlock."""
+    conn.execute(sql.statement("load.sql", "give way"))
+
+
+def known(conn: Connection, table: Table, keys: Sequence[Key]) -> dict[Key, Known]:
+    """The stored facts of those of *keys* that are known. Locks nothing."""
+    if not keys:
+        return {}
+    width = len(table.key)
+    rows = conn.execute(text(_statements(table)["known"]), _key_arrays(keys))
+    return {
+        tuple(row[:width]): Known(row[width], bytes(row[width + 1]), row[width + 2], row[width + 3]) for row in rows
+    }
+
+
+def store(
+    conn: Connection, table: Table, run_id: int, candidates: Sequence[Candidate], advances: Sequence[Candidate]
+) -> Stored:
+    """Write *candidates* (with rows) whose version is news; move the version of *advances*, whose content is the same.
+
+    Must run inside a transaction; locks facts in key order until it ends. Running it again changes nothing. When
+    ``moved`` is true another loader was quicker and the transaction should be rolled back and begun again from
+    ``known``. Raises what psycopg raises; a value that Postgres refuses is a DataError (see ``refused``).
+    """
+    statements = _statements(table)
+    width = len(table.key)
+    if advances:
+        existing = [candidate.item.key for candidate in (*candidates, *advances)]
+        conn.execute(text(statements["lock known"]), _key_arrays(existing))
+        moved = conn.execute(text(statements["advance"]), {**_fact_arrays(advances), "run_id": run_id})
+        if moved.rowcount != len(advances):
+            return Stored(frozenset(), frozenset(), frozenset(), moved=True)
+    if not candidates:
+        return Stored(frozenset(), frozenset(), frozenset(), moved=False)
+    created: set[Key] = set()
+    replaced: set[Key] = set()
+    for row in conn.execute(text(statements["claim"]), {**_fact_arrays(candidates), "run_id": run_id}):
+        (created if row[width] else replaced).add(tuple(row[:width]))
+    if replaced:
+        conn.execute(text(statements["forget"]), _key_arrays(replaced))
+    won = [candidate for candidate in candidates if candidate.item.key in created or candidate.item.key in replaced]
+    _copy(conn, table, won)
+    lost = frozenset(candidate.item.key for candidate in candidates) - created - replaced
+    return Stored(frozenset(created), frozenset(replaced), lost, moved=False)
+
+
+def _copy(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> None:
+    statements = _statements(table)
+    rows = (candidate.row for candidate in candidates if candidate.row is not None)
+    if not table.walled:
+        copy(conn, statements["copy"], rows)
+        return
+    conn.execute(text(statements["stage"]))
+    copy(conn, statements["copy stage"], rows)
+    conn.execute(text(statements["unstage"]))
+    conn.execute(text(statements["clear stage"]))
+
+
+def copy(conn: Connection, statement: str, rows: Iterable[bytes]) -> None:
+    """Send *rows*, binary COPY tuples, by *statement*, a COPY .. FROM STDIN (FORMAT BINARY)."""
+    with connect.raw(conn).cursor() as cursor, cursor.copy(statement.encode()) as sink:
+        for piece in _pieces(rows):
+            sink.write(piece)
+
+
+def _pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
+    buffer = [copyformat.SIGNATURE]
+    size = 0
+    for row in rows:
+        buffer.append(row)
+        size += len(row)
+        if size >= _COPY_WRITE:
+            yield b"".join(buffer)
+            buffer, size = [], 0
+    buffer.append(copyformat.TRAILER)
+    yield b"".join(buffer)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether *error* says that Postgres would not take a value (and not that it was busy, gone or full)."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, DataError | IntegrityError | ProgramLimitExceeded)
+
+
+def refused(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> dict[Key, RefusedByDatabase]:
+    """Which of *candidates* Postgres refuses, found by halving: about k log n tries for k of n.
+
+    Must run inside a transaction, which the caller rolls back; each try is undone by a savepoint.
+    """
+    statements = _statements(table)
+    bad: dict[Key, RefusedByDatabase] = {}
+
+    def attempt(some: Sequence[Candidate]) -> None:
+        savepoint = conn.begin_nested()
+        try:
+            conn.execute(text(statements["forget"]), _key_arrays([candidate.item.key for candidate in some]))
+            _copy(conn, table, some)
+        except Exception as error:
+            savepoint.rollback()
+            if not is_refusal(error):
+                raise
+            if len(some) == 1:
+                bad[some[0].item.key] = _refusal(error)
+                return
+            middle = len(some) // 2
+            attempt(some[:middle])
+            attempt(some[middle:])
+        else:
+            savepoint.rollback()
+
+    attempt(candidates)
+    return bad
+
+
+def _refusal(error: BaseException) -> RefusedByDatabase:
+    """The refusal in our own words: the database's message would quote the value."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    facts = {"sqlstate": getattr(cause, "sqlstate", None)}
+    diagnostics = getattr(cause, "diag", None)
+    for name in ("constraint_name", "column_name", "datatype_name"):
+        if value := getattr(diagnostics, name, None):
+            facts[name] = value
+    return RefusedByDatabase("", **facts)

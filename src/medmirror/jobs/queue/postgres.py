@@ -1,0 +1,188 @@
+"""The queue in the database itself, by procrastinate: messages in a schema of their own, workers that are notified.
+
+Of what procrastinate can do only this is used: keep a message until its time, give it to one worker, and wake that one
+at once. Retries, leases and dead letters are those of medmirror.job, the same for every queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import procrastinate
+import psycopg
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from psycopg_pool import ConnectionPool
+
+from medmirror.db import connect, sql
+from medmirror.errors import StoreUnavailable
+from medmirror.jobs.queue import tables
+
+NAME = "medmirror"  # of the queue; hurry in queue.sql knows it, too
+TASK = "wake"
+_POLL = 1.0  # seconds between looks at messages whose time has come; of new ones it is told, mostly
+_BEAT, _STALE = 10.0, 30.0  # seconds
+_AGAIN = 2.0  # seconds until a worker that lost the database tries anew
+_LOOK, _LOOKS = 0.1, 100  # seconds between looks at *stop*; how many of them from one pruning to the next
+_SEARCH_PATH = b"SET search_path = medmirror_queue, pg_temp"
+
+_log = logging.getLogger(__name__)
+_sections = sql.sections("queue.sql")
+
+
+class PostgresQueue:
+    """A Queue in the database *dsn*. Its tables are made, or brought to the installed procrastinate, when it is first
+    used. Threads may share it; processes may not."""
+
+    def __init__(self, dsn: str) -> None:
+        about = {"application_name": "medmirror queue", "connect_timeout": connect.CONNECT_TIMEOUT}
+        self._conninfo = connect.conninfo(dsn, **about)
+        self._lock = threading.Lock()
+        self._pool: ConnectionPool | None = None
+        self._app: procrastinate.App | None = None
+        # Its log lines quote errors, which may quote rows; and two lines a job are two too many.
+        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+
+    def put(self, job_id: UUID, priority: int, delay: float) -> None:
+        """See Queue."""
+        text = str(job_id)
+        with _unavailable():
+            when: Any = {"schedule_in": {"seconds": delay}} if delay > 0 else {}
+            task = self._opened().configure_task(TASK, queue=NAME, queueing_lock=text, priority=priority, **when)
+            try:
+                task.defer(job_id=text)
+            except AlreadyEnqueued:
+                values = {"job": text, "priority": priority, "delay": max(0.0, float(delay))}
+                self._execute(_sections["hurry"], values)
+
+    def depth(self) -> int:
+        """See Queue."""
+        with _unavailable():
+            row = self._execute(_sections["depth"])
+        return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        """See Queue."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = self._app = None
+
+    def prune(self) -> None:
+        """Drop what workers that are dead had taken; see ``runner.sweep`` for what they were at."""
+        with _unavailable():
+            self._execute(_sections["stalled"], [_STALE])
+
+    def work(self, execute: Callable[[UUID], None], concurrency: int, stop: threading.Event) -> None:
+        """See Queue."""
+        while not stop.is_set():
+            try:
+                with _unavailable():
+                    self._opened()
+                    asyncio.run(self._work(execute, concurrency, stop))
+            except StoreUnavailable as error:
+                _log.warning("the queue cannot be reached, tried again in %.0f s: %s", _AGAIN, error.message)
+                stop.wait(_AGAIN)
+
+    async def _work(self, execute: Callable[[UUID], None], concurrency: int, stop: threading.Event) -> None:
+        connector = procrastinate.PsycopgConnector(
+            conninfo=self._conninfo, configure=_configure_async, min_size=1, max_size=min(concurrency, 4) + 1
+        )
+        app = procrastinate.App(connector=connector)
+        with ThreadPoolExecutor(concurrency, "job") as threads:
+
+            async def wake(job_id: str) -> None:
+                await asyncio.get_running_loop().run_in_executor(threads, _guarded, execute, UUID(job_id))
+
+            app.task(name=TASK, queue=NAME)(wake)
+            async with app.open_async():
+                await _until(stop, lambda: self._run(app, concurrency), self.prune)
+
+    async def _run(self, app: procrastinate.App, concurrency: int) -> None:
+        await app.run_worker_async(
+            queues=[NAME],
+            concurrency=concurrency,
+            fetch_job_polling_interval=_POLL,
+            install_signal_handlers=False,
+            delete_jobs="always",
+            update_heartbeat_interval=_BEAT,
+            stalled_worker_timeout=_STALE,
+        )
+
+    def _opened(self) -> procrastinate.App:
+        with self._lock:
+            if self._app is None:
+                tables.bring_up_to_date(self._conninfo)
+                self._pool = ConnectionPool(
+                    self._conninfo,
+                    configure=_configure,
+                    min_size=0,
+                    max_size=4,
+                    timeout=connect.CONNECT_TIMEOUT,
+                    open=True,
+                    check=ConnectionPool.check_connection,
+                )
+                self._app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+                self._app.open(self._pool)
+            return self._app
+
+    def _execute(self, statement: str, values: Any = None) -> Any:
+        self._opened()
+        assert self._pool is not None
+        with self._pool.connection() as connection:
+            cursor = connection.execute(statement.encode(), values)
+            return cursor.fetchone() if cursor.description else None
+
+
+def _guarded(execute: Callable[[UUID], None], job_id: UUID) -> None:
+    """Whatever comes of it is in the job's row; a message that failed would only be kept with its error's text."""
+    try:
+        execute(job_id)
+    except Exception as error:  # noqa: BLE001 - one job's failure must not end the worker
+        _log.error("job %s could not be taken or its end not written: %s", job_id, type(error).__name__)
+
+
+async def _until(
+    stop: threading.Event, run: Callable[[], Coroutine[Any, Any, None]], prune: Callable[[], None]
+) -> None:
+    """Run a worker until *stop* is set, and *prune* now and then. Its own end is waited for."""
+    working = asyncio.create_task(run())
+    looks = 0
+    try:
+        while not stop.is_set() and not working.done():
+            if looks % _LOOKS == 0:
+                with suppress(StoreUnavailable):
+                    await asyncio.to_thread(prune)
+            looks += 1
+            await asyncio.wait({working}, timeout=_LOOK)
+    finally:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    connection.execute(_SEARCH_PATH)
+    connection.commit()
+
+
+async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.execute(_SEARCH_PATH)
+    await connection.commit()
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """The database's errors as StoreUnavailable: there is nothing of a record in a queue, but their texts are not ours
+    to choose."""
+    try:
+        yield
+    except (psycopg.Error, ConnectorException) as error:
+        cause = error.__cause__ if isinstance(error, ConnectorException) else error
+        raise StoreUnavailable(sqlstate=getattr(cause, "sqlstate", None)) from None

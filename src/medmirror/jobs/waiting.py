@@ -1,0 +1,55 @@
+"""Staying with a job until it is done, for one who asked at a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from medmirror import jobs
+from medmirror.clock import Clock
+from medmirror.errors import MedmirrorError
+from medmirror.jobs import Job, runner
+from medmirror.jobs.queue.base import Queue
+from medmirror.settings import Settings
+from medmirror.sync import engine as sync_engine
+
+_log = logging.getLogger(__name__)
+_LOOK = 0.5  # seconds between two looks at a job that somebody else does
+
+
+def until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, clock: Clock) -> Job:
+    """Do the job here, or watch the worker that has it; return it when it has ended, however it did."""
+    handle = sync_engine.handler(engine, settings, clock)
+    told = None
+    worker = f"{platform.node()}:{os.getpid()}:command"
+    while True:
+        runner.execute(engine, queue, job_id, handle, clock, worker)
+        with engine.connect() as conn:
+            job = jobs.get(conn, job_id)
+        if job is None:
+            raise MedmirrorError("The job is gone: somebody removed it.", job=str(job_id))
+        if not job.open:
+            return job
+        if job.state != "in_progress" and job.message and job.next_at != told:
+            told = job.next_at
+            _log.warning("%s: %s Tried again at %s.", job.organization_id, job.message, f"{told.astimezone():%H:%M:%S}")
+        wait = (job.next_at - clock.now()).total_seconds()
+        clock.sleep(max(_LOOK, min(wait, 5.0)))
+
+
+def is_taken(engine: Engine, job_id: UUID, clock: Clock, patience: float = 2.0) -> bool:
+    """Whether a worker takes the job within *patience* seconds, or has done it already."""
+    waited = 0.0
+    while True:
+        with engine.connect() as conn:
+            job = jobs.get(conn, job_id)
+        if job is None or job.state != "queued":
+            return True
+        if waited >= patience:
+            return False
+        clock.sleep(_LOOK / 2)
+        waited += _LOOK / 2

@@ -1,0 +1,53 @@
+"""What a converter is: a pair of functions, up to the canonical value and down to the source's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from medmirror.mapping.convert.scope import Scope
+from medmirror.mapping.schema.kinds import Field
+
+Function = Callable[[Any, Scope], Any]
+
+
+class Pair(NamedTuple):
+    """*up*: source value to canonical value, None for none; *down*: back. *whole*: of all values of a rule at once."""
+
+    up: Function
+    down: Function
+    whole: bool = False
+
+
+class Converter(NamedTuple):
+    """A converter: the kinds of field it makes, the options it takes, and what makes a Pair of them. *version* goes up
+    when the same value comes out different."""
+
+    kinds: frozenset[str]
+    options: frozenset[str]
+    build: Callable[[Mapping[str, Any], Field], Pair]
+    version: int = 1
+
+
+def text_of(value: Any) -> str:
+    """A scalar of JSON as text; a Decimal is a number too. ValueError for an object, an array or a number that is
+    none."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) or (isinstance(value, float | Decimal) and math.isfinite(value)):
+        return str(value)
+    raise ValueError("no scalar")
+
+
+def same(value: Any, scope: Scope) -> Any:
+    """*value*."""
+    return value
+
+
+def words(given: Any) -> tuple[str, ...]:
+    """An option that is one text or several."""
+    return (given,) if isinstance(given, str) else tuple(map(str, given or ()))

@@ -1,0 +1,90 @@
+"""What a mapper is after its TOML was read: leaves (one value each) in nodes (one part each)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from medmirror.mapping.convert.pairs import Pair
+from medmirror.mapping.rules.paths import Path
+from medmirror.mapping.schema.kinds import Field, Part
+
+
+class Leaf(NamedTuple):
+    """How one field of a part is filled: from *paths* by *pair*, or with a *constant*.
+
+    *join* puts the values of several paths into one text, *split* takes one text apart into a list; *empty* are words
+    that mean nothing; *default* is what the source is taken to say when it says nothing.
+    """
+
+    target: str  # as messages name it: "names[official].family"
+    field: Field
+    paths: tuple[Path, ...] = ()
+    pair: Pair | None = None
+    converter: str = ""
+    join: str | None = None
+    split: str | None = None
+    empty: frozenset[str] = frozenset()
+    default: Any = None
+    constant: Any = None
+    required: bool = False
+
+
+class Nested(NamedTuple):
+    """A field that is a part, or one slot of a list of parts.
+
+    *node* fills it from the same document, or from the object at *path*, or (a list) one each from the objects at
+    *path*; a *leaf* fills it as a whole.
+    """
+
+    target: str
+    field: Field
+    slot: str | None  # None: not a list
+    path: Path | None = None
+    node: Node | None = None
+    leaf: Leaf | None = None
+
+
+@dataclass
+class Node:
+    """How a part is filled."""
+
+    part: Part
+    leaves: list[Leaf] = field(default_factory=list)
+    nested: list[Nested] = field(default_factory=list)
+    extra: list[Leaf] = field(default_factory=list)  # of an entity: facts of this source only
+
+
+class Told(NamedTuple):
+    """A fact about a whole document (its zone, its region): the first of *paths* that tells it, or *default*."""
+
+    paths: tuple[Path, ...] = ()
+    default: str | None = None
+
+
+class Deletion(NamedTuple):
+    """When a document says that a record is gone: *when* leads to a value (one of *words*, if there are any)."""
+
+    grade: str
+    when: Path
+    words: frozenset[str]
+    feed: str
+    kinds: dict[str, str] | None  # the last piece but one of the id's link, to feeds
+    id: tuple[Path, ...]  # none: it is the document's own record
+    link: bool
+    version: Path
+
+
+class Declaration(NamedTuple):
+    """A mapper as it was declared. *resolved* is its TOML with everything put in: what its digest is made of."""
+
+    source: str
+    feed: str
+    entity: str
+    node: Node
+    drop: dict[str, str]
+    deletions: tuple[Deletion, ...]
+    zone: Told
+    region: Told
+    resolved: dict[str, Any]
+    ingredients: tuple[str, ...]  # versions of all code and data that its result depends on

@@ -1,0 +1,106 @@
+"""Getting the source value of a rule, or its values, and converting them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from medmirror.mapping.convert.pairs import Function, Pair, text_of
+from medmirror.mapping.convert.scope import Problem, Scope
+from medmirror.mapping.rules.declared import Leaf
+from medmirror.mapping.rules.paths import getter, lister
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
+"""What a converter may raise for a value that is not what it reads."""
+
+
+def values(leaf: Leaf) -> Function:
+    """A function (document, scope) -> the canonical value of *leaf*, or None; notes what it cannot read."""
+    pair = leaf.pair
+    assert pair is not None
+    if leaf.field.many and not pair.whole:
+        return _list_of(leaf, pair)
+    fetch = _fetcher(leaf, pair)
+    convert, target, default, empty = pair.up, leaf.target, leaf.default, leaf.empty
+
+    def value(document: Any, scope: Scope) -> Any:
+        found = fetch(document)
+        if found is None or found == "" or (empty and _is_empty(found, empty)):
+            if default is None:
+                return None
+            found = default
+        try:
+            return convert(found, scope)
+        except UNREADABLE:
+            scope.problems.append(Problem(target, "unreadable"))
+            return None
+
+    return value
+
+
+def _is_empty(value: Any, empty: frozenset[str]) -> bool:
+    return isinstance(value, str) and value.strip() in empty
+
+
+def _fetcher(leaf: Leaf, pair: Pair) -> Callable[[Any], Any]:
+    """(document) -> the one source value of *leaf*: the first there is, all joined, or (a whole) a tuple."""
+    if leaf.join is not None:
+        return _joiner(leaf)
+    take_list = leaf.converter == "json" and any("[]" in path.text for path in leaf.paths)
+    gets = [(lister if take_list else getter)(path) for path in leaf.paths]
+    if len(gets) == 1:
+        return gets[0]
+    if pair.whole:
+
+        def whole(document: Any) -> Any:
+            found = tuple(get(document) for get in gets)
+            return None if all(one is None or one == "" for one in found) else found
+
+        return whole
+
+    empty = leaf.empty
+
+    def first(document: Any) -> Any:
+        for get in gets:
+            found = get(document)
+            if found is not None and found != "" and not (empty and _is_empty(found, empty)):
+                return found
+        return None
+
+    return first
+
+
+def _joiner(leaf: Leaf) -> Callable[[Any], Any]:
+    lists, join, empty = [lister(path) for path in leaf.paths], leaf.join or "", leaf.empty
+
+    def joined(document: Any) -> Any:
+        found = [text_of(one).strip() for get in lists for one in get(document)]
+        return join.join(one for one in found if one and one not in empty) or None
+
+    return joined
+
+
+def _list_of(leaf: Leaf, pair: Pair) -> Function:
+    lists, convert, target = [lister(path) for path in leaf.paths], pair.up, leaf.target
+    split, empty, default = leaf.split, leaf.empty, leaf.default
+
+    def values_of(document: Any, scope: Scope) -> Any:
+        found = [one for get in lists for one in get(document)]
+        if not found and default is not None:
+            found = default if isinstance(default, list) else [default]
+        if split is not None:
+            found = [piece for one in found for piece in text_of(one).split(split)]
+        made = []
+        for one in found:
+            if empty and _is_empty(one, empty):
+                continue
+            try:
+                value = convert(one, scope)
+            except UNREADABLE:
+                scope.problems.append(Problem(target, "unreadable"))
+                continue
+            if value is not None:
+                made.append(value)
+        return made or None
+
+    return values_of

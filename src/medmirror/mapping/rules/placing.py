@@ -1,0 +1,55 @@
+"""Paths followed backwards: a value is put where its path leads, and what is missing on the way is made.
+
+A filter adds an element that meets it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medmirror.mapping.rules.paths import Index, Key, Path, Step, Where, getter, meeting
+
+
+def put(document: dict[str, Any], path: Path, value: Any) -> None:
+    """Have *path* lead to *value* in *document*; ``[]`` writes to the first element."""
+    document.update(_placed(document, path.steps, value) or {})
+
+
+def add(document: dict[str, Any], path: Path, values: list[Any]) -> None:
+    """Have *path* lead to *values*, too, one element each, after what is there."""
+    steps = path.steps
+    at = max((place for place, step in enumerate(steps) if isinstance(step, Where)), default=None)
+    if at is None:
+        put(document, path, values)
+        return
+    where = steps[at]
+    assert isinstance(where, Where)
+    made = [_element(where, _placed(None, steps[at + 1 :], value)) for value in values]
+    held = getter(Path("", steps[:at]))(document)
+    document.update(_placed(document, steps[:at], [*(held if isinstance(held, list) else []), *made]))
+
+
+def _element(where: Where, value: Any) -> Any:
+    if where.name and not where.other and isinstance(value, dict):
+        return _placed(value, tuple(Key(name) for name in where.name), where.value)
+    return value
+
+
+def _placed(node: Any, steps: tuple[Step, ...], value: Any) -> Any:
+    if not steps:
+        return value
+    step, rest = steps[0], steps[1:]
+    if isinstance(step, Key):
+        made = dict(node) if isinstance(node, dict) else {}
+        made[step.name] = _placed(made.get(step.name), rest, value)
+        return made
+    held = list(node) if isinstance(node, list) else []
+    at = step.at if isinstance(step, Index) else 0
+    if isinstance(step, Where) and step.name:
+        meets = meeting(step)
+        at = next((place for place, one in enumerate(held) if meets(one)), len(held))
+    while len(held) <= at:
+        held.append(None)
+    made_one = _placed(held[at], rest, value)
+    held[at] = _element(step, made_one) if isinstance(step, Where) else made_one
+    return held

@@ -1,0 +1,229 @@
+"""From a source's document to a canonical part: rules compiled, once, into closures without a decision left in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from medmirror.mapping.convert import addresses, phones
+from medmirror.mapping.convert.pairs import Function
+from medmirror.mapping.convert.scope import Problem, Scope
+from medmirror.mapping.rules.declared import Leaf, Nested, Node
+from medmirror.mapping.rules.fetch import UNREADABLE, values
+from medmirror.mapping.rules.paths import Key, getter, lister
+from medmirror.mapping.schema.kinds import Part
+from medmirror.mapping.schema.parts import PARTS
+
+Up = Callable[[Any, Scope], dict[str, Any] | None]
+Fill = Callable[[Any, Scope, dict[str, Any]], None]
+
+
+def compiled(node: Node, *, entity: bool = False) -> Up:
+    """A function (document, scope) -> the part, or None when the document has nothing of it.
+
+    A part of constants only is nothing, unless it is an *entity*. An entity's enums are always there.
+    """
+    simple = _simple(node.leaves)
+    fills = [_leaf_fill(leaf) for leaf in node.leaves if leaf.constant is None and not _is_simple(leaf)]
+    fills += _nested_fills(node)
+    if node.extra:
+        fills.append(_extra_fill(node.extra))
+    constants = [
+        (leaf.field.name, leaf.constant, leaf.field.kind == "enum") for leaf in node.leaves if leaf.constant is not None
+    ]
+    enums = [field.name for field in node.part.fields if field.kind == "enum"] if entity else []
+    needed = [field.name for field in node.part.fields if field.required] if entity else []
+    finish = _finisher(node.part)
+
+    def up(document: Any, scope: Scope) -> dict[str, Any] | None:
+        made: dict[str, Any] = {}
+        if simple:
+            _fill_simple(simple, document, scope, made)
+        for fill in fills:
+            fill(document, scope, made)
+        if not made and not entity:
+            return None
+        for name, constant, is_enum in constants:
+            made[name] = {"code": constant, "raw": None} if is_enum else constant
+        for name in enums:
+            if name not in made:
+                made[name] = {"code": "UNKNOWN", "raw": None}
+        for name in needed:
+            if name not in made:
+                scope.problems.append(Problem(name, "missing"))
+        if finish is not None:
+            finish(made, scope)
+        return made
+
+    return up
+
+
+def _simple(leaves: list[Leaf]) -> list[tuple[str, Function, str, str]]:
+    """(key of the document, up, name, target) of those *leaves* that need no more than that."""
+    return [
+        (leaf.paths[0].steps[0].name, leaf.pair.up, leaf.field.name, leaf.target)
+        for leaf in leaves
+        if _is_simple(leaf) and isinstance(leaf.paths[0].steps[0], Key) and leaf.pair
+    ]
+
+
+def _is_simple(leaf: Leaf) -> bool:
+    plain = leaf.constant is None and len(leaf.paths) == 1 and leaf.pair is not None and not leaf.field.many
+    special = leaf.required or leaf.default is not None or leaf.empty or leaf.split is not None
+    # A time may note that the clocks were changed, and needs its target for that.
+    return plain and not special and leaf.field.kind != "time" and [type(one) for one in leaf.paths[0].steps] == [Key]
+
+
+def _finisher(part: Part) -> Callable[[dict[str, Any], Scope], None] | None:
+    if part.name == "phone":
+        return lambda made, scope: phones.finish(made, scope.region)
+    if part.name == "address":
+        return lambda made, scope: addresses.finish(made)
+    return None
+
+
+def _leaf_fill(leaf: Leaf) -> Fill:
+    name, target, required = leaf.field.name, leaf.target, leaf.required
+    fetch = values(leaf)
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        scope.field = target
+        value = fetch(document, scope)
+        if value is not None:
+            made[name] = value
+        elif required:
+            scope.problems.append(Problem(target, "missing"))
+
+    return fill
+
+
+def _extra_fill(leaves: list[Leaf]) -> Fill:
+    simple, fills = _simple(leaves), [_leaf_fill(leaf) for leaf in leaves if not _is_simple(leaf)]
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        extra: dict[str, Any] = {}
+        _fill_simple(simple, document, scope, extra)
+        for one in fills:
+            one(document, scope, extra)
+        if extra:
+            made["extra"] = extra
+
+    return fill
+
+
+def _fill_simple(
+    simple: list[tuple[str, Function, str, str]], document: Any, scope: Scope, made: dict[str, Any]
+) -> None:
+    for key, convert, name, target in simple:
+        value = document.get(key)
+        if value is None or value == "":
+            continue
+        try:
+            value = convert(value, scope)
+        except UNREADABLE:
+            scope.problems.append(Problem(target, "unreadable"))
+            continue
+        if value is not None:
+            made[name] = value
+
+
+def _nested_fills(node: Node) -> list[Fill]:
+    fills: list[Fill] = []
+    for nested in node.nested:
+        if nested.slot is None and nested.field.many:
+            fills.append(_whole_list_fill(nested))
+        elif nested.field.many:
+            fills.append(_slot_fill(nested))
+        else:
+            fills.append(_part_fill(nested))
+    return fills
+
+
+def one_part(nested: Nested) -> Up:
+    """A function (document, scope) -> the part that *nested* makes of the document, or None."""
+    if nested.leaf is not None:
+        fetch, finish, target = values(nested.leaf), _finisher(PARTS[nested.field.kind]), nested.target
+
+        def whole(document: Any, scope: Scope) -> dict[str, Any] | None:
+            scope.field = target
+            made: dict[str, Any] | None = fetch(document, scope)
+            if made is not None and finish is not None:
+                finish(made, scope)
+            return made
+
+        return whole
+    assert nested.node is not None
+    up = compiled(nested.node)
+    if nested.path is None:
+        return up
+    get, target = getter(nested.path), nested.target
+
+    def within(document: Any, scope: Scope) -> dict[str, Any] | None:
+        inner = get(document)
+        if inner is None or inner == "":
+            return None
+        if not isinstance(inner, dict):
+            scope.problems.append(Problem(target, "shape"))
+            return None
+        return up(inner, scope)
+
+    return within
+
+
+def _part_fill(nested: Nested) -> Fill:
+    up, name = one_part(nested), nested.field.name
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        part = up(document, scope)
+        if part:
+            made[name] = part
+
+    return fill
+
+
+def _slot_fill(nested: Nested) -> Fill:
+    name = nested.field.name
+    if nested.path is None or not nested.path.many:
+        up = one_part(nested)
+
+        def fill_one(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+            part = up(document, scope)
+            if part:
+                made.setdefault(name, []).append(part)
+
+        return fill_one
+    assert nested.node is not None
+    up, get, target = compiled(nested.node), lister(nested.path), nested.target
+
+    def fill_all(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        for one in get(document):
+            if not isinstance(one, dict):
+                scope.problems.append(Problem(target, "shape"))
+                continue
+            part = up(one, scope)
+            if part:
+                made.setdefault(name, []).append(part)
+
+    return fill_all
+
+
+def _whole_list_fill(nested: Nested) -> Fill:
+    """A list of parts that a function makes as a whole."""
+    assert nested.leaf is not None
+    fetch, finish, name, target = (
+        values(nested.leaf),
+        _finisher(PARTS[nested.field.kind]),
+        nested.field.name,
+        nested.target,
+    )
+
+    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        scope.field = target
+        parts = fetch(document, scope)
+        for part in parts or ():
+            if finish is not None:
+                finish(part, scope)
+        if parts:
+            made.setdefault(name, []).extend(parts)
+
+    return fill

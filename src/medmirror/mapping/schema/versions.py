@@ -1,0 +1,66 @@
+"""Canonical records of older schema versions, brought up to this one.
+
+Version 1 had one phone and one email, as texts; enums were bare codes, times bare UTC texts; a country was what the
+source wrote. What version 1 did not keep (raw words, zones, extensions, enums of silent sources) is null or absent
+afterwards: mapping the record anew gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from medmirror.mapping.convert import addresses, phones
+from medmirror.mapping.schema.kinds import SCHEMA_VERSION
+
+_ENUMS_1 = ("status", "sex", "gender", "setting", "intent", "relationship", "kind", "marital_status")
+_TIMES_1 = ("starts", "ends", "cancelled_at", "authored", "created")
+
+
+def upgrade(record: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """*record*, which was made by schema *version*, as the schema of today has it. ValueError for a version that there
+    never was."""
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise ValueError(f"there is no schema version {version}")
+    made = dict(record)
+    for step in _STEPS[version - 1 :]:
+        made = step(made)
+    return made
+
+
+def _from_1(record: dict[str, Any]) -> dict[str, Any]:
+    made = _with_enums(record, _ENUMS_1)
+    if phone := made.pop("phone", None):
+        part = {"raw": phone}
+        phones.finish(part, None)
+        made["phones"] = [part]
+    if email := made.pop("email", None):
+        made["emails"] = [{"address": email}]
+    for name in _TIMES_1:
+        # A coverage's and a prescription's first and last day are dates, in both versions.
+        if isinstance(made.get(name), str) and "T" in made[name]:
+            made[name] = {"utc": made[name], "zone": "UTC"}
+    for name in ("names", "identifiers"):
+        if name in made:
+            made[name] = [_with_enums(one, ("use",)) for one in made[name]]
+    if "addresses" in made:
+        made["addresses"] = [_address_from_1(one) for one in made["addresses"]]
+    return made
+
+
+def _with_enums(part: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        name: {"code": value, "raw": None} if name in names and isinstance(value, str) else value
+        for name, value in part.items()
+    }
+
+
+def _address_from_1(address: Mapping[str, Any]) -> dict[str, Any]:
+    made = _with_enums(address, ("use",))
+    if country := made.pop("country", None):
+        made["country_text"] = country
+    addresses.finish(made)
+    return made
+
+
+_STEPS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1,)

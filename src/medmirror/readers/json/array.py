@@ -1,0 +1,243 @@
+"""Blocks of whole elements, cut out of the stream of a JSON array.
+
+Most blocks are cut by ``native.jsoncut``. Without it, they are cut at a separator learnt from the array's own begin,
+and one pass of ``jsonscan.residue`` proves the cut and counts the elements. What cannot be proved so (no separator
+that fits, the last elements, anything broken) is walked token by token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from medmirror.errors import InvalidRecord, ParseError, RecordTooLarge, TruncatedFile
+from medmirror.model import Block, Flaw
+from medmirror.readers.json import cut as jsoncut
+from medmirror.readers.json.pieces import NOT_AN_OBJECT, STRAY, begins_next, broken_end, is_unfinished, is_whole, parse
+from medmirror.readers.json.scan import (
+    MISMATCHED,
+    OPEN,
+    Skipper,
+    count_between,
+    element_end,
+    learn_separators,
+    skip_space,
+    whole,
+)
+from medmirror.readers.window import Window
+
+_CLOSING = re.compile(rb"\s*\]\s*\}?\s*\Z")
+_BEGIN = 1 << 10  # bytes after an element that must be seen to tell whether the next one begins there
+_FAILURES = 3  # proofs that may fail before they are no longer tried
+
+
+def split_array(window: Window, kind: str, wanted: int, most: int) -> Iterator[Block | Flaw]:
+    """Blocks of about *wanted* bytes, and flaws, from the array whose content *window* begins with.
+
+    *kind*: ``array``, the window begins after the bracket of the top-level array; ``key``, it begins with the bracket
+    of an array within an object, and is left at the closing one; ``block``, it holds a block made here before.
+    Raises TruncatedFile, after all else, when the array is not closed.
+    """
+    array = _Array(window, kind, wanted, most)
+    while not array.ended:
+        yield from array.next_block()
+
+
+def too_large(most: int) -> str:
+    """The reason of a record that was not held."""
+    return f"The record is larger than the limit of {most} bytes."
+
+
+class _Array:
+    def __init__(self, window: Window, kind: str, wanted: int, most: int) -> None:
+        self.window = window
+        self.kind = kind
+        self.wanted = wanted
+        self.most = most
+        self.ended = False
+        self.ordinal = 0
+        self.separator: bytes | None = None  # what blocks are cut at
+        self.loose: bytes | None = None  # what the search for the next element after a broken one goes by
+        self.known: frozenset[str] = frozenset()
+        self.failures = 0
+
+    def next_block(self) -> Iterator[Block | Flaw]:
+        self.window.fill(self.wanted + 1)
+        if self.separator is None and self.loose is None and (found := learn_separators(self.window.data)):
+            self.separator, self.loose = found
+        if not self.known:
+            self._know()
+        pos, count = self._proven()
+        if count and not (self.window.eof and len(self.window.data) - pos <= self.wanted):
+            yield self._block(pos, count)
+        else:
+            yield from self._walk(pos, count)
+
+    def _know(self) -> None:
+        """Learn the keys of an element from the first one, if it is whole."""
+        start = self._start(0)
+        end = self._element(start) if self.window.data[start : start + 1] == b"{" else 0
+        self.window.fill(end + _BEGIN)
+        if end > 0 and begins_next(self.window.data, end, self.loose):
+            value = parse(self.window.data[start:end])[0]
+            self.known = frozenset(value) if isinstance(value, dict) else frozenset()
+
+    def _proven(self) -> tuple[int, int]:
+        """(where the last whole element of the wanted bytes ends, the number of elements), when that can be proved."""
+        if self.loose:
+            start = self._start(0)
+            cut = jsoncut.elements(self.window.data, start, self.wanted, self.most, self.loose[1:])
+            if cut and (cut.number or cut.why == jsoncut.UNFINISHED):
+                return cut.end, cut.number
+        if not self.separator or self.most < self.wanted:
+            return 0, 0
+        data = self.window.data
+        end = data.rfind(self.separator, 0, self.wanted + len(self.separator)) + 1
+        if not end:
+            return self._unproven()
+        start = skip_space(data, 0)
+        start += data[start] in b"[,"
+        if data[skip_space(data, start)] != 123:  # "{"
+            return 0, 0
+        count = count_between(data[start:end], self.separator)
+        return (end, count) if count else self._unproven()
+
+    def _unproven(self) -> tuple[int, int]:
+        self.failures += 1
+        if self.failures % _FAILURES == 0:
+            self.separator = self.loose if self.separator != self.loose else None
+        return 0, 0
+
+    def _block(self, end: int, count: int) -> Block:
+        data = self.window.data
+        block = Block(data[:end], self.window.base, self.ordinal)
+        self.window.drop(end)
+        self.ordinal += count
+        return block
+
+    def _flaw(self, start: int, end: int, error: type[Exception], reason: str) -> Flaw:
+        flaw = Flaw(None, self.ordinal, self.window.base + start, self.window.base + end, error.__name__, reason)
+        self.window.drop(end)
+        self.ordinal += 1
+        return flaw
+
+    def _start(self, pos: int) -> int:
+        """Where the next element begins, after the comma (or the bracket of the array) at *pos*."""
+        start = self.window.space(pos)
+        if not pos and self.kind != "array" and not self.ordinal and self.window.data[start : start + 1] == b"[":
+            start = self.window.space(start + 1)
+        while self.window.data[start : start + 1] == b",":
+            start = self.window.space(start + 1)
+        return start
+
+    def _walk(self, pos: int, count: int) -> Iterator[Block | Flaw]:
+        """Go from element to element until the block is full, or something else than an element comes."""
+        window = self.window
+        while not count or pos < self.wanted:
+            start = self._start(pos)
+            mark = window.data[start : start + 1]
+            if mark != b"{":
+                break
+            end = self._element(start)
+            if end <= 0 or end - start > self.most:
+                break
+            after = window.space(end)
+            window.fill(after + _BEGIN)
+            if not begins_next(window.data, end, self.loose):
+                value, reason = parse(window.data[start:end])
+                if reason or not is_whole(window.data, end, value, self.known):
+                    end = MISMATCHED  # it may be the end of something else
+                    break
+            if window.data[after : after + 1] == b"{" and count:  # a missing comma: no place to cut behind it
+                pos, count = after, count + 1
+                continue
+            pos, count = end, count + 1
+        if count:
+            yield self._block(pos, count)
+        elif mark in (b"", b"]"):
+            yield from self._end(start)
+        elif mark == b"{":
+            yield from self._broken(start, end)
+        else:
+            yield from self._no_object(start)
+
+    def _element(self, start: int) -> int:
+        """Where the element at *start* ends, having read on for it as far as the limit and good sense allow."""
+        window = self.window
+        while True:
+            end = element_end(window.data, start)
+            size = len(window.data) - start
+            if end != OPEN or window.eof or size > self.most or not is_unfinished(window.data[start:]):
+                return end
+            window.more()
+
+    def _no_object(self, start: int) -> Iterator[Flaw]:
+        end = self._element(start) if self.window.data[start] not in b"}:" else -1
+        if end > 0 and self.window.data[self.window.space(end) :][:1] in (b",", b"]"):
+            yield self._flaw(start, end, InvalidRecord, NOT_AN_OBJECT)
+        else:
+            yield from self._broken(start, end, STRAY)
+
+    def _broken(self, start: int, end: int, reason: str = "") -> Iterator[Flaw]:
+        window = self.window
+        if end - start > self.most:
+            yield self._flaw(start, end, RecordTooLarge, too_large(self.most))
+            return
+        unfinished = end == OPEN and is_unfinished(window.data[start:])
+        while True:
+            if len(window.data) - start > self.most:
+                yield self._skip(start)
+                return
+            place = self._next_begin(start)
+            if unfinished and window.eof and place == len(window.data):
+                yield self._flaw(start, len(window.data), ParseError, "The file ends inside this record.")
+                raise TruncatedFile("The file ends inside a record; fetch it again.")
+            if place is not None:
+                break
+            window.more()
+        if place == len(window.data) and (closing := _CLOSING.search(window.data, start)):
+            place = max(closing.start(), start + 1)
+        yield self._flaw(start, place, ParseError, reason or parse(window.data[start:place])[1] or STRAY)
+
+    def _next_begin(self, start: int) -> int | None:
+        """Where the broken piece at *start* ends; None when more data could tell."""
+        return broken_end(self.window.data, start, self.loose, self.known, final=self.window.eof)
+
+    def _skip(self, start: int) -> Flaw:
+        """The flaw of a record that is too large to be held, having read past it."""
+        window, skipper = self.window, Skipper()
+        first = window.base + start
+        window.drop(start)
+        while True:
+            size = len(window.data) if window.eof else whole(window.data, len(window.data))
+            end = skipper.feed(window.data[:size])
+            if end >= 0:
+                break
+            window.drop(size)
+            if not window.more():
+                end = len(window.data)
+                break
+        return self._flaw(first - window.base, end, RecordTooLarge, too_large(self.most))
+
+    def _end(self, start: int) -> Iterator[Flaw]:
+        """Leave the array, whose closing bracket (or the stream's end) is at *start*."""
+        window = self.window
+        if start < len(window.data):
+            after = window.space(start + 1)
+            mark = window.data[after : after + 1]
+            if mark == b"," and (self.kind != "key" or window.data[window.space(after + 1) :][:1] != b'"'):
+                yield self._flaw(start, start + 1, ParseError, STRAY)  # and the array goes on
+                return
+            if self.kind == "array" and mark:
+                while (place := self._next_begin(start)) is None and window.more():
+                    pass
+                if place is not None and place < len(window.data):
+                    yield self._flaw(start, place, ParseError, STRAY)
+                    return
+                yield self._flaw(after, len(window.data), ParseError, "Bytes after the end of the array.")
+                start = len(window.data)
+            window.drop(start)
+        elif self.kind != "block":
+            self.ended = True
+            raise TruncatedFile("The file ends before its array of records does; fetch it again.")
+        self.ended = True

@@ -1,0 +1,178 @@
+"""What a JSON stream is, and what it holds beside its records."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+import ijson
+
+from medmirror.errors import LayoutChanged, TruncatedFile
+from medmirror.readers.json.pieces import parse
+from medmirror.readers.json.scan import OPEN, element_end, skip_space
+from medmirror.readers.window import Window
+
+_HEAD = 1 << 16  # a head of fewer bytes is the whole stream
+_MOST_OUTSIDE = 16 << 20  # bytes of one value outside the records
+BOM = b"\xef\xbb\xbf"
+
+
+class Outline(NamedTuple):
+    """What a stream is: *kind* (array, key, bare, lines), the array's *key*, and the other values of the top level.
+
+    *first* is the first key of the top-level object: what tells a stray object's nature when no key is known.
+    """
+
+    kind: str
+    key: str
+    values: Mapping[str, Any]
+    first: str = ""
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Whether *head* may begin a stream of JSON objects."""
+    return head.removeprefix(BOM).lstrip()[:1] in (b"{", b"[")
+
+
+def check_text(head: bytes) -> None:
+    """Raise LayoutChanged for a stream that is no UTF-8 JSON at all, saying what it is instead."""
+    start = head.removeprefix(BOM).lstrip()
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(head) > 3 and 0 in head[:4]):
+        raise LayoutChanged("The file is UTF-16 or UTF-32; JSON must be UTF-8. Convert it first.")
+    if not start:
+        raise LayoutChanged("The file is empty; fetch it again.")
+    if start[:1] == b"<":
+        raise LayoutChanged("The file is HTML or XML, not JSON.")
+    if start[:1] not in b"{[":
+        raise LayoutChanged("The file is not JSON: it begins with neither an object nor an array.")
+
+
+def begin(head: bytes, reopen: Callable[[], BinaryIO]) -> BinaryIO:
+    """The stream that begins with *head*; a small one, that *head* holds whole, is not opened again."""
+    return io.BytesIO(head) if len(head) < _HEAD else reopen()
+
+
+def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str]) -> Outline:
+    """What *stream* is, when records can stand in an array under one of *keys*.
+
+    An object whose first key is among *bare* is itself a record. Reads no further than the array: what stands behind
+    it is not among the values (``value_at``).
+
+    Raises LayoutChanged when the stream is no JSON, ParseError when it cannot be told.
+    """
+    window = Window(stream)
+    window.fill(_HEAD)
+    check_text(window.data)
+    window.drop(len(BOM) if window.data.startswith(BOM) else 0)
+    start = window.space(0)
+    if window.data[start : start + 1] == b"[":
+        return Outline("array", "", {})
+    if _are_lines(window.data[start:], whole=window.eof):
+        return Outline("lines", "", {})
+    first = _first_key(window.data, start)
+    if first in bare:
+        return Outline("bare", "", {}, first)
+    values: dict[str, Any] = {}
+    pos, key = enter(window, start, keys, values)
+    if pos < 0:
+        return Outline("bare", "", values, first)
+    return Outline("key", key, values, first)
+
+
+def value_at(stream: BinaryIO, path: str) -> Any:
+    """The value at *path* (keys joined by dots) of the object in *stream*, wherever it stands; None when there is none
+    or the stream breaks before it. Reads the whole stream if it must, in bounded memory."""
+    try:
+        return next(ijson.items(stream, path, use_float=True), None)
+    except ijson.JSONError:
+        return None
+
+
+def _are_lines(data: bytes, *, whole: bool) -> bool:
+    """Whether *data* holds one object a line: two lines or more begin and end with braces, and one of them parses."""
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    if not whole:
+        lines = lines[:-1]
+    closed = [line for line in lines if line[:1] == b"{" and line.rstrip()[-1:] == b"}" and len(line) > 2]
+    return len(closed) >= 2 and any(not parse(line)[1] for line in closed)
+
+
+def _first_key(data: bytes, start: int) -> str:
+    pos = skip_space(data, start + 1)
+    if data[pos : pos + 1] != b'"':
+        return ""
+    key = parse(data[pos : max(element_end(data, pos), pos)])[0]
+    return key if isinstance(key, str) else ""
+
+
+def name_some(keys: Iterable[str]) -> str:
+    """The first few of *keys*, for an error: keys are no values."""
+    some = sorted(keys)
+    return ", ".join(key[:40] for key in some[:6]) + (" ..." if len(some) > 6 else "")
+
+
+def describe(outline: Outline) -> str:
+    """What was found, for an error."""
+    error = outline.values.get("error")
+    if isinstance(error, dict):
+        return f"the file is an error message ({str(error.get('code', ''))[:40]})"
+    return f"the file is one object with the keys {name_some(outline.values) or outline.first[:40] or 'none'}"
+
+
+def enter(window: Window, start: int, keys: frozenset[str], values: dict[str, Any]) -> tuple[int, str]:
+    """Walk the top-level object that begins at *start* as far as the array under one of *keys*.
+
+    Puts the values of the other keys into *values*. Returns where the array's bracket is, and its key; (-1, "") when
+    the object ends, or breaks, before there is one.
+    """
+    return _walk(window, start + 1, keys, values)
+
+
+def leave(window: Window, keys: frozenset[str], values: dict[str, Any]) -> None:
+    """Walk what follows the array, whose closing bracket is the window's first byte, to the end of the object.
+
+    Raises TruncatedFile when it does not end, LayoutChanged for a second array of records.
+    """
+    again, key = _walk(window, 1, keys, values)
+    if again >= 0:
+        raise LayoutChanged(f"The file has two arrays called {key}.")
+    if not window.data[-again - 1 :].startswith(b"}"):
+        raise TruncatedFile("The file ends before its outermost object does; fetch it again.")
+
+
+def _walk(window: Window, pos: int, keys: frozenset[str], values: dict[str, Any]) -> tuple[int, str]:
+    """(place of the wanted array, its key), or (-1 - the place where the walk ended, "")."""
+    while True:
+        pos = window.space(pos)
+        if window.data[pos : pos + 1] == b",":
+            pos = window.space(pos + 1)
+        if window.data[pos : pos + 1] != b'"':
+            return -1 - pos, ""
+        end = _value_end(window, pos)
+        if end <= 0:
+            return -1 - len(window.data), ""
+        key = parse(window.data[pos:end])[0]
+        pos = window.space(end)
+        if window.data[pos : pos + 1] != b":":
+            return -1 - pos, ""
+        pos = window.space(pos + 1)
+        if key in keys and window.data[pos : pos + 1] == b"[":
+            return pos, key
+        end = _value_end(window, pos)
+        if end <= 0:
+            return -1 - len(window.data), ""
+        values[key] = parse(window.data[pos:end])[0]
+        pos = end
+
+
+def _value_end(window: Window, pos: int) -> int:
+    """Where the value at *pos* ends, having read on for it; 0 or less when it does not."""
+    while True:
+        if pos >= len(window.data) and not window.more():
+            return OPEN
+        end = element_end(window.data, pos)
+        open_end = end == OPEN or (end == len(window.data) and window.data[pos] not in b"{[")
+        if not open_end or window.eof or len(window.data) - pos > _MOST_OUTSIDE:
+            return end
+        window.more()

@@ -1,0 +1,52 @@
+"""A stretch of a stream that is held in memory."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from medmirror.readers.json.scan import skip_space
+
+_LEAST = 1 << 16
+
+
+class Window:
+    """The bytes of *stream* from offset ``base`` on, as far as they were read. ``eof``: there are no more."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.data = b""
+        self.base = 0
+        self.eof = False
+
+    def fill(self, size: int) -> None:
+        """Read on until at least *size* bytes are held, or the stream ends."""
+        missing = size - len(self.data)
+        if missing <= 0 or self.eof:
+            return
+        parts = [self.data]
+        while missing > 0:
+            part = self._stream.read(missing)
+            if not part:
+                self.eof = True
+                break
+            parts.append(part)
+            missing -= len(part)
+        self.data = b"".join(parts)
+
+    def more(self) -> bool:
+        """Read about as much again as is held; return whether there was any."""
+        size = len(self.data)
+        self.fill(size + max(size, _LEAST))
+        return len(self.data) > size
+
+    def drop(self, count: int) -> None:
+        """Let go of the first *count* bytes."""
+        self.data = self.data[count:]
+        self.base += count
+
+    def space(self, pos: int) -> int:
+        """The first place at or after *pos* without white space, having read on for it; the end when there is none."""
+        while True:
+            pos = skip_space(self.data, pos)
+            if pos < len(self.data) or not self.more():
+                return pos

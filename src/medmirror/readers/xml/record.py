@@ -1,0 +1,297 @@
+"""The reference reader of an XML item: lxml, driven by a Layout. Slow and right; the native one must agree with it.
+
+Nothing outside the item is ever read: no DTD, no external entity. HTML's named entities are known by themselves, since
+the DTD that would declare them is not fetched; any other undeclared entity is an error of the record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from html.entities import html5
+from typing import Any
+
+from lxml import etree
+
+from medmirror.copyformat import encoder
+from medmirror.errors import InvalidRecord, ParseError
+from medmirror.readers.xml.dates import exact_date, first_day, leading_date
+from medmirror.readers.xml.layout import Element, Layout, Put
+
+_MAX_DEPTH = 200  # real records are 15 deep; libxml2's own default limit is 256
+_INT_COLUMN = re.compile(r"[0-9]{1,18}\Z")
+_ENTITY = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>|&([A-Za-z][A-Za-z0-9]*);", re.DOTALL)
+_PREFIX = re.compile(rb"[\s<]([A-Za-z_][\w.-]*):[A-Za-z_]")
+_XML_ENTITIES = {b"amp", b"lt", b"gt", b"quot", b"apos"}
+
+Fields = dict[str, Any]
+
+
+def parse(item: bytes, namespaces: Mapping[str, str]) -> Any:
+    """The lxml element of *item*. Raises ParseError when it is not well formed."""
+    if b"&" in item:
+        item = _ENTITY.sub(_numeric_entity, item)
+    try:
+        return _parse(item, namespaces)
+    except etree.XMLSyntaxError as error:
+        if b":" in item and error.code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE:
+            # declared on the set's root, outside of the item: any name for the namespace will do
+            known = {prefix.decode(): f"urn:{prefix.decode()}" for prefix in _PREFIX.findall(item)}
+            for reserved in ("xml", "xmlns"):
+                known.pop(reserved, None)
+            try:
+                return _parse(item, {**known, **namespaces})
+            except etree.XMLSyntaxError as second:
+                error = second
+        raise ParseError(f"The item is not well-formed XML (libxml2 error {error.code}).") from None
+    except ValueError:
+        raise ParseError("The item is not well-formed XML.") from None
+
+
+def _parse(item: bytes, namespaces: Mapping[str, str]) -> Any:
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    declared = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items()).encode()
+    root = etree.fromstring(b"<item" + declared + b">" + item + b"</item>", parser)
+    if len(root) != 1 or (root.text or "").strip() or (root[0].tail or "").strip():
+        raise ParseError("The item is not one element.")
+    return root[0]
+
+
+def _numeric_entity(found: re.Match[bytes]) -> bytes:
+    name = found[1]
+    if name is None or name in _XML_ENTITIES:
+        return found[0]
+    characters = html5.get(name.decode() + ";")
+    if characters is None:
+        raise ParseError("The item uses an entity that nothing declares.")
+    return b"".join(b"&#%d;" % ord(character) for character in characters)
+
+
+def fields(item: bytes, layout: Layout) -> Fields:
+    """The values of *item* by column, None where it has none. Raises RecordError."""
+    element = parse(item, layout.namespaces)
+    rule = layout.roots.get(_name(element))
+    if rule is None:
+        raise InvalidRecord("The item is not an element that this source knows.")
+    return _Reading(layout).read(element, rule)
+
+
+def row_maker(layout: Layout) -> Callable[[bytes], bytes]:
+    """A function from an item's bytes to its binary COPY tuple. That function raises RecordError."""
+    encode = encoder(layout.columns)
+    names = [column.name for column in layout.columns]
+
+    def row(item: bytes) -> bytes:
+        values = fields(item, layout)
+        return encode([values[name] for name in names])
+
+    return row
+
+
+def _name(element: Any) -> str:
+    tag: str = element.tag
+    if not tag.startswith("{"):
+        return tag
+    local = tag.rpartition("}")[2]
+    return f"{element.prefix}:{local}" if element.prefix else local
+
+
+def _text(element: Any) -> str:
+    return element.text or "" if not len(element) else "".join(element.itertext())
+
+
+class _Reading:
+    """One item on its way into columns. Objects are dicts; the innermost is passed down."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.kinds = {column.name: column.kind for column in layout.columns}
+        self.ranked: dict[str, dict[int, Any]] = {}
+        self.extra: list[dict[str, Any]] = []
+
+    def read(self, element: Any, rule: Element) -> Fields:
+        self._element(element, rule, rule.name, None, {}, 0)
+        values: Fields = dict.fromkeys(self.kinds)
+        values.update(self.layout.constants[rule.name])
+        for name, ranks in self.ranked.items():
+            in_order = [ranks[rank] for rank in sorted(ranks)]
+            values[name] = next((value for value in in_order if value != ""), in_order[0])
+            if self.kinds[name].startswith("int"):
+                values[name] = integer(name, values[name])
+        for name in self.layout.required:
+            if values[name] is None:
+                raise InvalidRecord(f"Column {name} has no value.")
+        if self.extra:
+            values[self.layout.extra] = self.extra
+        return values
+
+    def _element(
+        self, element: Any, rule: Element, path: str, target: Any, carried: dict[str, Any], depth: int
+    ) -> dict[str, str]:
+        """Store *element*; return the date parts found in its own text."""
+        if depth > _MAX_DEPTH:
+            raise ParseError("The item is nested too deeply.")
+        if rule.to_extra:
+            self._keep(element, path, depth)
+            return {}
+        if rule.opens:
+            target = self._open(rule.opens.where, rule.opens.name, target, carried)
+            if target is None:
+                self._keep(element, path, depth)
+                return {}
+        carried, parts, unknown = {}, dict[str, str](), {}
+        for name, value in element.attrib.items():
+            name = _attribute(element, name)
+            puts = rule.attributes.get(name)
+            if puts is None or not all(self._put(put, value, element, target, carried, parts) for put in puts):
+                unknown[name] = value
+        for name, puts in rule.attributes.items():
+            if element.get(name) is None:
+                self._absent(puts)
+        if unknown:
+            self.extra.append({"path": path, "attributes": unknown})
+        if rule.text:
+            text = _text(element)
+            stored = [self._put(put, text, element, target, carried, parts) for put in rule.text]
+            if not all(stored):
+                self.extra.append({"path": path, "text": text})
+            return parts
+        self._children(element, rule, path, target, carried, depth)
+        return parts
+
+    def _children(
+        self, element: Any, rule: Element, path: str, target: Any, carried: dict[str, Any], depth: int
+    ) -> None:
+        parts: dict[str, str] = {}
+        stray = [element.text or ""]
+        for child in element:
+            name = _name(child)
+            below = rule.children.get(name)
+            if below is None:
+                self._keep(child, f"{path}/{name}", depth + 1)
+            else:
+                found = self._element(child, below, f"{path}/{name}", target, carried, depth + 1)
+                parts = {**found, **parts}
+            stray.append(child.tail or "")
+        if any(text.strip() for text in stray):
+            self.extra.append({"path": path, "text": "".join(stray).strip()})
+        if rule.date:
+            self._date(rule, parts, element, path)
+
+    def _date(self, rule: Element, parts: dict[str, str], element: Any, path: str) -> None:
+        assert rule.date
+        name, exact = rule.date
+        if exact:
+            day = exact_date(parts.get("Year", ""), parts.get("Month", ""), parts.get("Day", ""))
+            if day is None or name in self.ranked or len(element) != 3:
+                self.extra.append({"path": path, "text": " ".join(_text(child) for child in element)})
+            if day is None:
+                return
+        elif "Year" in parts:
+            day = first_day(parts["Year"], parts.get("Month"), parts.get("Day"))
+        else:
+            day = leading_date(parts.get("MedlineDate", ""))
+        if day is not None:
+            self.ranked.setdefault(name, {0: day})
+
+    def _open(self, where: str, name: str, target: Any, carried: dict[str, Any]) -> Any:
+        """The new object; None when there is already one and there can be only one."""
+        new: dict[str, Any] = dict(carried)
+        if where == "column":
+            self.ranked.setdefault(name, {0: []})[0].append(new)
+        elif where == "list":
+            target.setdefault(name, []).append(new)
+        elif where == "single":
+            if name in self.ranked:
+                return None
+            self.ranked[name] = {0: new}
+        else:
+            if name in target:
+                return None
+            target[name] = new
+        return new
+
+    def _put(
+        self, put: Put, value: str, element: Any, target: Any, carried: dict[str, Any], parts: dict[str, str]
+    ) -> bool:
+        """Whether *value* is stored where *put* says, or need not be."""
+        if put.where == "extra":
+            return False
+        if any((element.get(name) == wanted) is not equal for name, wanted, equal in put.when):
+            return True
+        stored: Any = value
+        if put.yes_no:
+            if value not in ("Y", "N"):
+                return False
+            stored = value == "Y"
+        if put.where == "column":
+            return self._put_column(put, stored, element)
+        if put.where == "list":
+            target.setdefault(put.name, []).append(stored)
+            return True
+        place = {"key": target, "carry": carried, "part": parts}[put.where]
+        if put.name in place:
+            return False
+        place[put.name] = stored
+        return True
+
+    def _put_column(self, put: Put, value: Any, element: Any) -> bool:
+        if put.first and value == "":
+            return True
+        ranks = self.ranked.setdefault(put.name, {})
+        if self.kinds[put.name] == "text[]":
+            ranks.setdefault(0, []).append(value)
+        elif put.join is not None:
+            label = element.get(put.label) if put.label else None
+            value = f"{label}: {value}" if label else value
+            ranks[put.rank] = ranks[put.rank] + put.join + value if put.rank in ranks else value
+        elif put.rank in ranks:
+            return put.first or ranks[put.rank] == value
+        else:
+            ranks[put.rank] = value
+        return True
+
+    def _absent(self, puts: tuple[Put, ...]) -> None:
+        """Keep the elements of a text[] column in step with those of the column beside it."""
+        for put in puts:
+            if put.where == "column" and self.kinds[put.name] == "text[]":
+                self.ranked.setdefault(put.name, {}).setdefault(0, []).append(None)
+
+    def _keep(self, element: Any, path: str, depth: int) -> None:
+        """Put *element* and all below it into ``extra``, one entry an element that says anything."""
+        if depth > _MAX_DEPTH:
+            raise ParseError("The item is nested too deeply.")
+        entry: dict[str, Any] = {"path": path}
+        if element.attrib:
+            entry["attributes"] = {_attribute(element, name): value for name, value in element.attrib.items()}
+        text = (element.text or "") + "".join(child.tail or "" for child in element)
+        if text.strip() or not len(element):
+            entry["text"] = text.strip() if len(element) else text
+        if len(entry) > 1:
+            self.extra.append(entry)
+        for child in element:
+            self._keep(child, f"{path}/{_name(child)}", depth + 1)
+
+
+def _attribute(element: Any, name: str) -> str:
+    if not name.startswith("{"):
+        return name
+    uri, _, local = name[1:].partition("}")
+    prefix = next((prefix for prefix, known in element.nsmap.items() if known == uri), None)
+    return f"{prefix or uri}:{local}"
+
+
+def integer(name: str, text: str) -> int:
+    """The number that *text* is. Raises InvalidRecord, which names *name*."""
+    text = text.strip(" \t\r\n")
+    if not _INT_COLUMN.match(text):
+        raise InvalidRecord(f"Column {name} is not a number.")
+    return int(text)

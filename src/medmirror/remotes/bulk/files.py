@@ -1,0 +1,124 @@
+"""The files of a Bulk Data export: onto the disk, whole, and beside them what their reader needs to know of them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from medmirror.errors import ListingIncomplete, RemoteRefused, RemoteUnavailable
+from medmirror.readers.json.pieces import parse
+from medmirror.remotes.bulk.export import File, Manifest
+from medmirror.remotes.fhir.bundles import text
+from medmirror.remotes.http.client import Http
+
+_ACCEPT = {"Accept": "application/fhir+ndjson"}
+_TRIES = 4
+_LONGEST = 60  # letters of a name
+_SEVERE = frozenset(("error", "fatal"))
+
+
+def name_of(file: File, number: int) -> str:
+    """What the file with this *number* in its export is called here: nothing of its address."""
+    plain = file.kind.isalpha() and file.kind.isascii() and len(file.kind) <= _LONGEST
+    kind = file.kind if plain else "Resource"
+    return f"{kind if file.where == 'output' else file.where}.{number:04d}.ndjson"
+
+
+def describe(manifest: Manifest, folder: Path) -> None:
+    """Write the manifest into *folder*, with the names that the files have there, for whoever reads them."""
+    named: dict[str, list[dict[str, Any]]] = {"output": [], "deleted": [], "error": []}
+    for number, file in enumerate(manifest.files):
+        count = {} if file.lines is None else {"count": file.lines}
+        named[file.where].append({"type": file.kind, "url": name_of(file, number), **count})
+    said = {"transactionTime": text(manifest.time), "request": manifest.request, "requiresAccessToken": manifest.token}
+    (folder / "manifest.json").write_bytes(orjson.dumps({**said, **named}))
+
+
+def fetch(http: Http, file: File, path: Path, *, token: bool) -> int:
+    """Bring *file* to *path* and return the number of its lines. Where it broke off, the rest alone is asked for, if
+    the server can do that.
+
+    *token*: the files want our key, so they are of the server itself; otherwise they may lie elsewhere. Raises
+    RemoteUnavailable, RemoteRefused (context *status*), ListingIncomplete when it holds other than it should.
+    """
+    with path.open("wb+") as out:
+        for attempt in range(_TRIES):
+            try:
+                if out.seek(0, 2):
+                    _rest(http, file, out, token=token)
+                else:
+                    http.download(file.url, out, _ACCEPT, abroad=not token)
+                break
+            except RemoteRefused as error:
+                if error.context.get("status") != 416 or attempt + 1 == _TRIES:
+                    raise
+                out.truncate(0)  # there is nothing beyond what is here, and yet it was not whole
+            except RemoteUnavailable as error:
+                if attempt + 1 == _TRIES or error.context.get("status", 0) >= 500:
+                    raise
+    return _check(file, path)
+
+
+def _rest(http: Http, file: File, out: BinaryIO, *, token: bool) -> None:
+    """Bring what is missing at the end of *out*; the whole file, where the server gives no part.
+
+    One byte is asked for first: only of a server that gives parts can half an answer be kept.
+    """
+    start = out.tell()
+    headers = {**_ACCEPT, "Accept-Encoding": "identity"}
+    with tempfile.TemporaryFile() as probe:
+        one = {**headers, "Range": f"bytes={start}-{start}"}
+        answer = http.download(file.url, probe, one, abroad=not token)
+        if not (answer.status == 206 and answer.headers.get("content-range", "").startswith(f"bytes {start}-{start}/")):
+            out.seek(0)
+            out.truncate()
+            probe.seek(0)
+            shutil.copyfileobj(probe, out)
+            return
+    http.download(file.url, out, {**headers, "Range": f"bytes={start}-"}, abroad=not token)
+
+
+def _check(file: File, path: Path) -> int:
+    """The number of lines in *path*. ListingIncomplete when the manifest says another; RemoteUnavailable when the last
+    one is cut."""
+    count, last = 0, b""
+    for line in lines(path):
+        count, last = count + 1, line
+    if last and parse(last)[1]:
+        raise RemoteUnavailable("A file of the export ends inside a record.")
+    if file.lines is not None and count != file.lines:
+        raise ListingIncomplete(expected=file.lines, lines=count, list=file.where)
+    return count
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file that hold something."""
+    with path.open("rb") as file:
+        yield from (line for line in file if line.strip())
+
+
+def deletions(path: Path) -> int:
+    """How many records a file of deletions names: one line may hold many."""
+    return sum(len(_array(line, "entry")) for line in lines(path))
+
+
+def errors(paths: Sequence[Path]) -> int:
+    """How many errors there are in files of OperationOutcomes."""
+    found = 0
+    for path in paths:
+        for line in lines(path):
+            issues = _array(line, "issue")
+            found += sum(1 for one in issues if isinstance(one, dict) and one.get("severity") in _SEVERE)
+    return found
+
+
+def _array(line: bytes, name: str) -> list[Any]:
+    """The array called *name* in the object of a line; an empty one where there is none."""
+    value = parse(line)[0]
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []

@@ -1,0 +1,49 @@
+"""What the headers of an answer say of time: the remote's clock, and when to come again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from medmirror.remotes.base import MICROSECOND
+
+UNSAID = 60.0  #: seconds to wait when a 429 does not say
+_LEAST, _MOST = 1.0, 86_400.0  # a remote that says less or more is not believed
+
+
+def date_of(headers: Mapping[str, str]) -> int | None:
+    """The remote's clock by the Date header, in microseconds (whole seconds); None when it says nothing."""
+    return _date(headers.get("date", ""))
+
+
+def wait_of(headers: Mapping[str, str]) -> float:
+    """The seconds that a 429 wants us to wait: Retry-After (seconds or a date), or X-RateLimit-Reset (seconds since
+    1970). Dates are taken against the remote's own clock, which may not agree with ours."""
+    return min(_MOST, max(_LEAST, _said(headers)))
+
+
+def _said(headers: Mapping[str, str]) -> float:
+    now = date_of(headers)
+    after = headers.get("retry-after", "").strip()
+    if (seconds := _number(after)) is not None:
+        return seconds
+    then = _date(after) if after else None
+    if then is None and (reset := _number(headers.get("x-ratelimit-reset", "").strip())) is not None:
+        then = int(reset) * MICROSECOND
+    if then is None or now is None:
+        return UNSAID
+    return (then - now) / MICROSECOND
+
+
+def _number(text: str) -> float | None:
+    return float(text) if len(text) < 16 and text.replace(".", "", 1).isdecimal() and text.isascii() else None
+
+
+def _date(text: str) -> int | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return int(aware.timestamp()) * MICROSECOND

@@ -1,0 +1,266 @@
+"""A practice system's own database as a remote: what was changed since, by a column that says when.
+
+**Changes.** Each table is listed by the column that the setting ``changed`` names (else by ``updated`` of its mapping
+file), in the order of (that column, key), a page at a time, each page in a transaction of its own that only reads:
+nobody in the practice waits for us. A table without such a column is read whole each time; its pages have no ``upto``.
+
+**Rows whose time says nothing** (NULL, an empty text, or more than a day ahead of the server's clock) cannot stand in
+that order. They come first of all with every list from the beginning, so with each full sync, and not between them.
+
+**Deletions** are known only where the setting ``deleted`` says where they stand: a log table that the practice's
+triggers fill, or a column of the table itself that is NULL while a row lives. A row that is there is not deleted,
+whatever the log says. Deletions by a value (``deleted`` of the mapping file) are changes like any other.
+
+**Writing** (``push``) is off unless the setting ``push`` names the kinds. See ``sqlwrites``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, Select
+from sqlalchemy.exc import DBAPIError
+
+from medmirror.clock import SYSTEM, Clock
+from medmirror.errors import (
+    AuthenticationFailed,
+    DatabaseLost,
+    QueryRefused,
+    RemoteRefused,
+    RemoteUnavailable,
+    UsageError,
+)
+from medmirror.readers.database import errors as databaseerrors
+from medmirror.readers.database import session as database
+from medmirror.readers.database.session import Snapshot
+from medmirror.remotes.base import Around, Capabilities, Kind, Page, Position, Pushed, Secret
+from medmirror.remotes.sql import deleted as sqldeleted
+from medmirror.remotes.sql import lists as sqllists
+from medmirror.remotes.sql import settings as sqlsettings
+from medmirror.remotes.sql import writes as sqlwrites
+from medmirror.remotes.sql.lists import Found, Ordered, Timed
+from medmirror.remotes.sql.settings import Wanted
+
+T = TypeVar("T")
+
+_REFUSES_LOGIN = {1044, 1045, 1698}  # MySQL's numbers
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SqlRemote:
+    """A database, opened for one organisation. Holds no connection between two pages of an ordered list."""
+
+    source = "sql"
+
+    def __init__(
+        self, organization: str, wanted: Wanted, secret: Secret | None, around: Around, clock: Clock = SYSTEM
+    ) -> None:
+        self._organization = organization
+        self._wanted = wanted
+        self._around = around
+        self._clock = clock
+        self._password = secret.reveal() if secret else None
+        self._engine = database.engine(wanted.url, self._password)
+        self._writer: Engine | None = None
+        self._found: dict[str, Found] = {}
+        feeds = wanted.feeds.values()
+        self.capabilities = Capabilities(
+            feeds=tuple(wanted.feeds),
+            deleted=tuple(one.section.kind for one in feeds if one.deletions),
+            windowed=tuple(one.section.kind for one in feeds if one.begins),
+            push=wanted.push,
+            get=True,
+            ordered=any(one.changed is not None for one in feeds),
+            extra={"database": self._engine.dialect.name},
+        )
+
+    def now(self) -> int:
+        """The time by the database server's clock (SQLite has none: ours)."""
+        return self._ask(lambda snapshot: snapshot.read_at)
+
+    def changed(self, feed: str, since: Position, until: int) -> Iterator[Page]:
+        """See ``Remote.changed``; the pages of a table without a column of changes have no ``upto``."""
+        found = self._table(feed)
+        timed = found.feed.changed
+        if timed is None:
+            yield from self._whole(found)
+            return
+        if since.time <= 0:
+            yield from self._apart(found, timed, until)
+        yield from self._ordered(found, timed, since.time if since.time > 0 else None, until, "changed")
+
+    def window(self, feed: str, start: datetime, end: datetime) -> Iterator[Page]:
+        """See ``Remote.window``: by the column that the setting ``begins`` names."""
+        found = self._table(feed)
+        if found.feed.begins is None:
+            raise UsageError(f"{feed} has no column of beginnings; name it in the setting `begins`.")
+        low, high = ((moment - _EPOCH) // timedelta(microseconds=1) for moment in (start, end))
+        for page in self._ordered(found, found.feed.begins, low, high - 1, "window"):
+            yield page._replace(upto=None)
+
+    def deleted(self, feed: str, since: int, until: int) -> Iterator[Page]:
+        """See ``Remote.deleted``. The pages are records of the source that are deleted."""
+        found = self._table(feed)
+        if found.feed.deletions is None:
+            raise UsageError(f"Where deletions of {feed} stand is not known; say so in the setting `deleted`.")
+        with self._snapshot(found) as snapshot:
+            wanted = sqldeleted.deleted(snapshot, found, since, until)
+            for number, rows in enumerate(self._stream(snapshot, wanted.query), 1):
+                body, changes = sqldeleted.tombstones(wanted, found, rows, snapshot.read_at)
+                facts = {**sqllists.facts(found, self._organization, snapshot, len(rows)), **changes}
+                at = rows[-1][-1]
+                upto = Position(0 if at is None else max(0, wanted.scale.time(at)))
+                yield Page(feed, self._name(found, "deleted", number), body, len(rows), upto, facts)
+
+    def get(self, feed: str, id: str) -> Page | None:
+        """The row whose key is *id*, as the source writes keys."""
+        found = self._table(feed)
+        parts = sqlwrites.parts_of(id, len(found.feed.section.key))
+        query = sqllists.one_row(found, id, parts)
+        if query is None:
+            return None
+
+        def read(snapshot: Snapshot) -> Page | None:
+            rows = snapshot.connection.execute(query).all()
+            return self._page(found, snapshot, rows[:1], "one", 0, None) if rows else None
+
+        return self._ask(read, found)
+
+    def push(
+        self, feed: str, document: Mapping[str, Any], *, id: str | None, expected: str | None, idempotency_key: str
+    ) -> Pushed:
+        """See ``Remote.push``: *document* holds values by column, as the source writes them."""
+        if feed not in self.capabilities.push:
+            raise UsageError(f"{feed} is not written to; name it in the setting `push` if it shall be.")
+        found = self._table(feed)
+        if self._writer is None:
+            self._writer = database.engine(self._wanted.url, self._password, writable=True)
+        writer = self._writer
+        self._around.permit()
+        with self._told(found):
+            now = self._clock.now() if writer.dialect.name == "sqlite" else None
+            return sqlwrites.push(writer, found, self._wanted.pushed, document, id, expected, idempotency_key, now)
+
+    def close(self) -> None:
+        """End its connections."""
+        self._engine.dispose()
+        if self._writer is not None:
+            self._writer.dispose()
+
+    def _table(self, feed: str) -> Found:
+        if feed not in self._wanted.feeds:
+            raise UsageError(f"There is no table of kind {feed!r}; there are {', '.join(self._wanted.feeds)}.")
+        if feed not in self._found:
+            self._found[feed] = self._ask(lambda snapshot: sqllists.find(snapshot, self._wanted.feeds[feed]))
+        return self._found[feed]
+
+    def _ordered(self, found: Found, timed: Timed, low: int | None, high: int, what: str) -> Iterator[Page]:
+        one, zone = found.column(timed.column), found.feed.section.time_zone
+
+        def look(snapshot: Snapshot) -> Ordered:
+            known = found.columns[timed.column]
+            scale = sqllists.scale_of(snapshot, timed, one, known, zone, thorough=low is None)
+            backend = snapshot.connection.dialect.name
+            return Ordered(found, scale, None if low is None else scale.low(low), scale.high(high), backend)
+
+        ordered = self._ask(look, found)
+        number, last, done = 0, None, False
+        while not done:
+
+            def read(snapshot: Snapshot, last: Any = last, number: int = number) -> tuple[Any, bool, Page | None]:
+                some, done = ordered.take(snapshot.connection, last, self._wanted.page)
+                return some, done, self._page(found, snapshot, some, what, number + 1, ordered) if some else None
+
+            rows, done, page = self._ask(read, found)
+            if page is not None:
+                number, last = number + 1, rows[-1]
+                yield page
+
+    def _apart(self, found: Found, timed: Timed, until: int) -> Iterator[Page]:
+        """The rows whose time says nothing."""
+        with self._snapshot(found) as snapshot:
+            one, known = found.column(timed.column), found.columns[timed.column]
+            zone = found.feed.section.time_zone
+            scale = sqllists.scale_of(snapshot, timed, one, known, zone, thorough=True)
+            query = Ordered(found, scale, None, None, snapshot.connection.dialect.name).apart(
+                max(snapshot.read_at, until)
+            )
+            for number, rows in enumerate(self._stream(snapshot, query), 1):
+                yield self._page(found, snapshot, rows, "apart", number, None)._replace(upto=Position(0))
+
+    def _whole(self, found: Found) -> Iterator[Page]:
+        """Every row, in one snapshot."""
+        with self._snapshot(found) as snapshot:
+            for number, rows in enumerate(self._stream(snapshot, sqllists.everything(found)), 1):
+                yield self._page(found, snapshot, rows, "whole", number, None)
+
+    def _page(
+        self, found: Found, snapshot: Snapshot, rows: Sequence[Any], what: str, number: int, ordered: Ordered | None
+    ) -> Page:
+        facts = sqllists.facts(found, self._organization, snapshot, len(rows))
+        # More rows of the last one's time may follow: all is here that is older.
+        upto = None if ordered is None else Position(max(0, ordered.scale.time(rows[-1][-1])))
+        body = sqllists.page_body(found, rows)
+        return Page(found.feed.section.kind, self._name(found, what, number), body, len(rows), upto, facts)
+
+    def _name(self, found: Found, what: str, number: int) -> str:
+        return f"{found.feed.section.table.shown}/{what}" + (f"/{number}" if number else "")
+
+    def _stream(self, snapshot: Snapshot, query: Select[Any]) -> Iterator[Sequence[Any]]:
+        """The rows of *query*, a page at a time, over one cursor."""
+        page = self._wanted.page
+        result = snapshot.connection.execute(
+            query, execution_options={"stream_results": True, "max_row_buffer": min(page, 1_000)}
+        )
+        done = False
+        try:
+            yield from result.partitions(page)
+            done = True
+        finally:
+            if not done:
+                database.forget(result.cursor)
+
+    @contextmanager
+    def _snapshot(self, found: Found | None = None) -> Iterator[Snapshot]:
+        self._around.permit()
+        with self._told(found):
+            snapshot = database.begin(self._engine)
+            if self._engine.dialect.name == "sqlite":  # a file has no clock
+                snapshot = snapshot._replace(read_at=(self._clock.now() - _EPOCH) // timedelta(microseconds=1))
+            try:
+                yield snapshot
+            finally:
+                database.end(snapshot.connection)
+
+    def _ask(self, work: Callable[[Snapshot], T], found: Found | None = None) -> T:
+        with self._snapshot(found) as snapshot:
+            return work(snapshot)
+
+    @contextmanager
+    def _told(self, found: Found | None) -> Iterator[None]:
+        """Say of each request how it went, and make our errors of the database's."""
+        shown = {"table": found.feed.section.table.shown} if found else {}
+        try:
+            yield
+        except DatabaseLost as error:
+            self._around.called(0)
+            if error.context.get("code") in _REFUSES_LOGIN:
+                raise AuthenticationFailed("", **error.context) from None
+            raise RemoteUnavailable("", **error.context) from None
+        except (DBAPIError, OSError, UnicodeDecodeError) as error:
+            lost = databaseerrors.is_lost(error)
+            self._around.called(0 if lost else 400)
+            known = RemoteUnavailable if lost else RemoteRefused
+            message = "" if lost else (QueryRefused.__doc__ or "")
+            raise known(message, **shown, **databaseerrors.facts(error)) from None
+        self._around.called(200)
+
+
+def _open(organization: str, settings: Mapping[str, Any], secret: Secret | None, around: Around) -> SqlRemote:
+    return SqlRemote(organization, sqlsettings.read(settings), secret, around)
+
+
+REMOTE = Kind("sql", sqlsettings.SETTINGS, _open)

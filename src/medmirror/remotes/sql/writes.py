@@ -1,0 +1,221 @@
+"""Writing one record to a practice system's database: in one transaction, if its version is still the expected one.
+
+Which writes were done stands in a table of the practice's own, written in the same transaction; so a write whose answer
+was lost is not done twice. Somebody must have made that table: nothing is created in a practice's database by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    column,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+    types,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.types import NullType
+
+from medmirror.errors import StaleWrite, UsageError
+from medmirror.mapping.convert import times
+from medmirror.readers.database import writes as databasewrites
+from medmirror.readers.database.session import Snapshot
+from medmirror.readers.database.types import converter
+from medmirror.remotes.base import MICROSECOND, Pushed
+from medmirror.remotes.sql.lists import Found, Timed, kind_of, scale_of
+
+_LOG = ("idempotency_key", "kind", "id", "version", "time")
+_PART = re.compile(r"((?:[^|\\]|\\.)*)(\||$)", re.DOTALL)
+
+
+def parts_of(id: str, count: int) -> list[str]:
+    """The values of a key of *count* columns that the source wrote as *id*."""
+    if count == 1:
+        return [id]
+    found = [match[1] for match in _PART.finditer(id)]
+    return [re.sub(r"\\(.)", r"\1", part) for part in found[:count]] if len(found) >= count else []
+
+
+def push(
+    engine: Engine,
+    found: Found,
+    log: str,
+    document: Mapping[str, Any],
+    id: str | None,
+    expected: str | None,
+    idempotency_key: str,
+    now: datetime | None = None,
+) -> Pushed:
+    """Write *document*, values by column, as the row *id* (None: a new one); return what that made of it. *now*:
+    the time, where the server has no clock.
+
+    Raises StaleWrite when the row has another version, or is gone; UsageError for a column that is not there.
+    """
+    known = _known(engine, log, idempotency_key)
+    if known is not None:
+        return known
+    try:
+        with databasewrites.transaction(engine) as connection:
+            writing = _Writing(connection, found, now)
+            made = writing.create(document) if id is None else writing.change(id, document, expected)
+            values = {"idempotency_key": idempotency_key, "kind": found.feed.section.kind, **made._asdict()}
+            connection.execute(insert(table(log, *map(column, _LOG))).values(values))
+            return made
+    except IntegrityError:
+        known = _known(engine, log, idempotency_key)  # the same write, by another process
+        if known is None:
+            raise
+        return known
+
+
+def _known(engine: Engine, log: str, key: str) -> Pushed | None:
+    with databasewrites.transaction(engine) as connection:
+        if not inspect(connection).has_table(log):
+            raise UsageError(
+                f"The database has no table {log}, which says what was written; make it: CREATE TABLE {log} "
+                "(idempotency_key varchar(200) PRIMARY KEY, kind varchar(100), id varchar(400), version varchar(100), "
+                "time bigint)"
+            )
+        source = table(log, *map(column, _LOG))
+        query = select(source.c.id, source.c.version, source.c.time).where(source.c.idempotency_key == key)
+        row = connection.execute(query).one_or_none()
+    return None if row is None else Pushed(str(row[0]), None if row[1] is None else str(row[1]), int(row[2]))
+
+
+class _Writing:
+    """One write on its way, within its transaction."""
+
+    def __init__(self, connection: Connection, found: Found, now: datetime | None) -> None:
+        self.connection, self.found = connection, found
+        wanted = found.feed.section.table
+        self.table = table(wanted.name, *(column(name, NullType()) for name in found.columns), schema=wanted.schema)
+        self.backend = connection.dialect.name
+        self.version = found.feed.section.updated
+        self.key = found.feed.section.key
+        self.now = now or self._now()
+
+    def create(self, document: Mapping[str, Any]) -> Pushed:
+        """A new row. Its key is what *document* says, or what the server gives it."""
+        values = self._values(document, None)
+        statement = insert(self.table).values(values)
+        if all(name in values for name in self.key):
+            self.connection.execute(statement)
+            key = [values[name] for name in self.key]
+        elif self.connection.dialect.insert_returning:
+            key = list(self.connection.execute(statement.returning(*(self.table.c[name] for name in self.key))).one())
+        else:
+            key = [self.connection.execute(statement).lastrowid]
+        return self._pushed(key)
+
+    def change(self, id: str, document: Mapping[str, Any], expected: str | None) -> Pushed:
+        """The row *id*, if its version is *expected*."""
+        parts = parts_of(id, len(self.key))
+        key = [self._key(name, part) for name, part in zip(self.key, parts, strict=True)] if parts else []
+        query = self._row(key) if key else None
+        row = None if query is None else self.connection.execute(query.with_for_update()).one_or_none()
+        if row is None or self._written(row[0]) != expected:
+            raise StaleWrite(table=self.found.feed.section.table.shown, gone=row is None)
+        values = self._values(document, row[0])
+        old = self.table.c[self.version]
+        same = old.is_(None) if row[0] is None else old == bindparam("medmirror_old", row[0], type_=NullType())
+        done = self.connection.execute(update(self.table).where(*self._is(key), same).values(values))
+        if done.rowcount != 1:
+            raise StaleWrite(table=self.found.feed.section.table.shown)
+        return self._pushed([values.get(name, one) for name, one in zip(self.key, key, strict=True)])
+
+    def _pushed(self, key: Sequence[Any]) -> Pushed:
+        version = self._written(self.connection.execute(self._row(key)).one()[0])
+        texts = [self._text(name, value) for name, value in zip(self.key, key, strict=True)]
+        escaped = [text.replace("\\", "\\\\").replace("|", "\\|") for text in texts]
+        return Pushed(
+            texts[0] if len(texts) == 1 else "|".join(escaped), version, int(self.now.timestamp() * MICROSECOND)
+        )
+
+    def _row(self, key: Sequence[Any]) -> Select[Any]:
+        return select(self.table.c[self.version]).where(*self._is(key))
+
+    def _is(self, key: Sequence[Any]) -> list[Any]:
+        return [
+            self.table.c[name] == bindparam(f"medmirror_is_{number}", value, type_=NullType())
+            for number, (name, value) in enumerate(zip(self.key, key, strict=True))
+        ]
+
+    def _key(self, name: str, part: str) -> Any:
+        kind = kind_of(self.found.columns[name])
+        return int(part) if isinstance(kind, types.Integer) and part.lstrip("-").isdecimal() else part
+
+    def _text(self, name: str, value: Any) -> str:
+        convert = converter(kind_of(self.found.columns[name]), self.backend)
+        made = convert(value) if convert and value is not None else value
+        return made if isinstance(made, str) else str(made)
+
+    def _written(self, value: Any) -> str | None:
+        """The version *value* as the source writes it in a record."""
+        return None if value is None else self._text(self.version, value)
+
+    def _now(self) -> datetime:
+        value = self.connection.execute(select(func.current_timestamp())).scalar_one()
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    def _values(self, document: Mapping[str, Any], old: Any) -> dict[str, Any]:
+        """What is written: *document*, and where it names none, the time of this change."""
+        if unknown := sorted(set(document) - set(self.found.columns)):
+            shown = self.found.feed.section.table.shown
+            raise UsageError(f"There is no column {unknown[0]} to write to.", table=shown)
+        values = {name: self._bound(name, value) for name, value in document.items()}
+        changed = self.found.feed.changed or Timed(self.version)
+        for timed in (changed, Timed(self.version, changed.unit if changed.column == self.version else None)):
+            if values.get(timed.column) is None:
+                values[timed.column] = self._next(timed, old if timed.column == self.version else None)
+        return values
+
+    def _next(self, timed: Timed, old: Any) -> Any:
+        """What says in column *timed* that the row is changed now, other than *old*: the server's time, or a second
+        after that; of a number that counts changes, one more than any row has."""
+        known, one = self.found.columns[timed.column], self.found.column(timed.column)
+        if timed.unit is None and isinstance(kind_of(known), types.Integer | types.Numeric):
+            highest = self.connection.execute(select(func.max(one))).scalar_one()
+            return int(Decimal(str(highest or 0))) + 1
+        snapshot = Snapshot(self.connection, "", 0)
+        scale = scale_of(snapshot, timed, one, known, self.found.feed.section.time_zone, thorough=False)
+        after = 0 if old is None else scale.time(old) + MICROSECOND
+        return scale.write(max(int(self.now.timestamp() * MICROSECOND), after))
+
+    def _bound(self, name: str, value: Any) -> Any:
+        """*value* of JSON as the server takes it for column *name*."""
+        kind = kind_of(self.found.columns[name])
+        if value is None:
+            return None
+        if isinstance(value, dict | list):
+            return orjson.dumps(value).decode()
+        if isinstance(kind, types.LargeBinary | types.BINARY | types.VARBINARY) and isinstance(value, str):
+            return b64decode(value)
+        if isinstance(kind, types.DateTime) and isinstance(value, str):
+            return self._moment(kind, value)
+        return value
+
+    def _moment(self, kind: types.DateTime, value: str) -> str:
+        moment = datetime.fromisoformat(value)
+        if kind.timezone and self.backend == "postgresql":
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat(" ")
+        if moment.tzinfo is not None:
+            zone = self.found.feed.section.time_zone
+            aware_kind = type(kind).__name__ == "TIMESTAMP" and self.backend in ("mysql", "mariadb")
+            moment = moment.astimezone(times.zone(zone) if zone and not aware_kind else UTC).replace(tzinfo=None)
+        return moment.isoformat(" ")

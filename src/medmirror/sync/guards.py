@@ -1,0 +1,81 @@
+"""What stands around a remote while an organisation is synchronised: its budget, its breaker and its notes."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine
+
+from medmirror.clock import SYSTEM, Clock
+from medmirror.remotes.base import Around, Kind
+from medmirror.sync.breaker import Breaker
+from medmirror.sync.budget import PATIENCE, Budget
+from medmirror.sync.notes import SyncNotes
+from medmirror.sync.organizations import Organization
+
+_FAILED = 500  # from this status on it is the remote's fault
+
+
+def hosts(organization: Organization) -> str:
+    """The hosts (with ports) that the settings of *organization* name; nothing else of an address, for the rest of it
+    may hold a password."""
+    found = set()
+    for value in organization.settings.values():
+        if not isinstance(value, str) or "://" not in value:
+            continue
+        try:
+            parts = urlsplit(value)
+            port = "" if parts.port is None else f":{parts.port}"
+        except ValueError:  # not an address after all
+            continue
+        if parts.hostname:
+            found.add(f"{parts.hostname}{port}")
+    return " ".join(sorted(found))
+
+
+def remote_of(organization: Organization) -> str:
+    """The remote of *organization* for people: kind and host."""
+    return f"{organization.remote} {hosts(organization)}".strip()
+
+
+def key_of(organization: Organization) -> str:
+    """What budget and breaker know the remote of *organization* by: a digest of its kind and host and of the name of
+    its secret, never of the secret. Organisations that use one key of one host share it. Without a secret each
+    organisation has a key of its own, unless the host tells whom they share."""
+    host = hosts(organization)
+    whose = organization.secret or ("" if host else f"{organization.organization_id}/{organization.source}")
+    text = "\0".join((organization.remote, host, whose))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def around(
+    engine: Engine,
+    organization: Organization,
+    kind: Kind,
+    clock: Clock = SYSTEM,
+    *,
+    share: float = 1.0,
+    patience: float = PATIENCE,
+) -> Around:
+    """Budget, breaker and notes of the remote of *organization*, as the remote takes them. *engine* is the owner's.
+
+    *share*: of the budget, for one who may wait (a backfill). The organisation's own windows stand above its kind's.
+    """
+    key, remote = key_of(organization), remote_of(organization)
+    windows = kind.windows if organization.windows is None else organization.windows
+    budget = Budget(engine, key, windows, clock, remote=remote, share=share, patience=patience)
+    breaker = Breaker(engine, key, clock, remote=remote)
+
+    def permit() -> None:
+        breaker.check()
+        budget.take()  # when it refuses one who was to try the remote, that try is given up after a minute
+
+    def called(status: int) -> None:
+        if status == 0 or status >= _FAILED:
+            breaker.failed(status)
+        else:
+            breaker.worked()
+
+    notes = SyncNotes(engine, organization.organization_id, organization.source)
+    return Around(permit=permit, limited=budget.hold, called=called, sleep=clock.sleep, notes=notes)

@@ -1,0 +1,166 @@
+"""Whether the books are right: each record read is accounted for once, and the tables hold what the ledger says.
+
+Reads only, in one snapshot, so it may run while something is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, Row, text
+
+from medmirror import sources
+from medmirror.db import digests as setdigest
+from medmirror.db import sql
+from medmirror.sources.base import Feed
+from medmirror.verify import auditmapping
+from medmirror.verify.findings import AuditReport, Check, Finding
+
+_MOST = 20  # findings that are told of each check
+_HEADER = 64 << 10  # bytes that may stand before a file's first record
+_BETWEEN = 1 << 10  # and between two blocks of records
+
+
+def audit(engine: Engine) -> AuditReport:
+    """Check the ledger against itself and against the tables. Changes nothing."""
+    report = AuditReport()
+    with engine.connect() as connection:
+        conn = connection.execution_options(isolation_level="REPEATABLE READ")
+        for check in _BOOKS:
+            _book(conn, check, report)
+        for name in sources.names():
+            _source(conn, name, report)
+        for relation in setdigest.relations(conn):
+            _digest(conn, relation, report)
+        auditmapping.check(conn, report)
+    return report
+
+
+class _Book(NamedTuple):
+    """A check of the ledger: its section in audit.sql, what it counts, how a wrong row is told."""
+
+    section: str
+    size: str
+    what: str
+    tell: Callable[[Row[Any]], tuple[str, str, str]]
+
+
+_RELOAD = "Load it again: medmirror load --force {}"
+
+
+def _place(row: Row[Any]) -> str:
+    return f"{row.path}, member {row.member}" if row.member else str(row.path)
+
+
+def _chunk(row: Row[Any]) -> tuple[str, str, str]:
+    what = f"bytes {row.start_byte} to {row.end_byte}, run {row.run_id}: {row.read} read, {row.accounted} accounted for"
+    return _place(row), what, _RELOAD.format(row.path)
+
+
+def _run(row: Row[Any]) -> tuple[str, str, str]:
+    what = f"it said {row.said} {row.name}, its chunks hold {row.held}"
+    return f"run {row.run_id}", what, f"Compare `medmirror runs show {row.run_id}`; load its files again with --force."
+
+
+def _twice(row: Row[Any]) -> tuple[str, str, str]:
+    what = f"run {row.run_id} counted bytes {row.start_byte} to {row.reached} twice"
+    return _place(row), what, "The tables are right, the counts of that run are too high."
+
+
+def _hole(row: Row[Any]) -> tuple[str, str, str]:
+    what = f"no run loaded bytes {row.start_byte} to {row.end_byte}, though the file is called done"
+    return _place(row), what, _RELOAD.format(row.path)
+
+
+def _reject(row: Row[Any]) -> tuple[str, str, str]:
+    what = f"{row.counted} failures were counted, {row.kept} are kept as rejects"
+    return str(row.path), what, _RELOAD.format(row.path)
+
+
+def _open(row: Row[Any]) -> tuple[str, str, str]:
+    what = "it is open though a later run read it" if row.open else "it is closed though no later run read it"
+    return (
+        f"reject {row.reject_id} of {row.path}",
+        what,
+        f"medmirror rejects show {row.reject_id}, then load the file again.",
+    )
+
+
+_BOOKS = (
+    _Book("chunks", "chunks", "what was read of a chunk is accounted for", _chunk),
+    _Book("runs", "runs", "a run's counts are those of its chunks", _run),
+    _Book("twice", "chunks", "no run read the same bytes twice", _twice),
+    _Book("holes", "files", "a loaded file has no bytes left out", _hole),
+    _Book("rejects", "files", "every failure is kept as a reject", _reject),
+    _Book("open rejects", "rejects", "a reject is open until its bytes are loaded", _open),
+)
+
+
+@cache
+def _statements() -> Mapping[str, str]:
+    return sql.sections("audit.sql")
+
+
+def _book(conn: Connection, book: _Book, report: AuditReport) -> None:
+    limits = {"most": _MOST, "header": _HEADER, "between": _BETWEEN}
+    statement = text(_statements()[book.section])
+    rows = conn.execute(statement, {name: limits[name] for name in statement.compile().params}).all()
+    size = conn.execute(text(_statements()[f"size: {book.size}"])).scalar_one()
+    report.checks.append(Check(book.what, size, rows[0].wrong if rows else 0))
+    report.findings.extend(Finding(book.what, *book.tell(row)) for row in rows)
+
+
+def _source(conn: Connection, name: str, report: AuditReport) -> None:
+    """The feeds of a source: their tables against each other, and all together against the ledger."""
+    total = 0
+    for feed in sources.get(name).feeds:
+        names = _names(name, feed)
+        total += (size := conn.execute(text(_statements()["size: feed"].format(**names))).scalar_one())
+        row = conn.execute(text(_statements()["feed"].format(**names))).one()
+        what = f"{name}.{feed.name} agrees with its facts"
+        found = list(_disagreements(name, feed, row))
+        report.checks.append(Check(what, size, row.only_fact + row.only_wide + row.flags))
+        report.findings.extend(Finding(what, f"{name}.{feed.name}", *one) for one in found)
+    created = conn.execute(text(_statements()["created"]), {"source": name}).scalar_one()
+    what = f"{name} holds as many keys as its chunks made"
+    report.checks.append(Check(what, total, abs(total - created)))
+    if total != created:
+        advice = "Rows were added or removed by something else than medmirror; load the files again with --force."
+        report.findings.append(Finding(what, name, f"{total} keys are there, {created} were made", advice))
+
+
+def _digest(conn: Connection, relation: setdigest.Relation, report: AuditReport) -> None:
+    """The set digests that are kept of a table, against its rows."""
+    kept = setdigest.by_relation(conn, relation.relation)
+    counted = setdigest.recount(conn, relation.relation)
+    wrong = [name for name in sorted(kept.keys() | counted.keys()) if kept.get(name) != counted.get(name)]
+    what = f"the digest kept of {relation.relation} is that of its rows"
+    report.checks.append(Check(what, setdigest.total(counted.values()).rows, len(wrong)))
+    advice = (
+        "Its triggers did not see something that was written. When the rows are as they should be:"
+        f" SELECT medmirror.rebook_digest('{relation.relation}')."
+    )
+    for name, organization in wrong[:_MOST]:
+        where = f"{name} of organisation {organization}" if organization else name
+        report.findings.append(Finding(what, where, "what was booked and what is there differ", advice))
+
+
+def _names(source: str, feed: Feed) -> dict[str, str]:
+    keys = ", ".join(column.name for column in feed.key)
+    return {"wide": f'"{source}"."{feed.name}"', "fact": f'"{source}"."{feed.name}_fact"', "keys": keys}
+
+
+def _disagreements(source: str, feed: Feed, row: Row[Any]) -> Iterator[tuple[str, str]]:
+    fact = f"{source}.{feed.name}_fact"
+    if row.only_fact:
+        advice = (
+            f"Rows were deleted by something else: delete their rows in {fact}, too, and load the files with --force."
+        )
+        yield f"{row.only_fact} keys are only in {fact}", advice
+    if row.only_wide:
+        yield f"{row.only_wide} keys are missing from {fact}", "Delete those rows and load the files with --force."
+    if row.flags:
+        advice = f"Delete those keys in {fact} and load the files with --force."
+        yield f"{row.flags} keys are deleted in one and not in the other", advice

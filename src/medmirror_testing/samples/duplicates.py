@@ -1,0 +1,232 @@
+"""Made-up registers of patients in which it is known who is whom: the people of ``people``, in households, with records
+that were typed twice.
+
+What makes two records of one person differ is what does so in a practice: slips of the keyboard, day and month
+exchanged, names exchanged, married names, nicknames, people who moved, gaps. What makes two people's records alike is
+there, too: families under one roof with one telephone, fathers and sons of one name, twins.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from medmirror_testing.samples import people
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SHORT = {"Street": "St", "Road": "Rd", "Avenue": "Ave", "Lane": "Ln", "Place": "Pl", "Court": "Ct"}
+_PRIME = 982_451_653  # takes neighbouring numbers far apart
+
+
+class Entry(NamedTuple):
+    """A record of a patient. *person* is whose it is: the truth, which no source knows. Empty: not written down."""
+
+    person: int
+    source: str
+    source_id: str
+    family: str
+    given: str
+    middle: str
+    birth_date: str  # ISO
+    sex: str
+    phone: str
+    email: str
+    street: str
+    city: str
+    state: str
+    post_code: str
+    identifier: str
+
+
+def canonical(entry: Entry) -> dict[str, Any]:
+    """The canonical patient record of *entry*, as far as mapping would make one of it."""
+    given = [one for one in (entry.given, entry.middle) if one]
+    street = {"lines": [entry.street], "city": entry.city, "region": entry.state, "post_code": entry.post_code}
+    identifier = {"system": "national", "type": "NI", "value": entry.identifier}
+    many = {
+        "names": [{"family": entry.family, "given": given}],
+        "phones": [{"raw": entry.phone, "e164": entry.phone, "valid": True}] if entry.phone else [],
+        "emails": [{"address": entry.email}] if entry.email else [],
+        "addresses": [street] if entry.street else [],
+        "identifiers": [identifier] if entry.identifier else [],
+    }
+    one = {"birth_date": entry.birth_date, "sex": {"code": entry.sex.upper() or "UNKNOWN", "raw": entry.sex or None}}
+    return {name: value for name, value in (many | one).items() if value}
+
+
+def same_person(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """The pairs of record ids that are of one person, the smaller id first."""
+    records: dict[int, list[str]] = {}
+    for entry in entries:
+        records.setdefault(entry.person, []).append(entry.source_id)
+    return {pair for some in records.values() for pair in combinations(sorted(some), 2)}
+
+
+def register(entries: int, seed: int = 0) -> Iterator[Entry]:
+    """*entries* records of fewer people: about a fifth are a second or third record of somebody.
+
+    The same *seed* gives the same ones, and more entries begin with those of fewer.
+    """
+    made = 0
+    household = 0
+    first = 0
+    while True:
+        rng = random.Random((seed << 40) ^ (household << 4) ^ 11)
+        members = _household(first, seed, rng)
+        for number, member in members:
+            copies = 1 + (rng.random() < 0.20) + (rng.random() < 0.04)
+            for place in range(copies):
+                made += 1
+                yield _entry(number, member, place, made, rng)
+                if made == entries:
+                    return
+        first += len(members)
+        household += 1
+
+
+def _household(first: int, seed: int, rng: random.Random) -> list[tuple[int, people.Person]]:
+    """People who live together, with what they share."""
+    size = rng.choices((1, 2, 3, 4), (55, 20, 13, 12))[0]
+    head = _own(people.person(first, seed))
+    found = [(first, head)]
+    for number in range(first + 1, first + size):
+        one = _own(people.person(number, seed))._replace(
+            street=head.street, city=head.city, state=head.state, post_code=head.post_code
+        )
+        if rng.random() < 0.85:
+            one = one._replace(family=head.family)
+        if rng.random() < 0.5:
+            one = one._replace(phone=head.phone)
+        if rng.random() < 0.3:
+            one = one._replace(email=head.email)
+        kin = rng.random()
+        unlike = one.given[:3] != head.given[:3] or (one.given != head.given and rng.random() < 0.1)
+        if kin < 0.03 and unlike:  # twins, some of them with names alike
+            one = one._replace(family=head.family, birth_date=head.birth_date)
+        elif 0.03 < kin < 0.06 and one.sex == head.sex and abs((one.birth_date - head.birth_date).days) > 16 * 365:
+            one = one._replace(family=head.family, given=head.given)  # the second of his name
+        found.append((number, one))
+    return found
+
+
+def _own(one: people.Person) -> people.Person:
+    # Neighbours' numbers must not differ by one digit, as if each were a slip of the other.
+    spread = one.number * _PRIME
+    return one._replace(phone=f"+614{10_000_000 + spread % 90_000_000:08d}", identifier=f"{spread % 10**10:010d}")
+
+
+def _entry(number: int, one: people.Person, place: int, made: int, rng: random.Random) -> Entry:
+    source = "a" if place == 0 or rng.random() < 0.4 else "b"
+    entry = Entry(
+        number,
+        source,
+        str(made),
+        one.family,
+        one.given,
+        one.middle if rng.random() < 0.6 else "",
+        one.birth_date.isoformat(),
+        one.sex,
+        one.phone,
+        one.email,
+        one.street,
+        one.city,
+        one.state,
+        one.post_code,
+        one.identifier if rng.random() < 0.4 else "",
+    )
+    if place:
+        entry = _later(entry, one, rng)
+    return _gaps(entry, rng)
+
+
+def _later(entry: Entry, one: people.Person, rng: random.Random) -> Entry:
+    """What a second registration of the same person makes of it."""
+    entry = _names(entry, one, rng)
+    entry = entry._replace(birth_date=_day(one.birth_date, rng))
+    if rng.random() < 0.005:
+        entry = entry._replace(sex="male" if one.sex == "female" else "female")
+    if rng.random() < 0.20:
+        moved = people.person(rng.randrange(10**9), 1)
+        entry = entry._replace(street=moved.street, city=moved.city, state=moved.state, post_code=moved.post_code)
+    elif rng.random() < 0.30:
+        number, name, kind = entry.street.split()
+        kind = _SHORT[kind] if rng.random() < 0.7 else kind
+        entry = entry._replace(street=f"{number} {_slip(name, rng) if rng.random() < 0.3 else name} {kind}")
+    if rng.random() < 0.25:
+        entry = entry._replace(phone=f"+614{rng.randrange(10**8):08d}")
+    elif rng.random() < 0.015:
+        entry = entry._replace(phone=entry.phone[:5] + _slip(entry.phone[5:], rng, "0123456789"))
+    if rng.random() < 0.20:
+        entry = entry._replace(email=f"{one.given}{rng.randrange(10**6)}@example.net".lower())
+    elif rng.random() < 0.02:
+        name, _, domain = entry.email.partition("@")
+        entry = entry._replace(email=f"{_slip(name, rng)}@{domain}")
+    if entry.identifier and rng.random() < 0.01:
+        entry = entry._replace(identifier=_slip(entry.identifier, rng, "0123456789"))
+    return entry
+
+
+def _names(entry: Entry, one: people.Person, rng: random.Random) -> Entry:
+    chance = rng.random()
+    if chance < 0.015:
+        return entry._replace(family=entry.given, given=entry.family)
+    if chance < 0.065:
+        entry = entry._replace(given=_slip(entry.given, rng))
+    elif chance < 0.085:
+        entry = entry._replace(given=entry.given[:1])
+    elif chance < 0.11:
+        entry = entry._replace(given=entry.given[: max(3, len(entry.given) // 2)])
+    elif chance < 0.12 and one.middle:
+        entry = entry._replace(given=one.middle, middle="")
+    chance = rng.random()
+    if chance < 0.05:
+        return entry._replace(family=_slip(entry.family, rng))
+    if chance < 0.11 and one.sex == "female":
+        other = people.person(rng.randrange(10**9), 2).family
+        return entry._replace(family=f"{entry.family}-{other}" if chance < 0.07 else other)
+    return entry
+
+
+def _day(day: date, rng: random.Random) -> str:
+    chance = rng.random()
+    if chance < 0.015 and day.day <= 12:
+        return date(day.year, day.day, day.month).isoformat()
+    if chance < 0.035:
+        text = day.isoformat()
+        place = rng.choice((2, 3, 6, 8, 9))
+        wrong = text[:place] + rng.choice("0123456789") + text[place + 1 :]
+        try:
+            return date.fromisoformat(wrong).isoformat()
+        except ValueError:
+            return text
+    if chance < 0.040:
+        return (day + timedelta(days=rng.choice((-1, 1, 7, 30, 365)))).isoformat()
+    return day.isoformat()
+
+
+def _slip(text: str, rng: random.Random, letters: str = _LETTERS) -> str:
+    """*text* with one wrong key: a letter too many, too few, another one, or two exchanged."""
+    if len(text) < 3:
+        return text
+    place = rng.randrange(1, len(text) - 1)
+    kind = rng.randrange(4)
+    if kind == 0:
+        return text[:place] + text[place + 1 :]
+    if kind == 1:
+        return text[:place] + rng.choice(letters) + text[place:]
+    if kind == 2:
+        return text[:place] + rng.choice(letters) + text[place + 1 :]
+    return text[:place] + text[place + 1] + text[place] + text[place + 2 :]
+
+
+_GAPS = {"birth_date": 0.015, "sex": 0.04, "phone": 0.12, "email": 0.30, "given": 0.003}
+
+
+def _gaps(entry: Entry, rng: random.Random) -> Entry:
+    empty = [name for name, share in _GAPS.items() if rng.random() < share]
+    if rng.random() < 0.05:
+        empty += ["street", "city", "state", "post_code"]
+    return Entry(**{**entry._asdict(), **dict.fromkeys(empty, "")})

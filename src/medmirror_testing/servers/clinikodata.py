@@ -1,0 +1,259 @@
+"""What a made-up Cliniko account holds, and what people do to it: patients come, change, are archived, merged, deleted;
+appointments are made, moved, cancelled.
+
+Each change bears the time of the server's clock, in microseconds; a fault ``late`` lets it be seen only some time after
+that, ``equal`` gives it the time of the change before, if that is at most a minute ago. Bodies are those of
+``medmirror_testing.samples``, made when they are asked for, so that an account of millions of records fits into memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from medmirror.clock import SYSTEM, Clock
+from medmirror_testing.samples import cliniko_records as records
+from medmirror_testing.servers.hostile import Faults
+
+SECOND = 1_000_000  # in microseconds, the unit of all times here
+DAY = 86_400 * SECOND
+
+LISTS: Mapping[str, str] = {
+    "business": "businesses",
+    "practitioner": "practitioners",
+    "appointment_type": "appointment_types",
+    "patient": "patients",
+    "appointment": "individual_appointments",
+    "attachment": "patient_attachments",
+    "invoice": "invoices",
+}
+"""The API's list of each kind of record."""
+
+_EQUAL = 60 * SECOND  # how long ago the change may be whose time another one bears
+_STATES = {"archived", "cancelled", "deleted"}
+
+
+class Version(NamedTuple):
+    """A record as it is at one time. *fields* differ from those that the sample of *ordinal* has; *alone*: there is no
+    sample, they are all it has. *archived*, *cancelled*, *deleted*: since when, 0 for not."""
+
+    id: str
+    ordinal: int
+    created: int
+    updated: int
+    starts: int = 0
+    archived: int = 0
+    cancelled: int = 0
+    deleted: int = 0
+    revision: int = 0
+    patient: int = 0  # the ordinal of the patient whose it is
+    active: bool = True  # of practitioners
+    alone: bool = False
+    fields: Mapping[str, Any] = {}
+
+
+class Account:
+    """The records of one account, by kind and id. May be shared between threads.
+
+    Every change takes *at*, the time that it bears (an aware datetime; None: now), and gives that time back.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM, faults: Faults | None = None, seed: int = 0) -> None:
+        self.clock = clock
+        self.faults = faults or Faults(seed)
+        self.seed = seed
+        self.lock = threading.RLock()
+        self._seen: dict[str, dict[str, Version]] = {kind: {} for kind in LISTS}
+        self._newest: dict[str, dict[str, Version]] = {kind: {} for kind in LISTS}
+        self._next: dict[str, int] = dict.fromkeys(LISTS, 0)
+        self._pending: list[tuple[int, int, str, Version]] = []  # what is seen only from a time on
+        self._order: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        self._count = 0
+        self._last = 0
+
+    def now(self) -> int:
+        """The time, in microseconds since 1970."""
+        return micros(self.clock.now())
+
+    # --- what is there
+
+    def seen(self, kind: str) -> dict[str, Version]:
+        """What a reader finds now, by id: with what is archived, cancelled or deleted, without what comes late."""
+        with self.lock:
+            self._settle()
+            return dict(self._seen[kind])
+
+    def one(self, kind: str, id: str) -> Version | None:
+        """The record *id* as a reader finds it now."""
+        with self.lock:
+            self._settle()
+            return self._seen[kind].get(id)
+
+    def newest(self, kind: str, id: str) -> Version:
+        """The record as it is, whether or not it is seen yet."""
+        with self.lock:
+            return self._newest[kind][id]
+
+    def ids(self, kind: str) -> set[str]:
+        """Ids of what is there and not deleted, what comes late too: what a mirror must hold in the end."""
+        with self.lock:
+            return {id for id, one in self._newest[kind].items() if not one.deleted}
+
+    def gone(self, kind: str) -> set[str]:
+        """Ids of what was deleted."""
+        with self.lock:
+            return {id for id, one in self._newest[kind].items() if one.deleted}
+
+    def versions(self, kind: str) -> dict[str, int]:
+        """The time of change of each record, deleted ones too, as the API writes it: in microseconds, whole seconds."""
+        with self.lock:
+            return {id: one.updated // SECOND * SECOND for id, one in self._newest[kind].items()}
+
+    def between(self, kind: str, column: str, low: int, high: int) -> list[Version]:
+        """Those that are seen and whose time *column* lies in [*low*, *high*), in the order of (time, id)."""
+        with self.lock:
+            self._settle()
+            order, seen = self._ordered(kind, column), self._seen[kind]
+            return [seen[id] for _, id in order[bisect_left(order, (low, "")) : bisect_left(order, (high, ""))]]
+
+    # --- what happens
+
+    def put(self, kind: str, *, at: datetime | None = None, ordinal: int | None = None, **values: Any) -> str:
+        """A new record, made as its sample is, changed at *at*; *values*: those of Version. Returns its id."""
+        with self.lock:
+            number = self._next[kind] if ordinal is None else ordinal
+            self._next[kind] = max(self._next[kind], number + 1)
+            time = self._time(at)
+            id = records.record_id(kind, number)
+            if kind == "appointment":
+                values.setdefault("starts", time + 7 * DAY)
+            self._write(kind, Version(id, number, values.pop("created", time), time, **values))
+            return id
+
+    def fill(self, *, patients: int = 0, appointments: int = 0, days: int = 30, others: bool = True) -> None:
+        """An account as it may be: changed over the last *days*, appointments from as long ago to as far ahead."""
+        now, step = self.now(), max(1, days * DAY // max(1, patients + appointments))
+        for kind, count in (("business", 3), ("practitioner", 12), ("appointment_type", 8)) if others else ():
+            for number in range(count):
+                self.put(kind, at=moment_of(now - days * DAY + number * SECOND))
+        for number in range(patients):
+            self.put("patient", at=moment_of(now - days * DAY + number * step))
+        for number in range(appointments):
+            at = now - days * DAY + (patients + number) * step
+            starts = (now + (2 * number - appointments) * days * DAY // max(1, appointments)) // (900 * SECOND)
+            self.put("appointment", at=moment_of(at), starts=starts * 900 * SECOND, patient=number % max(1, patients))
+
+    def change(self, kind: str, id: str, *, at: datetime | None = None, starts: int = 0, **fields: Any) -> int:
+        """Change *fields* (as the API calls them) of a record; none: it is written anew as it is, one revision on."""
+        return self._replace(kind, id, at, fields, **({"starts": starts} if starts else {}))
+
+    def archive(self, kind: str, id: str, *, at: datetime | None = None) -> int:
+        """Archive a record."""
+        return self._replace(kind, id, at, {}, archived=True)
+
+    def restore(self, kind: str, id: str, *, at: datetime | None = None) -> int:
+        """Take a record out of the archive."""
+        return self._replace(kind, id, at, {}, archived=False)
+
+    def retire(self, id: str, *, at: datetime | None = None) -> int:
+        """Make a practitioner inactive."""
+        return self._replace("practitioner", id, at, {}, active=False)
+
+    def cancel(self, id: str, *, at: datetime | None = None) -> int:
+        """Cancel an appointment."""
+        return self._replace("appointment", id, at, {}, cancelled=True)
+
+    def delete(self, kind: str, id: str, *, at: datetime | None = None) -> int:
+        """Delete a record: it is in the list of deleted ones from then on."""
+        return self._replace(kind, id, at, {}, deleted=True)
+
+    def move(self, id: str, starts: datetime, *, at: datetime | None = None) -> int:
+        """Move an appointment to *starts*."""
+        return self._replace("appointment", id, at, {}, starts=micros(starts))
+
+    def merge(self, duplicate: str, into: str, *, at: datetime | None = None) -> None:
+        """Merge a patient into another one: as in Cliniko it is deleted without a word of the other, whose its
+        appointments then are."""
+        with self.lock:
+            other = self._newest["patient"][into].ordinal
+            mine = self._newest["patient"][duplicate].ordinal
+            for id, one in list(self._newest["appointment"].items()):
+                if one.patient == mine:
+                    self._replace("appointment", id, at, {}, patient=other)
+            self.delete("patient", duplicate, at=at)
+
+    def touch(self, kinds: Iterable[str] = ("patient", "appointment")) -> str | None:
+        """Change any record; return its id."""
+        with self.lock:
+            found = [(kind, id) for kind in kinds for id, one in self._newest[kind].items() if not one.deleted]
+            if not found:
+                return None
+            kind, id = self.faults.random.choice(found)
+            self.change(kind, id)
+            return id
+
+    def create(self, kind: str, fields: Mapping[str, Any], starts: int = 0) -> str:
+        """A record that has nothing but *fields*: what the API is told to make. Returns its id."""
+        return self.put(kind, alone=True, fields=dict(fields), starts=starts)
+
+    # --- within
+
+    def _time(self, at: datetime | None) -> int:
+        now = self.now() if at is None else micros(at)
+        if at is None and 0 <= now - self._last < _EQUAL and self.faults.strikes("equal"):
+            return self._last
+        self._last = now
+        return now
+
+    def _replace(self, kind: str, id: str, at: datetime | None, fields: Mapping[str, Any], **values: Any) -> int:
+        with self.lock:
+            old, time = self._newest[kind][id], self._time(at)
+            for name in _STATES & values.keys():
+                values[name] = time if values[name] else 0
+            merged = {name: value for name, value in old.fields.items() if name != "ends_at" or "starts" not in values}
+            merged |= fields
+            self._write(kind, old._replace(updated=time, revision=old.revision + 1, fields=merged, **values))
+            return time
+
+    def _write(self, kind: str, version: Version) -> None:
+        self._newest[kind][version.id] = version
+        late = int(self.faults.lateness() * SECOND)
+        self._count += 1
+        heappush(self._pending, (max(version.updated, self.now() if late else 0) + late, self._count, kind, version))
+
+    def _settle(self) -> None:
+        """Let be seen what is to be seen by now."""
+        now = self.now()
+        while self._pending and self._pending[0][0] <= now:
+            _, _, kind, version = heappop(self._pending)
+            old = self._seen[kind].get(version.id)
+            if old is not None and (old.updated, old.revision) > (version.updated, version.revision):
+                continue
+            self._seen[kind][version.id] = version
+            for (of, column), order in self._order.items():
+                if of == kind:
+                    if old is not None:
+                        del order[bisect_left(order, (getattr(old, column), old.id))]
+                    insort(order, (getattr(version, column), version.id))
+
+    def _ordered(self, kind: str, column: str) -> list[tuple[int, str]]:
+        order = self._order.get((kind, column))
+        if order is None:
+            order = sorted((getattr(one, column), one.id) for one in self._seen[kind].values())
+            self._order[kind, column] = order
+        return order
+
+
+def micros(moment: datetime) -> int:
+    """An aware time in microseconds since 1970."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
+
+
+def moment_of(time: int) -> datetime:
+    """The aware time that is so many microseconds after 1970."""
+    return datetime.fromtimestamp(time // SECOND, UTC).replace(microsecond=time % SECOND)

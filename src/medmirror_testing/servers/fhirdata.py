@@ -1,0 +1,157 @@
+"""What a local FHIR server holds: every version of every resource, as its clock numbers them.
+
+A version may be **late**: its time is when its transaction began, but nobody sees it before that transaction ends, as
+in servers that write the time of change themselves. Times are microseconds since 1970, kept to the millisecond.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from medmirror_testing.samples.fhir_basics import Clinic, Resource, name_of
+from medmirror_testing.samples.fhir_states import as_it_is, changed_at, everything, state_of
+from medmirror_testing.servers.hostile import Faults
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = 1000
+
+
+def number_of(moment: datetime) -> int:
+    """*moment* in microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment_of(time: int) -> datetime:
+    """*time* as a datetime."""
+    return _EPOCH + timedelta(microseconds=time)
+
+
+def instant(time: int) -> str:
+    """*time* as FHIR writes it."""
+    return moment_of(time).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Version(NamedTuple):
+    """A resource as it was from *time* on. *body* is None where it was deleted; *seen* is when it could first be
+    seen."""
+
+    kind: str
+    id: str
+    number: int
+    time: int
+    seen: int
+    body: Resource | None
+
+
+class FhirStore:
+    """Resources in all their versions, for the threads of a server and of its test."""
+
+    def __init__(self, now: Callable[[], datetime], faults: Faults | None = None) -> None:
+        self._now = now
+        self._faults = faults or Faults()
+        self._kept: dict[tuple[str, str], list[Version]] = {}
+        self._made = 0
+        self._last = 0
+        self._lock = threading.RLock()
+        self.stamped = True  # False: resources do not say when they were last changed
+
+    def now(self) -> int:
+        """The server's time, to the millisecond; a skewed clock is skewed for its resources, too."""
+        skewed = number_of(self._now()) + int(self._faults.skew * 1_000_000)
+        return skewed // MILLISECOND * MILLISECOND
+
+    def put(self, resource: Mapping[str, Any], *, at: int | None = None, late: float = 0.0) -> Version:
+        """Write *resource* (with an id, or it gets one) as its next version, of now or the time *at*; nobody sees it
+        before *late* seconds from now."""
+        with self._lock:
+            self._made += 1
+            kind, id = str(resource["resourceType"]), str(resource.get("id") or f"new-{self._made}")
+            return self._add(kind, id, at, late, copy.deepcopy(dict(resource)))
+
+    def delete(self, kind: str, id: str, *, at: int | None = None, late: float = 0.0) -> Version:
+        """Delete the resource *id*; its versions stay in the history."""
+        with self._lock:
+            return self._add(kind, id, at, late, None)
+
+    def _add(self, kind: str, id: str, at: int | None, late: float, body: Resource | None) -> Version:
+        """Add a version; of now, the faults have a say in its time and in when it is seen."""
+        if at is None:
+            time = self._last if self._last and self._faults.strikes("equal") else self.now()
+            late = max(late, self._faults.lateness())
+            self._last = time
+        else:
+            time = at // MILLISECOND * MILLISECOND
+        versions = self._kept.setdefault((kind, id), [])
+        number = len(versions) + 1
+        if body is not None:
+            stamp = {"lastUpdated": instant(time)} if self.stamped else {}
+            body["id"] = id
+            body["meta"] = {**(body.get("meta") or {}), "versionId": str(number), **stamp}
+            if not self.stamped:
+                body["meta"].pop("lastUpdated", None)
+        made = Version(kind, id, number, time, self.now() + int(late * 1_000_000), body)
+        versions.append(made)
+        return made
+
+    def read(self, kind: str, id: str) -> Version | None:
+        """The newest version of the resource that can be seen, perhaps one of a deletion; None: there never was one."""
+        with self._lock:
+            return self._newest(self._kept.get((kind, id), ()), self.now())
+
+    @staticmethod
+    def _newest(versions: Sequence[Version], now: int) -> Version | None:
+        seen = [one for one in versions if one.seen <= now]
+        return seen[-1] if seen else None
+
+    def living(self, kind: str | None = None) -> list[Version]:
+        """The newest version of every resource (of *kind*) that is not deleted, in the order of time, then id."""
+        return [one for one in self.current(kind) if one.body is not None]
+
+    def current(self, kind: str | None = None) -> list[Version]:
+        """The newest version of every resource (of *kind*), deleted ones too, in the order of time, then id."""
+        with self._lock:
+            now = self.now()
+            some = [self._newest(kept, now) for key, kept in self._kept.items() if kind in (None, key[0])]
+        return sorted((one for one in some if one is not None), key=lambda one: (one.time, one.id))
+
+    def history(self, kind: str, id: str | None = None) -> list[Version]:
+        """Every version of the resources of *kind* (of the one called *id*) that can be seen, newest first."""
+        with self._lock:
+            now = self.now()
+            found = [
+                one
+                for key, kept in self._kept.items()
+                if key[0] == kind and id in (None, key[1])
+                for one in kept
+                if one.seen <= now
+            ]
+        return sorted(found, key=lambda one: (one.time, one.number), reverse=True)
+
+
+def touch(store: FhirStore, kind: str) -> None:
+    """Write the oldest living resource of *kind* anew, as it is: the one that shifts all others when it goes to the
+    end."""
+    some = store.living(kind)
+    if some and some[0].body is not None:
+        store.put(some[0].body)
+
+
+def fill(store: FhirStore, patients: int = 20, *, seed: int = 0, day: int = 0) -> int:
+    """Put a made-up clinic's resources as of *day* into *store*, with their own times; return how many are living."""
+    clinic = Clinic(patients, seed, day)
+    return sum(1 for _ in _filled(store, clinic))
+
+
+def _filled(store: FhirStore, clinic: Clinic) -> Iterator[Version]:
+    for made in everything(clinic):
+        state = state_of(made, clinic.day)
+        time = number_of(changed_at(made, state))
+        if state.deleted:
+            store.put(as_it_is(clinic._replace(day=0), made), at=time - 1_000_000)
+            store.delete(made.kind, name_of(clinic.seed, made.kind, made.number), at=time)
+        else:
+            yield store.put(as_it_is(clinic, made), at=time)
