@@ -16,17 +16,6 @@ COMMENT ON COLUMN medmirror.scheduler.asked IS 'how many syncs it asked for in t
 COMMENT ON COLUMN medmirror.scheduler.next_at IS 'when the next organisation is due';
 COMMENT ON COLUMN medmirror.scheduler.slot_at IS 'when the last sync that was asked for begins; the next one comes a spacing later';
 
--- lead --
-SELECT pg_try_advisory_lock(:lock)
-
--- keep alive --
-SELECT set_config('application_name', 'medmirror scheduler', false), set_config('idle_session_timeout', '0', false),
-       set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-       set_config('tcp_keepalives_count', '3', false)
-
--- still there --
-SELECT 1
-
 -- known --
 SELECT o.organization_id, o.source, s.success_at, greatest(s.full_at, f.started_at) AS full_at,
        greatest(s.failures, CASE WHEN l.state IN ('dead', 'cancelled') THEN 1 ELSE 0 END) AS failures,

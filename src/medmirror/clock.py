@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 
@@ -16,3 +16,14 @@ class Clock(NamedTuple):
 
 
 SYSTEM = Clock(lambda: datetime.now(UTC), time.sleep)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def at(microseconds: int) -> datetime:
+    """That time since 1970 as an aware time."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def microseconds(time: datetime) -> int:
+    """An aware time as microseconds since 1970."""
+    return (time - EPOCH) // timedelta(microseconds=1)

@@ -45,7 +45,7 @@ def scheduler(once: bool) -> output.Answer:
         if once:
             ticked = runner.look(engine, line, SYSTEM, config)
             return output.Answer(_document(ticked), lambda: runner.summary(ticked))
-        leader.lead(engine, line, SYSTEM, _stop(), config=config, told=_tell)
+        leader.lead(engine, settings.dsn_text, line, SYSTEM, _stop(), config=config, told=_tell)
         return output.Answer({"stopped": True}, lambda: ["The scheduler has stopped."])
     finally:
         line.close()

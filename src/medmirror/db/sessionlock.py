@@ -22,19 +22,21 @@ class SessionLock:
         self._target = connect.conninfo(dsn, application_name=name, connect_timeout=connect.CONNECT_TIMEOUT)
         self._numbers = list(numbers)
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._held = False
 
     def take(self) -> bool:
-        """Take it, if nobody has it; return whether it is ours. Raises StoreUnavailable."""
+        """Take it, if nobody has it; return whether it is ours. The session stays, for another try, until ``close``.
+        Raises StoreUnavailable."""
         try:
-            self._connection = psycopg.connect(self._target, autocommit=True)
-            self._connection.execute(_text("keep alive"))
-            held = self._connection.execute(_text(f"try {len(self._numbers)}"), self._numbers).fetchone() == (True,)
+            if self._connection is None:
+                self._connection = psycopg.connect(self._target, autocommit=True)
+                self._connection.execute(_text("keep alive"))
+            found = self._connection.execute(_text(f"try {len(self._numbers)}"), self._numbers).fetchone()
         except psycopg.Error:
             self.close()
             raise StoreUnavailable from None
-        if not held:
-            self.close()
-        return held
+        self._held = found == (True,)
+        return self._held
 
     def check(self, what: str) -> None:
         """Raise StoreUnavailable, naming *what* was locked, when the session, and with it the lock, is gone."""
@@ -46,14 +48,15 @@ class SessionLock:
             raise StoreUnavailable(f"The connection that held {what} is gone; run the same command again.") from None
 
     def close(self) -> None:
-        """Let go of it. Nothing when it was not taken."""
+        """Let go of it, and end its session. Nothing when there is none."""
         if self._connection is None:
             return
         # Closing alone frees the lock, too, but only when the server has noticed: the next one may be quicker.
         with suppress(psycopg.Error):
-            self._connection.execute(_text(f"let go {len(self._numbers)}"), self._numbers)
+            if self._held:
+                self._connection.execute(_text(f"let go {len(self._numbers)}"), self._numbers)
         self._connection.close()
-        self._connection = None
+        self._connection, self._held = None, False
 
 
 def _text(section: str) -> bytes:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 from sqlalchemy import Connection, Engine
@@ -19,7 +20,7 @@ from sqlalchemy import Connection, Engine
 from medmirror import sources
 from medmirror.db import ledger, retry
 from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UnsafeFile, UsageError
-from medmirror.model import Chunk, Flaw, Part, Witness
+from medmirror.model import Block, Chunk, Flaw, Part, Witness
 from medmirror.readers import files
 from medmirror.readers.files import Stream
 from medmirror.settings import Settings
@@ -104,7 +105,7 @@ class Inputs:
             state = FileState(origin.name, 0, self.source.name, first=(Stream(origin.name, "", origin.open), context))
             state.contexts[""] = context
             self.files.append(state)
-            facts = ledger.FileFacts(origin.name, None, origin.identity, _order(context))
+            facts = ledger.FileFacts(origin.name, None, origin.identity, order_of(context))
             for entered in self._enter(self.source.name, [facts], {(self.source.name, *facts[2:]): state}):
                 yield from ((entered.source, part) for part in self._split(entered))
                 entered.split = True
@@ -130,7 +131,7 @@ class Inputs:
                 if not stream.member:
                     state.contexts[""] = context
                 # An archive's members have contexts of their own; whose it is must tell it from another's all the same.
-                order = _order(self._with_organization(source, {}) if stream.member else context)
+                order = order_of(self._with_organization(source, {}) if stream.member else context)
                 wanted = files.sidecar_md5(path)
                 found = files.digest(path, stream.raw, md5=wanted is not None)
                 state.size = found.size
@@ -245,34 +246,27 @@ class Inputs:
             yield Part(state.file_id, str(state.path), stream.member, whose, 0, 0, 0, b"", (flaw,))
 
     def _blocks(self, source: Source, state: FileState, stream: Stream, context: Context) -> Iterator[Part]:
-        """The blocks of a stream as parts; a flaw travels with the block after it, or in an empty part at the end."""
-        flaws: list[Flaw] = []
-        end = ordinal = 0
+        """The blocks of a stream as parts (``parts_of``)."""
 
-        def part(data: bytes, start: int, stop: int, first: int, facts: Context) -> Part:
-            told = {**context, **facts} if facts else context
-            made = Part(state.file_id, str(state.path), stream.member, told, start, stop, first, data, tuple(flaws))
-            flaws.clear()
-            return made
-
-        with stream.open() as file:
+        def blocks(file: BinaryIO) -> Iterator[Block | Flaw]:
+            end, flawed = 0, False
             try:
                 for block in source.split(file, context, self.settings.chunk_bytes, self.settings.max_record_bytes):
-                    if isinstance(block, Flaw):
-                        flaws.append(block)
-                        end, ordinal = block.end, block.ordinal + 1
-                        continue
-                    end = block.start + len(block.data)
-                    yield part(block.data, block.start, end, block.ordinal, block.facts)
+                    flawed = isinstance(block, Flaw)
+                    end = block.end if isinstance(block, Flaw) else block.start + len(block.data)
+                    yield block
             except SourceError as error:
-                if not (flaws and stream.member):
+                if not (flawed and stream.member):
                     raise
                 # The item that is cut off is a flaw already: all there is to say of this member.
                 _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
             finally:
                 state.bytes += end
-            if flaws:
-                yield part(b"", flaws[0].start, end, ordinal, {})
+
+        with stream.open() as file:
+            yield from parts_of(
+                blocks(file), Part(state.file_id, str(state.path), stream.member, context, 0, 0, 0, b"")
+            )
 
     def witnesses(self, census: Mapping[tuple[int, str], ledger.Count]) -> dict[str, list[Witness]]:
         """What is known of every stream of the run's files, by source; *census* is that of the ledger."""
@@ -347,7 +341,31 @@ def _groups(paths: Iterable[Path], count: int, weigh: Callable[[Path], int], mos
         yield group
 
 
-def _order(context: Context) -> str:
+def parts_of(blocks: Iterable[Block | Flaw], whole: Part) -> Iterator[Part]:
+    """*blocks* as parts of *whole*, whose file, member and context they have; a flaw travels with the block after it,
+    or in an empty part at the end."""
+    flaws: list[Flaw] = []
+    end = ordinal = 0
+    for block in blocks:
+        if isinstance(block, Flaw):
+            flaws.append(block)
+            end, ordinal = block.end, block.ordinal + 1
+            continue
+        end = block.start + len(block.data)
+        yield whole._replace(
+            context={**whole.context, **block.facts} if block.facts else whole.context,
+            start=block.start,
+            end=end,
+            ordinal=block.ordinal,
+            data=block.data,
+            flaws=tuple(flaws),
+        )
+        flaws.clear()
+    if flaws:
+        yield whole._replace(start=flaws[0].start, end=end, ordinal=ordinal, flaws=tuple(flaws))
+
+
+def order_of(context: Context) -> str:
     """What tells a file from another one of the same bytes: its context, as text, or a digest of that where an index
     could not hold it; "" for none."""
     text = orjson.dumps(context, option=orjson.OPT_SORT_KEYS) if context else b""

@@ -33,6 +33,7 @@ class Hold:
 
     def __enter__(self) -> Hold:
         if not self._lock.take():
+            self._lock.close()
             raise NightlyRunning(**_who(self._engine))
         return self
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from types import TracebackType
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from medmirror.clock import Clock
-from medmirror.db import locks, retry, sql
-from medmirror.errors import MedmirrorError
+from medmirror.db import locks, retry
+from medmirror.db.sessionlock import SessionLock
+from medmirror.errors import MedmirrorError, StoreUnavailable
 from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import runner
 from medmirror.schedule.config import Config
@@ -23,20 +22,14 @@ _FOLLOW = 2.0  # seconds between two tries of one who does not lead, or has lost
 _LONGEST = 5.0  # seconds between two looks: organisations are added, jobs end, messages get lost
 
 _log = logging.getLogger(__name__)
-_statement = partial(sql.statement, "schedule.sql")
 
 
 class Leadership:
-    """The lock of the scheduler that leads, on a connection of its own that does nothing else.
+    """The lock of the scheduler that leads (``db/sessionlock.py``). It ends with the process, however that dies; when a
+    whole machine is gone, the server notices in some twelve seconds."""
 
-    A session lock, and right for the reasons that ``db/sessionlock.py`` gives: its connection is taken out of the
-    pool. It ends with the process, however that dies; when a whole machine is gone, the server notices in some twelve
-    seconds.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: Connection | None = None
+    def __init__(self, dsn: str) -> None:
+        self._lock = SessionLock(dsn, "medmirror scheduler", locks.SCHEDULER)
         self._leads = False
 
     def __enter__(self) -> Leadership:
@@ -51,32 +44,23 @@ class Leadership:
         """Whether this process leads now: the lock is still its own, or is just taken. False, too, when the database
         cannot be reached."""
         try:
-            if self._leads and self._connection is not None:
-                self._connection.execute(_statement("still there"))
+            if self._leads:
+                self._lock.check("the scheduler's lock")
             else:
-                self._leads = self._take()
-        except (DBAPIError, MedmirrorError) as error:
-            _log.warning("the scheduler cannot reach the database, sqlstate %s", retry.sqlstate_of(error))
+                self._leads = self._lock.take()
+        except StoreUnavailable as error:
+            _log.warning("the scheduler cannot reach the database: %s", error.message)
             self._let_go()
         return self._leads
 
-    def _take(self) -> bool:
-        if self._connection is None:
-            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            self._connection.detach()
-            self._connection.execute(_statement("keep alive"))
-        return bool(self._connection.scalar(_statement("lead"), {"lock": locks.SCHEDULER}))
-
     def _let_go(self) -> None:
         self._leads = False
-        if self._connection is not None:
-            with suppress(DBAPIError):
-                self._connection.close()
-            self._connection = None
+        self._lock.close()
 
 
 def lead(
     engine: Engine,
+    dsn: str,
     queue: Queue,
     clock: Clock,
     stop: threading.Event,
@@ -86,13 +70,14 @@ def lead(
     told: Callable[[runner.Ticked | bool], None] = lambda news: None,
 ) -> None:
     """Until *stop* is set: try to lead, and look whenever somebody is due while leading. The look under way is ended
-    first. *told* hears each look, and True or False: whether this one leads, at first and when that changes.
+    first. *dsn*: the same database, for the lock's own session. *told* hears each look, and True or False: whether
+    this one leads, at first and when that changes.
 
     A database that is gone and a look that fails are logged and tried again; nothing is raised.
     """
     config = Config.from_environment() if config is None else config
     led: bool | None = None
-    with Leadership(engine) as leadership:
+    with Leadership(dsn) as leadership:
         while not stop.is_set():
             leads = leadership.holds()
             if leads != led:

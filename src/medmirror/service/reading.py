@@ -11,10 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from medmirror import jobs
+from medmirror import clock, jobs
 from medmirror.db import sql
 from medmirror.service.keys import Caller
-from medmirror.sync import state
 
 _statement = partial(sql.statement, "service.sql")
 
@@ -185,7 +184,7 @@ def watermarks(conn: Connection, organization_id: str, source: str) -> list[Wate
     """How far each list of an organisation's system has been read. Without the ids of records."""
     rows = conn.execute(_statement("watermarks"), {"organization_id": organization_id, "source": source})
     return [
-        Watermark(row.feed, row.kind, state.at(row.position), row.until is None, row.window_end, row.moved_at)
+        Watermark(row.feed, row.kind, clock.at(row.position), row.until is None, row.window_end, row.moved_at)
         for row in rows
     ]
 

@@ -186,7 +186,7 @@ def _others(
             own.dispose()
 
     def lead() -> None:
-        leader.lead(engine, line, clock, stop)
+        leader.lead(engine, settings.dsn_text, line, clock, stop)
 
     tasks = ([("workers", work)] if at_once else []) + ([("scheduler", lead)] if scheduler else [])
     threads = [threading.Thread(target=_or_stop, args=(task, name, stop, failed), name=name) for name, task in tasks]

@@ -85,7 +85,7 @@ def _in_time(timestamp: str, now: datetime) -> bool:
 
 def _values(one: Organization, event: str) -> dict[str, Any]:
     digest = hashlib.sha256(event.encode()).digest()
-    return {"organization_id": one.organization_id, "source": one.source, "event": digest}
+    return {**one.key, "event": digest}
 
 
 def idempotency_key(event: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from datetime import UTC, date, datetime, time, timedelta
 
+from medmirror import clock
 from medmirror.errors import UsageError
 from medmirror.remotes.base import Page, Position
-from medmirror.sync import fetch, marks, state, watermark
+from medmirror.sync import fetch, marks, watermark
 from medmirror.sync.marks import START, Mark
 from medmirror.sync.session import Session
 from medmirror.sync.store import Store
@@ -39,7 +40,7 @@ def run(session: Session) -> str:
         raise UsageError(f"Nothing was read of it yet; begin with: medmirror sync {one.organization_id}")
     first = date.fromisoformat(str(session.wanted.args["from"]))
     start = datetime.combine(first, time(), one.tz).astimezone(UTC)
-    end, _ = marks.window(state.at(remote.now()), one.tz, 0, 0)
+    end, _ = marks.window(clock.at(remote.now()), one.tz, 0, 0)
     session.tools.report("opened", session.progress())
     store = session.store()
     records = sum(_fill(session, store, feed, start, end) for feed in feeds)
@@ -52,8 +53,8 @@ def _fill(session: Session, store: Store, feed: str, start: datetime, end: datet
     name = (feed, "backfill")
     with session.tools.engine.connect() as conn:
         mark = watermark.read(conn, session.one).get(name, START)
-    begun = Position(state.microseconds(start))
-    if mark.window_end is None or not mark.position.time <= begun.time <= state.microseconds(mark.window_end):
+    begun = Position(clock.microseconds(start))
+    if mark.window_end is None or not mark.position.time <= begun.time <= clock.microseconds(mark.window_end):
         mark = Mark(begun)  # it begins outside of the days that are filled: between them may be what nobody has read
     at = max(start, mark.window_end or start)
     span, records = timedelta(days=8), 0

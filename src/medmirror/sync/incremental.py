@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection
 
+from medmirror import clock
 from medmirror.db import digests as setdigest
 from medmirror.db import retry
 from medmirror.remotes.base import MICROSECOND, Page
@@ -38,7 +39,7 @@ def run(session: Session) -> str:
         remote.capabilities,
         known,
         wanted.mode,
-        state.at(until),
+        clock.at(until),
         one.tz,
         one.window_back,
         one.window_ahead,
@@ -51,7 +52,8 @@ def run(session: Session) -> str:
         read = _read(session, store, reading, known, until)
         records[reading.feed] += read.records
         tools.report("listed", session.progress(list=reading.feed, kind=reading.kind))
-    whole = {one.feed for one in readings if one.kind == "full"}
+    feeds = set(remote.capabilities.feeds)
+    whole = {reading.feed for reading in readings if reading.kind == "full"}
     if whole:
         session.hold.check()  # what others have stored since is not missing from lists that were read before
         seen = _seen_whole(known, whole)
@@ -59,9 +61,9 @@ def run(session: Session) -> str:
         session.counts.update(absent.judge(tools.engine, one, session.run_id, seen, store.file_ids, limits))
     if one.destination:
         session.counts.update(_destination(session))
-    full = whole >= set(remote.capabilities.feeds)
+    full = whole >= feeds
     setdigest.fold(tools.engine)
-    if {one.feed for one in readings} >= set(remote.capabilities.feeds):  # else the lists left out are as old as before
+    if {reading.feed for reading in readings} >= feeds:  # else the lists left out are as old as before
         _state(session, until, full)
     return _said(session, records, before.patients, full, time.perf_counter() - begun)
 

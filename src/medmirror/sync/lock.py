@@ -25,6 +25,7 @@ class Hold:
 
     def __enter__(self) -> Hold:
         if not self._lock.take():
+            self._lock.close()
             raise SyncRunning(organization=self._organization.organization_id, wait=_LATER)
         return self
 

@@ -50,6 +50,11 @@ class Organization:
     paused_why: str | None = None
 
     @property
+    def key(self) -> dict[str, str]:
+        """What it is known by in every table of the syncs, as parameters of a statement."""
+        return {"organization_id": self.organization_id, "source": self.source}
+
+    @property
     def tz(self) -> ZoneInfo:
         """Its time zone."""
         return ZoneInfo(self.zone)
@@ -113,8 +118,7 @@ def put(engine: Engine, one: Organization) -> Organization:
     now: what was read of the one before says nothing of this one, which is read from its beginning."""
     _check(one)
     values = {
-        "organization_id": one.organization_id,
-        "source": one.source,
+        **one.key,
         "remote": one.remote,
         "settings": orjson.dumps(dict(one.settings)).decode(),
         "secret": one.secret,
@@ -135,9 +139,8 @@ def put(engine: Engine, one: Organization) -> Organization:
         found = of(conn, one)
         assert found is not None
         if before is not None and _place(before) != _place(found):
-            whose = {"organization_id": one.organization_id, "source": one.source}
-            conn.execute(_statement("reset watermarks"), whose)
-            conn.execute(_statement("forget place"), whose)
+            conn.execute(_statement("reset watermarks"), one.key)
+            conn.execute(_statement("forget place"), one.key)
         return found
 
     return retry.in_transaction(engine, work)
@@ -159,7 +162,7 @@ def _place(one: Organization) -> tuple[str, str | None, bytes]:
 
 def pause(engine: Engine, one: Organization, why: str | None) -> None:
     """Have nothing done for *one* any more, for the reason *why*; None: go on with it, and with what was put off."""
-    values = {"organization_id": one.organization_id, "source": one.source, "why": why}
+    values = {**one.key, "why": why}
 
     def work(conn: Connection) -> None:
         conn.execute(_statement("pause organization"), values)

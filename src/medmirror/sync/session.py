@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from medmirror import clock
 from medmirror.clock import SYSTEM, Clock
 from medmirror.remotes.base import Around, Kind, Page, Remote
 from medmirror.settings import Settings
-from medmirror.sync import fetch, state
+from medmirror.sync import fetch
 from medmirror.sync.guards import around
 from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
@@ -72,16 +73,12 @@ class Session:
         """Where its pages go, each step reported."""
         report = self.tools.report
 
-        def poisoned(conn: Connection, some: Sequence[Poison]) -> None:
-            for poison in some:
-                self.tools.poisoned(conn, poison)
-
         return Store(
             self.tools.engine,
             self.tools.settings,
             self.one,
             self.run_id,
-            poisoned=poisoned,
+            poisoned=self.tools.poisoned,
             stored=lambda: report("stored", self.progress()),
             committed=lambda: report("committed", self.progress()),
         )
@@ -101,4 +98,4 @@ class Session:
 
     def now_us(self) -> int:
         """The time by our own clock, in microseconds since 1970."""
-        return state.microseconds(self.tools.clock.now())
+        return clock.microseconds(self.tools.clock.now())

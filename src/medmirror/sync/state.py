@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from medmirror.clock import at
 from medmirror.db import sql
 from medmirror.sync.organizations import Organization
 
 _statement = partial(sql.statement, "sync.sql")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class State(NamedTuple):
@@ -30,20 +30,9 @@ class State(NamedTuple):
     patients: int | None = None
 
 
-def at(microseconds: int) -> datetime:
-    """That time since 1970 as an aware time."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def microseconds(time: datetime) -> int:
-    """An aware time as microseconds since 1970."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
-
-
 def read(conn: Connection, one: Organization) -> State:
     """What is known of *one*; all empty before its first sync."""
-    values = {"organization_id": one.organization_id, "source": one.source}
-    row = conn.execute(_statement("state"), values).one_or_none()
+    row = conn.execute(_statement("state"), one.key).one_or_none()
     return State() if row is None else State(*row)
 
 
@@ -51,17 +40,15 @@ def succeeded(
     conn: Connection, one: Organization, *, until: int, full: bool, now: datetime, patients: int | None
 ) -> None:
     """Note that everything up to *until* (by the remote's clock) is here."""
-    values = {"organization_id": one.organization_id, "source": one.source, "full": full, "now": now}
-    conn.execute(_statement("note success"), {**values, "until": at(until), "patients": patients})
+    values = {"until": at(until), "full": full, "now": now, "patients": patients}
+    conn.execute(_statement("note success"), {**one.key, **values})
 
 
 def failed(conn: Connection, one: Organization, error: BaseException, now: datetime) -> None:
     """Note that a sync failed. Delays (a rate limit, another sync) are no failures."""
-    values = {"organization_id": one.organization_id, "source": one.source, "now": now}
-    conn.execute(_statement("note failure"), {**values, "error": type(error).__name__})
+    conn.execute(_statement("note failure"), {**one.key, "now": now, "error": type(error).__name__})
 
 
 def living(conn: Connection, one: Organization, entity: str) -> int:
     """How many records of the canonical *entity* the mirror holds of *one*."""
-    values = {"organization_id": one.organization_id, "source": one.source, "entity": entity}
-    return int(conn.execute(_statement("count living"), values).scalar_one())
+    return int(conn.execute(_statement("count living"), {**one.key, "entity": entity}).scalar_one())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,9 @@ from sqlalchemy import Connection, Engine
 from medmirror import sources
 from medmirror.db import ledger, rehearsal, sql
 from medmirror.errors import SourceError, SyncError, UsageError
+from medmirror.ingest import inputs, worker
 from medmirror.ingest import run as api
-from medmirror.ingest import worker
-from medmirror.model import Chunk, Counts, Flaw, Part
+from medmirror.model import Chunk, Counts, Part
 from medmirror.readers import files
 from medmirror.readers.files import Stream
 from medmirror.remotes.base import Page
@@ -60,14 +60,14 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where a sync's pages go. *poisoned* is told of records that could not be stored, within their transaction;
+    """Where a sync's pages go. *poisoned* is told of each record that could not be stored, in its transaction;
     *stored* is called before each commit, and *committed* after it."""
 
     engine: Engine  # the owner's
     settings: Settings
     organization: Organization
     run_id: int
-    poisoned: Callable[[Connection, Sequence[Poison]], None] = lambda conn, some: None
+    poisoned: Callable[[Connection, Poison], None] = lambda conn, poison: None
     stored: Callable[[], None] = lambda: None
     committed: Callable[[], None] = lambda: None
     file_ids: set[int] = field(default_factory=set)  # of the ledger, met so far
@@ -89,8 +89,8 @@ class Store:
         with self.engine.connect() as conn, conn.begin():
             if inline:
                 counts = counts.plus(self._process(conn, inline))
-            if loaded and (bad := self._poison(conn, "rejects without letter", loaded)):
-                self.poisoned(conn, bad)
+            if loaded:
+                self._poison(conn, "rejects without letter", loaded)
             organizations.check(self.organization, organizations.of(conn, self.organization))
             written = learn(conn, marks)
             watermark.move(conn, self.organization, written, self.run_id)
@@ -101,9 +101,8 @@ class Store:
     def earliest(self, conn: Connection, feed: str, since: int, before: int) -> int | None:
         """The earliest time of change in [*since*, *before*) of what this run has written of *feed*; None: there is
         nothing. What stood there already in the same version was not written by this run."""
-        whose = {"organization_id": self.organization.organization_id, "source": self.organization.source}
         what = {"feed": feed, "run_id": self.run_id, "since": since, "before": before}
-        earliest = conn.execute(_statement("earliest"), {**whose, **what}).scalar()
+        earliest = conn.execute(_statement("earliest"), {**self.organization.key, **what}).scalar()
         return None if earliest is None else int(earliest)
 
     def _process(self, conn: Connection, pages: Sequence[Page]) -> Counts:
@@ -129,7 +128,7 @@ class Store:
         ledger.finish_files(conn, self.run_id, ends)
         self.file_ids.update(known)
         if any(count.rejected for count in outcome.counts):
-            self.poisoned(conn, self._poison(conn, "rejects of files", list(known)))
+            self._poison(conn, "rejects of files", list(known))
         return sum_of(outcome.counts)
 
     def _context(self, source: Source, page: Page) -> Context:
@@ -149,32 +148,17 @@ class Store:
                 raise SyncError(reason, page=page.name) from None
         return {**context, "organization": self.organization.organization_id}
 
-    def _parts(self, source: Source, page: Page, context: Context, file_id: int) -> list[Part]:
+    def _parts(self, source: Source, page: Page, context: Context, file_id: int) -> Iterator[Part]:
         assert isinstance(page.body, bytes)
-        settings = self.settings
-        made: list[Part] = []
-        flaws: list[Flaw] = []
-        end = ordinal = 0
-        stream = io.BytesIO(page.body)
         # A page is one part: what a chunk may weigh is for files that do not fit into memory.
-        for block in source.split(
-            stream, context, max(settings.chunk_bytes, len(page.body)), settings.max_record_bytes
-        ):
-            if isinstance(block, Flaw):
-                flaws.append(block)
-                end, ordinal = block.end, block.ordinal + 1
-                continue
-            end = block.start + len(block.data)
-            facts = {**context, **block.facts}
-            made.append(Part(file_id, page.name, "", facts, block.start, end, block.ordinal, block.data, tuple(flaws)))
-            flaws = []
-        if flaws:
-            made.append(Part(file_id, page.name, "", context, flaws[0].start, end, ordinal, b"", tuple(flaws)))
-        return made
+        wanted = max(self.settings.chunk_bytes, len(page.body))
+        blocks = source.split(io.BytesIO(page.body), context, wanted, self.settings.max_record_bytes)
+        return inputs.parts_of(blocks, Part(file_id, page.name, "", context, 0, 0, 0, b""))
 
-    def _poison(self, conn: Connection, section: str, file_ids: Sequence[int]) -> list[Poison]:
-        rows = conn.execute(_statement(section), {"run_id": self.run_id, "file_ids": list(file_ids)})
-        return [Poison(row.reject_id, row.feed, row.error, row.reason) for row in rows]
+    def _poison(self, conn: Connection, section: str, file_ids: Sequence[int]) -> None:
+        """Tell of the rejects in those files of the ledger."""
+        for row in conn.execute(_statement(section), {"run_id": self.run_id, "file_ids": list(file_ids)}).all():
+            self.poisoned(conn, Poison(row.reject_id, row.feed, row.error, row.reason))
 
     def _load(self, page: Page, path: Path) -> tuple[Counts, list[int]]:
         """Load a file as ``medmirror load`` does, with its worker processes and its ledger; return the counts, and the
@@ -201,10 +185,8 @@ class Store:
 
 def _facts(page: Page, context: Context) -> ledger.FileFacts:
     assert isinstance(page.body, bytes)
-    order = orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
     digest = hashlib.sha256(page.body).digest()
-    told = order.decode() if len(order) <= 1000 else hashlib.sha256(order).hexdigest()  # what an index can hold
-    return ledger.FileFacts(page.name, len(page.body), digest, told)
+    return ledger.FileFacts(page.name, len(page.body), digest, inputs.order_of(context))
 
 
 def sum_of(counts: Sequence[Counts]) -> Counts:

@@ -20,9 +20,8 @@ _statement = partial(sql.statement, "sync.sql")
 
 def read(conn: Connection, one: Organization) -> dict[Name, Mark]:
     """Every mark of *one*, by feed and kind."""
-    values = {"organization_id": one.organization_id, "source": one.source}
     made = {}
-    for row in conn.execute(_statement("watermarks"), values):
+    for row in conn.execute(_statement("watermarks"), one.key):
         late = tuple((int(at), int(by)) for at, by in row.lateness)
         position = Position(row.position, row.last_id)
         made[row.feed, row.kind] = Mark(position, row.until, late, row.window_end, row.held)
@@ -33,8 +32,7 @@ def move(conn: Connection, one: Organization, marks: Mapping[Name, Mark], run_id
     """Write *marks*. Call it in the transaction that stores what they say was read."""
     rows = [
         {
-            "organization_id": one.organization_id,
-            "source": one.source,
+            **one.key,
             "feed": feed,
             "kind": kind,
             "position": mark.position.time,
@@ -53,4 +51,4 @@ def move(conn: Connection, one: Organization, marks: Mapping[Name, Mark], run_id
 
 def reset(conn: Connection, one: Organization) -> None:
     """Forget how far *one* has been read: its next sync reads everything again."""
-    conn.execute(_statement("reset watermarks"), {"organization_id": one.organization_id, "source": one.source})
+    conn.execute(_statement("reset watermarks"), one.key)

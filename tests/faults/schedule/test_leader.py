@@ -105,8 +105,10 @@ def test_when_the_leader_is_killed_or_the_database_lost_one_leads_again_and_noth
     assert holders(engine) == 0
 
 
-def test_a_leader_that_has_lost_its_connection_leads_no_more_until_it_has_the_lock_again(engine: Engine) -> None:
-    with Leadership(engine) as one, Leadership(engine) as other:
+def test_a_leader_that_has_lost_its_connection_leads_no_more_until_it_has_the_lock_again(
+    engine: Engine, dsn: str
+) -> None:
+    with Leadership(dsn) as one, Leadership(dsn) as other:
         assert one.holds()
         assert not other.holds()
         with engine.connect() as conn:
@@ -114,5 +116,5 @@ def test_a_leader_that_has_lost_its_connection_leads_no_more_until_it_has_the_lo
         assert not one.holds()
         until(other.holds)
         assert not one.holds()
-    with Leadership(engine) as third:
+    with Leadership(dsn) as third:
         until(third.holds)

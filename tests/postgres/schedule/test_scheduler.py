@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Connection, Engine, text
 
-from medmirror import jobs
+from medmirror import clock, jobs
 from medmirror.cli import cli
 from medmirror.db import retry
 from medmirror.errors import AuthenticationFailed
@@ -71,7 +71,7 @@ def add(engine: Engine, name: str, **more: Any) -> Organization:
 
 def synced(engine: Engine, one: Organization, at: datetime, *, full: bool = False) -> None:
     """As a sync leaves it that ended at *at*."""
-    until = state.microseconds(at)
+    until = clock.microseconds(at)
 
     def work(conn: Connection) -> None:
         state.succeeded(conn, one, until=until, full=full, now=at, patients=None)

@@ -7,17 +7,16 @@ keeps its zeros), and nothing of what surrounds them: links hold tokens, and wha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
 
+from medmirror.clock import at
 from medmirror.errors import AuthenticationFailed, RemoteRefused, RemoteUnavailable, SyncError
 from medmirror.readers.json.pieces import parse, pieces
 from medmirror.readers.json.values import moment, moment_number
 from medmirror.sources.fhir.members import member
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEVERE = frozenset(("error", "fatal"))
 _PASSING = frozenset(("transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"))
 _LOGIN = frozenset(("login", "expired", "security", "unknown-user"))
@@ -149,6 +148,6 @@ def alone(body: bytes, time: int) -> tuple[bytes, Entry]:
 
 def text(time: int) -> str:
     """*time* (microseconds since 1970) as FHIR writes an instant: to the millisecond, finer where it must be."""
-    moment = _EPOCH + timedelta(microseconds=time)
+    moment = at(time)
     exact = "microseconds" if time % 1000 else "milliseconds"
     return moment.isoformat(timespec=exact).replace("+00:00", "Z")

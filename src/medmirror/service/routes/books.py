@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -24,6 +25,8 @@ from medmirror.service.routes.parameters import (
     place,
     text_of,
 )
+
+T = TypeVar("T", JobSeen, RunSeen, LetterSeen)
 
 router = APIRouter(prefix="/api/v1", responses=problems.DESCRIBED)
 LetterState = Literal["open", "requeued", "resolved", "ignored"]
@@ -96,15 +99,20 @@ def list_jobs(
     return Jobs(found, text_of(found[-1].created_at, found[-1].job_id) if len(found) == limit else None)
 
 
+def _only(request: Request, found: Sequence[T]) -> T:
+    """What was asked for by its number, noted for the audit log; the one Problem 404 when the caller may see none."""
+    if not found:
+        raise not_found()
+    about(request, found[0].organization_id, found[0].source)
+    return found[0]
+
+
 @router.get("/jobs/{job_id}", tags=["jobs"], response_model=JobWithLog)
 def show_job(request: Request, caller: Reader, job_id: UUID) -> JobWithLog:
     """A job, how far it is, how it ended, and what it said."""
     with service_of(request).engine.connect() as conn:
         found = reading.jobs_of(conn, caller, job_id=job_id, some=1)
-        if not found:
-            raise not_found()
-        about(request, found[0].organization_id, found[0].source)
-        return JobWithLog(found[0], reading.log_lines(conn, job_id))
+        return JobWithLog(_only(request, found), reading.log_lines(conn, job_id))
 
 
 @router.get("/runs", tags=["runs"], response_model=Runs)
@@ -126,10 +134,7 @@ def show_run(request: Request, caller: Reader, run_id: Number) -> RunSeen:
     """A run."""
     with service_of(request).engine.connect() as conn:
         found = reading.runs_of(conn, caller, run_id=run_id, some=1)
-    if not found:
-        raise not_found()
-    about(request, found[0].organization_id, found[0].source)
-    return found[0]
+    return _only(request, found)
 
 
 @router.get("/dead-letters", tags=["dead letters"], response_model=Letters)
@@ -155,10 +160,7 @@ def show_letter(request: Request, caller: Reader, dead_letter_id: Number) -> Let
     """A dead letter."""
     with service_of(request).engine.connect() as conn:
         found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
-    if not found:
-        raise not_found()
-    about(request, found[0].organization_id, found[0].source)
-    return found[0]
+    return _only(request, found)
 
 
 @router.post("/dead-letters/{dead_letter_id}/requeue", tags=["dead letters"], status_code=202, response_model=Requeued)
@@ -167,10 +169,7 @@ def requeue(request: Request, caller: Syncer, dead_letter_id: Number) -> Requeue
     service = service_of(request)
     with service.engine.connect() as conn:
         found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
-    if not found:
-        raise not_found()
-    about(request, found[0].organization_id, found[0].source)
-    if found[0].state != "open":
+    if _only(request, found).state != "open":
         raise Problem("not-possible", "Only an open letter is requeued.")
     chosen = deadletters.Chosen(ids=[dead_letter_id])
     made = requeueing.requeue(service.engine, service.queue, chosen, service.clock.now(), settings=service.settings)

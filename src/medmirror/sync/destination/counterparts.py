@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from medmirror.clock import at
 from medmirror.errors import RecordError, RemoteRefused
 from medmirror.mapping import Mappers
 from medmirror.mapping.convert import times
@@ -27,7 +27,6 @@ LATE = 300 * MICROSECOND  #: a list is read again from so long before its mark: 
 _DAY = 86_400 * MICROSECOND
 _GAP = 7 * _DAY  # between two of our records that are read in one go
 _LONGEST = _DAY  # that something may take, and still be seen by who begins later
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIMED = frozenset({"appointment"})
 
 
@@ -213,11 +212,6 @@ def subjects_of(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         known = (record.get(name) or {}).get("id")
         if isinstance(known, str):
             yield name, known
-
-
-def at(microseconds: int) -> datetime:
-    """That time since 1970 as an aware time."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def utc_of(microseconds: int | None) -> str:
