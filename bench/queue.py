@@ -144,7 +144,7 @@ def _bare(dsn: str, concurrency: int) -> None:
     """A worker of procrastinate's messages alone, which does nothing with them."""
     stop, engine, queue = _stop(), connect.engine(dsn), PostgresQueue(dsn)
     with engine.begin() as conn:
-        conn.execute(text("INSERT INTO medmirror.ingest.worker VALUES (:name, 1)"), {"name": working.name()})
+        conn.execute(text("INSERT INTO medmirror.worker VALUES (:name, 1)"), {"name": working.name()})
     queue.work(lambda job_id: None, concurrency, stop)
 
 
@@ -182,14 +182,14 @@ def _floor(dsn: str, engine: Engine, count: int, place: Lab) -> list[Any]:
     for number in range(count):
         queue.put(UUID(int=number + 1), 0, max(0.1, ready - time.time()))
     with _running(_bare, dsn, 2):
-        _until(engine, "SELECT count(*) = :n FROM medmirror.ingest.worker")
+        _until(engine, "SELECT count(*) = :n FROM medmirror.worker")
         _until(engine, "SELECT now() >= to_timestamp(:n)", int(ready))
         began, held = time.perf_counter(), queue.depth()
         _until(engine, "SELECT count(*) = 0 FROM medmirror_queue.procrastinate_jobs")
         seconds = time.perf_counter() - began
     queue.close()
     with engine.begin() as conn:
-        conn.execute(text("DELETE FROM medmirror.ingest.worker"))
+        conn.execute(text("DELETE FROM medmirror.worker"))
     return ["done: messages alone (procrastinate's own)", f"{held:,}", f"{seconds:.1f}", _rate(held, seconds)]
 
 
@@ -223,7 +223,7 @@ def _begins(dsn: str, engine: Engine, count: int, place: Lab) -> list[float]:
         conn.execute(text("TRUNCATE medmirror.job CASCADE"))
     queue = PostgresQueue(dsn)
     with _running(_worker, dsn, _nothing, 1):
-        _until(engine, "SELECT count(*) = :n FROM medmirror.ingest.worker")
+        _until(engine, "SELECT count(*) = :n FROM medmirror.worker")
         time.sleep(2)
         for number in range(min(count, 100)):
             _ask(engine, queue, number)
@@ -240,7 +240,7 @@ def _recovery(dsn: str, engine: Engine, deaths: int, place: Lab) -> list[float]:
     place.on_step("killing workers")
     queue, late = PostgresQueue(dsn), list[float]()
     with _running(_worker, dsn, _forever, 2):
-        _until(engine, "SELECT count(*) = :n FROM medmirror.ingest.worker")
+        _until(engine, "SELECT count(*) = :n FROM medmirror.worker")
         for number in range(deaths):
             _ask(engine, queue, number)
         _until(engine, "SELECT count(*) = :n FROM medmirror.job WHERE state = 'in_progress'", deaths)

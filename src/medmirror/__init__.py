@@ -13,10 +13,10 @@ __version__ = "0.1.0"
 __all__ = ["LoadResult", "RemapResult", "load", "remap", "retry_with_advisory_lock"]
 
 _HOMES = {
-    "LoadResult": "api",
-    "RemapResult": "remapping",
-    "load": "api",
-    "remap": "remapping",
+    "LoadResult": "ingest.run",
+    "RemapResult": "ingest.remap",
+    "load": "ingest.run",
+    "remap": "ingest.remap",
     "retry_with_advisory_lock": "db.retry",
 }
 

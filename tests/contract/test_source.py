@@ -23,6 +23,7 @@ import mirrors
 from medmirror import sources
 from medmirror.db import ledger
 from medmirror.ingest import worker
+from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import Inputs
 from medmirror.model import Block, Chunk, Flaw, Item
 from medmirror.readers import files
@@ -146,7 +147,7 @@ def test_order_of_files_does_not_matter(
             for number in order:
                 run_id = begin(engine) if own_runs else run_id
                 for chunk in everything[number][1]:
-                    worker.process(chunk, worker.Job(settings, run_id))
+                    process(chunk, worker.Job(settings, run_id))
             found = mirrors.contents(str(settings.dsn), feed[0])
             expected = expected or found
             assert found == expected, (order, own_runs)
@@ -186,11 +187,11 @@ def test_a_second_load_writes_nothing(feed: feedfiles.Feed, tmp_path: Path, sett
     paths = feedfiles.generations(tmp_path, feed)
     chunks = chunks_of(engine, settings, first := begin(engine), feed, paths)
     for chunk in chunks:
-        worker.process(chunk, worker.Job(settings, first))
+        process(chunk, worker.Job(settings, first))
     before = wait_for_statistics(settings, feed)
     again = begin(engine)
     start = mirrors.one(dsn, "SELECT pg_current_wal_insert_lsn()")[0]
-    counts = [worker.process(chunk, worker.Job(settings, again)).counts for chunk in chunks]
+    counts = [process(chunk, worker.Job(settings, again)).counts for chunk in chunks]
     wal = mirrors.one(dsn, "SELECT CAST(pg_current_wal_insert_lsn() - %s AS int8)", start)[0]
     total = [count for some in counts for count in some]
     assert sum(count.inserted + count.updated + count.tombstoned for count in total) == 0
@@ -305,9 +306,9 @@ def test_any_order_any_chunks_any_repeats(
     order = list(chunks)
     random.Random(seed).shuffle(order)
     for number in prefix:
-        worker.process(chunks[number * len(chunks) // 12], worker.Job(settings, runs[0]))
+        process(chunks[number * len(chunks) // 12], worker.Job(settings, runs[0]))
     for chunk in order:
-        worker.process(chunk, worker.Job(settings, runs[1]))
+        process(chunk, worker.Job(settings, runs[1]))
     found = mirrors.contents(str(settings.dsn))
     shared.expected = shared.expected or found
     assert found == shared.expected

@@ -79,7 +79,7 @@ def say(conn: Connection, job_id: object, at: datetime, message: str, level: str
 
 def staff(conn: Connection, now: datetime) -> None:
     """Have a worker that lives, and a scheduler that looked at *now*."""
-    conn.execute(text("INSERT INTO medmirror.ingest.worker (name, concurrency) VALUES ('clinic-server:812', 2)"))
+    conn.execute(text("INSERT INTO medmirror.worker (name, concurrency) VALUES ('clinic-server:812', 2)"))
     conn.execute(
         text(
             "INSERT INTO medmirror.scheduler (ticked_at, leader, organizations, asked)"

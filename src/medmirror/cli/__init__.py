@@ -97,9 +97,9 @@ def _database_error(error: Exception) -> StoreError | None:
     import psycopg
     from sqlalchemy.exc import DBAPIError
 
-    from medmirror.ingest import worker
+    from medmirror.db import refusals
 
-    return worker.refusal(error) if isinstance(error, DBAPIError | psycopg.Error) else None
+    return refusals.of_statement(error) if isinstance(error, DBAPIError | psycopg.Error) else None
 
 
 @click.group(cls=Root, name="medmirror")

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from medmirror.copyformat import NULL
 from medmirror.db import sql
-from medmirror.ingest import store as load
+from medmirror.db.copy import copy
 
 _NAMESPACE = UUID("6e1b1f0e-3f0f-5b5e-9d0b-7f3c2f1f4a11")  # made once; changing it changes every canonical id
 
@@ -106,7 +106,7 @@ def store(
     if not rows:
         return
     conn.execute(_statement("stage"))
-    load.copy(conn, sql.sections("mapping.sql")["copy stage"], _staged(source, organization, rows))
+    copy(conn, sql.sections("mapping.sql")["copy stage"], _staged(source, organization, rows))
     values = {"organization": organization, "source": source}
     if not new and (stale := conn.execute(_statement("stale canonical"), values).all()):
         columns = dict(zip(("entity", "feed", "source_id"), map(list, zip(*stale, strict=True)), strict=True))

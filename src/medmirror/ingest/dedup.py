@@ -1,14 +1,15 @@
-"""The newest copy of each key within a chunk, and the digest that tells equal content."""
+"""The newest copy of each key within a chunk, the digest that tells equal content, and keys that are sound."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from medmirror.model import Item
+from medmirror.model import Column, Item
 
 TOMBSTONE_DIGEST = bytes(16)
+_LIMITS = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
 
 
 class Candidate(NamedTuple):
@@ -50,3 +51,25 @@ def newest(candidates: Iterable[Candidate]) -> tuple[dict[tuple[int | str, ...],
         else:
             others.append(candidate)
     return best, others
+
+
+def bad_key(columns: Sequence[Column], key: Sequence[int | str]) -> str | None:
+    """The name of the first of *columns* that cannot hold its part of *key*, or None.
+
+    A key is sent to Postgres before its record is (to ask what is known of it), so it must be sound by itself.
+    """
+    for column, value in zip(columns, key, strict=True):
+        if isinstance(value, str):
+            if column.kind != "text" or "\0" in value or not (value.isascii() or _is_utf8(value)):
+                return column.name
+        elif not -_LIMITS.get(column.kind, 0) <= value < _LIMITS.get(column.kind, 0):
+            return column.name
+    return None
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True

@@ -16,7 +16,7 @@ from medmirror.ingest import processes, worker
 def local(workers: int) -> ProcessPoolExecutor:
     """*workers* fresh processes of this machine, which live as long as the executor."""
     return ProcessPoolExecutor(
-        workers, mp_context=processes.context("medmirror.ingest.worker"), initializer=worker.start
+        workers, mp_context=processes.context("medmirror.ingest.chunk"), initializer=worker.start
     )
 
 

@@ -1,6 +1,6 @@
 """A run: split in the parent, at most two chunks a worker in flight, survive dead workers, tally.
 
-paths -> inputs.chunks() -> executor -> worker.process() -> Outcome -> Totals
+paths -> inputs.chunks() -> executor -> process() -> Outcome -> Totals
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from medmirror import sources
 from medmirror.db import ledger, retry
 from medmirror.errors import KillsWorker, MedmirrorError, StoreUnavailable
 from medmirror.ingest import executors, worker
+from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import FileState, Inputs
 from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
 
@@ -81,7 +82,7 @@ class Pipeline:
                 while len(flying) < 2 * self.workers and not suspects and (chunk := next(chunks, None)) is not None:
                     self.pace()
                     try:
-                        flying[executor.submit(worker.process, chunk, self.job)] = chunk
+                        flying[executor.submit(process, chunk, self.job)] = chunk
                     except BrokenProcessPool:
                         suspects.append(chunk)
                 if not flying and not suspects:
@@ -177,7 +178,7 @@ class Pipeline:
                 self._parts_done(chunk)
 
     def _isolate(self, single: _Single, chunk: Chunk) -> None:
-        outcome = single.call(worker.process, chunk, self.job)
+        outcome = single.call(process, chunk, self.job)
         if outcome is not None:
             self._count(chunk, outcome)
             return

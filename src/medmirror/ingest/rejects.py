@@ -26,6 +26,7 @@ from medmirror.db import ledger, sql
 from medmirror.db import retry as transactions
 from medmirror.errors import KillsWorker, SourceError, UnreadableFile, UsageError
 from medmirror.ingest import executors, worker
+from medmirror.ingest.chunk import process
 from medmirror.model import Block, Chunk, Counts, Flaw, Part
 from medmirror.readers import files
 from medmirror.settings import Settings
@@ -174,7 +175,7 @@ class _Worker:
         """The counts of *part*; when its worker dies of it, it is given up as a reject."""
         self._executor = self._executor or executors.local(1)
         try:
-            return self._executor.submit(worker.process, Chunk(source, (part,)), self.job).result().counts[0]
+            return self._executor.submit(process, Chunk(source, (part,)), self.job).result().counts[0]
         except BrokenProcessPool:
             self.__exit__()
             if part.given_up:

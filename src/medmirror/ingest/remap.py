@@ -24,7 +24,7 @@ from medmirror import sources
 from medmirror.db import digests as setdigest
 from medmirror.db import ledger, retry
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.ingest import executors, worker
+from medmirror.ingest import executors, store, worker
 from medmirror.ingest import remapstore as stored
 from medmirror.ingest import run as api
 from medmirror.ingest.remappage import Answer, Mapped, Page, process
@@ -145,7 +145,7 @@ class _Todo:
         every = [(source, feed) for source in self.sources for feed in source.feeds]
         for source, feed in sorted(every, key=lambda one: one[1].deletions):
             with self.engine.connect() as conn:
-                units = stored.units(conn, worker.table_of(source, feed), feed.document, self.organization)
+                units = stored.units(conn, store.table_of(source, feed), feed.document, self.organization)
             for unit in units:
                 ids = stored.stale(self.engine, unit, self._stale(source, feed, unit))
                 while some := tuple(itertools.islice(ids, _PAGE)):

@@ -13,12 +13,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from medmirror import sources
-from medmirror.db import locks, retry
+from medmirror.db import locks, refusals, retry
 from medmirror.ingest import canonical as meaning
 from medmirror.ingest import canonicalstore as canonical
 from medmirror.ingest import remapstore as stored
-from medmirror.ingest import store as load
-from medmirror.ingest import worker
+from medmirror.ingest import store, worker
 from medmirror.readers.json.values import exactly
 
 _HELD = 8 << 20  # bytes of documents that are mapped before they are written
@@ -69,12 +68,12 @@ def process(page: Page, job: worker.Job, engine_of: worker.EngineOf = worker.own
         engine = engine_of(job.settings, page.unit.organization)
         counts, problems = retry.in_transaction(engine, partial(_page, page, job, tally), tally=tally)
     except (DBAPIError, psycopg.Error) as error:
-        raise worker.refusal(error) from None
+        raise refusals.of_statement(error) from None
     return Answer(counts, problems, tally.retries, os.getpid(), worker.peak_rss())
 
 
 def _page(page: Page, job: worker.Job, tally: retry.Tally, conn: Connection) -> tuple[Mapped, Counter[str]]:
-    load.give_way(conn)
+    store.give_way(conn)
     retry.shared_lock(conn, locks.for_source(page.unit.table.schema), tally)
     work = _Page(conn, page, job)
     for held in stored.locked(conn, page.unit, page.ids):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, TextClause, text
 
 from medmirror.db import sql
-from medmirror.ingest import store as load
+from medmirror.ingest import store
 from medmirror.ingest.canonicalstore import Row
 
 _KEYS = 50_000  # ids that are asked for at a time: some MB
@@ -21,7 +21,7 @@ class Unit(NamedTuple):
     """One organisation's records of one kind: *kind* is the feed as ``medmirror.sync_mapping`` calls it, *document* the
     column that mapping reads."""
 
-    table: load.Table
+    table: store.Table
     document: str
     organization: str
     kind: str
@@ -48,7 +48,7 @@ class Held(NamedTuple):
     mapped: Row | None
 
 
-def units(conn: Connection, table: load.Table, document: str, organization: str | None) -> list[Unit]:
+def units(conn: Connection, table: store.Table, document: str, organization: str | None) -> list[Unit]:
     """The units of *table*, of all organisations or of *organization*, sorted."""
     rows = conn.execute(_statement(table, document, "units"), {"organization": organization, "kind": table.name})
     return [Unit(table, document, row.organization, row.kind) for row in rows]
@@ -124,7 +124,7 @@ def _bytes(value: bytes | memoryview | None) -> bytes | None:
 
 
 @cache
-def _statement(table: load.Table, document: str, section: str, stale: str = "", beyond: str = "") -> TextClause:
+def _statement(table: store.Table, document: str, section: str, stale: str = "", beyond: str = "") -> TextClause:
     names = [column.name for column in table.key]
     for name in (table.schema, table.name, document, *names):
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):

@@ -9,23 +9,20 @@ table.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from psycopg.errors import DataError, IntegrityError, ProgramLimitExceeded
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
-from medmirror import copyformat
-from medmirror.db import connect, sql
+from medmirror.db import refusals, sql
+from medmirror.db.copy import copy
 from medmirror.errors import RefusedByDatabase
 from medmirror.ingest.dedup import Candidate
 from medmirror.model import Column
+from medmirror.sources.base import Feed, Source
 
 Key = tuple[int | str, ...]
-
-_COPY_WRITE = 1 << 20  # bytes a write: small writes cost the client a system call and a wake-up each
 
 
 class Table(NamedTuple):
@@ -39,6 +36,11 @@ class Table(NamedTuple):
     key: tuple[Column, ...]
     columns: tuple[Column, ...]
     walled: bool = False
+
+
+def table_of(source: Source, feed: Feed) -> Table:
+    """The names that the statements of *feed* need."""
+    return Table(source.name, feed.name, feed.key, feed.all_columns, source.tenant)
 
 
 class Known(NamedTuple):
@@ -151,32 +153,6 @@ def _copy(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> No
     conn.execute(text(statements["clear stage"]))
 
 
-def copy(conn: Connection, statement: str, rows: Iterable[bytes]) -> None:
-    """Send *rows*, binary COPY tuples, by *statement*, a COPY .. FROM STDIN (FORMAT BINARY)."""
-    with connect.raw(conn).cursor() as cursor, cursor.copy(statement.encode()) as sink:
-        for piece in _pieces(rows):
-            sink.write(piece)
-
-
-def _pieces(rows: Iterable[bytes]) -> Iterator[bytes]:
-    buffer = [copyformat.SIGNATURE]
-    size = 0
-    for row in rows:
-        buffer.append(row)
-        size += len(row)
-        if size >= _COPY_WRITE:
-            yield b"".join(buffer)
-            buffer, size = [], 0
-    buffer.append(copyformat.TRAILER)
-    yield b"".join(buffer)
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether *error* says that Postgres would not take a value (and not that it was busy, gone or full)."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(cause, DataError | IntegrityError | ProgramLimitExceeded)
-
-
 def refused(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> dict[Key, RefusedByDatabase]:
     """Which of *candidates* Postgres refuses, found by halving: about k log n tries for k of n.
 
@@ -192,10 +168,11 @@ def refused(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> 
             _copy(conn, table, some)
         except Exception as error:
             savepoint.rollback()
-            if not is_refusal(error):
+            refusal = refusals.of_value(error)
+            if refusal is None:
                 raise
             if len(some) == 1:
-                bad[some[0].item.key] = _refusal(error)
+                bad[some[0].item.key] = refusal
                 return
             middle = len(some) // 2
             attempt(some[:middle])
@@ -205,14 +182,3 @@ def refused(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> 
 
     attempt(candidates)
     return bad
-
-
-def _refusal(error: BaseException) -> RefusedByDatabase:
-    """The refusal in our own words: the database's message would quote the value."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    facts = {"sqlstate": getattr(cause, "sqlstate", None)}
-    diagnostics = getattr(cause, "diag", None)
-    for name in ("constraint_name", "column_name", "datatype_name"):
-        if value := getattr(diagnostics, name, None):
-            facts[name] = value
-    return RefusedByDatabase("", **facts)

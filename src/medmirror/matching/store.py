@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from medmirror.copyformat import encoder
 from medmirror.db import connect, sql
-from medmirror.ingest import store as load
+from medmirror.db.copy import copy
 from medmirror.matching.clusters import canonical_ids
 from medmirror.matching.deciding import GROUP, Decision, Pair, Standing
 from medmirror.matching.judging import JOINED, USER, levels
@@ -175,7 +175,7 @@ def write(
     """Write *decisions* (record numbers are those of *keys*), withdraw what is not among them any more, and remember
     which records were compared. Running it again changes nothing."""
     conn.execute(statement("stage"))
-    load.copy(conn, sql.sections("matching.sql")["copy stage"], (_staged(keys, one) for one in decisions))
+    copy(conn, sql.sections("matching.sql")["copy stage"], (_staged(keys, one) for one in decisions))
     conn.execute(statement("analyze stage"))
     values = {**scope._asdict(), "by": by, "run_id": run_id}
     conn.execute(statement("withdraw"), values)
@@ -199,7 +199,7 @@ def settle(conn: Connection, scope: Scope) -> int:
         pairs.append((left, right))
     conn.execute(statement("stage ids"))
     staged = (_ID((*key, found)) for key, found in canonical_ids(pairs, own).items())
-    load.copy(conn, sql.sections("matching.sql")["copy ids"], staged)
+    copy(conn, sql.sections("matching.sql")["copy ids"], staged)
     conn.execute(statement("analyze ids"))
     joined = conn.execute(statement("join"), {"organization": scope.organization}).rowcount
     parted = conn.execute(statement("part"), scope._asdict()).rowcount

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from medmirror import search
+from medmirror.db import refusals
 from medmirror.errors import SourceError, UsageError
 from medmirror.ingest import deletions as infer
 from medmirror.ingest import remap as remapping
@@ -51,7 +52,7 @@ class Work:
         try:
             return getattr(self, f"_{part.kind}")(part, workers)  # type: ignore[no-any-return]
         except (DBAPIError, psycopg.Error) as error:
-            raise worker.refusal(error) from None
+            raise refusals.of_statement(error) from None
 
     def _load(self, part: Part, workers: int) -> Answer:
         load = part.load

@@ -21,8 +21,7 @@ from medmirror.db import digests as setdigest
 from medmirror.db import ledger, locks, retry, sql
 from medmirror.errors import ListingIncomplete
 from medmirror.ingest import run as api
-from medmirror.ingest import store as load
-from medmirror.ingest import worker
+from medmirror.ingest import store
 from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate
 from medmirror.model import Counts, Item, Part
 from medmirror.publishers.base import Tool
@@ -37,7 +36,7 @@ _SHARE = 0.1  # of a feed: if more has vanished, the list is rather wrong
 class Gone(NamedTuple):
     """A record that the publisher no longer has: its key, and the version that its tombstone is to have."""
 
-    key: load.Key
+    key: store.Key
     version: int
 
 
@@ -144,9 +143,9 @@ class _Burial(NamedTuple):
             ),
             key=lambda one: one.item.key,
         )
-        load.give_way(conn)
+        store.give_way(conn)
         retry.shared_lock(conn, locks.for_source(self.source.name), retry.Tally())
-        stored = load.store(conn, worker.table_of(self.source, self.feed), self.run_id, some, [])
+        stored = store.store(conn, store.table_of(self.source, self.feed), self.run_id, some, [])
         lost = len(stored.lost)
         counts = Counts(read=len(some), tombstoned=len(some) - lost, duplicate=lost, created=len(stored.created))
         return ledger.add_chunk(conn, self.run_id, [self.part], [counts], 0.0)[0]

@@ -23,6 +23,7 @@ from medmirror.db import ledger, rehearsal, sql
 from medmirror.errors import SourceError, SyncError, UsageError
 from medmirror.ingest import inputs, worker
 from medmirror.ingest import run as api
+from medmirror.ingest.chunk import process
 from medmirror.model import Chunk, Counts, Part
 from medmirror.readers import files
 from medmirror.readers.files import Stream
@@ -120,7 +121,7 @@ class Store:
                 parts += self._parts(source, page, context, file_id)
         walled = rehearsal.engine(conn, organization)
         job = worker.Job(self.settings, self.run_id, mappings=self.organization.mappings)
-        outcome = worker.process(Chunk(source.name, tuple(parts)), job, engine_of=lambda settings, whose: walled)
+        outcome = process(Chunk(source.name, tuple(parts)), job, engine_of=lambda settings, whose: walled)
         read = sum(count.read for count in outcome.counts)
         if len(known) == len(pages) and read < sum(page.records for page in pages):
             raise SyncError("A page holds fewer records than its remote says; nothing of it was stored.", read=read)

@@ -19,6 +19,7 @@ import mirrors
 from medmirror import sources
 from medmirror.db import ledger
 from medmirror.ingest import executors, worker
+from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import Inputs
 from medmirror.model import Chunk, Outcome
 from medmirror.settings import Settings
@@ -93,7 +94,7 @@ def test_eight_writers_and_a_foreign_program_lose_nothing(
     work = chunks(tmp_path, engine, replace(settings, chunk_bytes=A_CHUNK), run_id)
     job = worker.Job(settings, run_id)
     for chunk in sorted(work, key=lambda chunk: chunk.parts[0].path):
-        worker.process(chunk, job)
+        process(chunk, job)
     expected = mirrors.contents(dsn)
     worker.own_engine(settings).dispose()
     mirrors.empty(engine)
@@ -101,7 +102,7 @@ def test_eight_writers_and_a_foreign_program_lose_nothing(
     foreign = Foreign(dsn)
     foreign.start()
     with executors.local(WRITERS) as pool:
-        futures: list[Future[Outcome]] = [pool.submit(worker.process, chunk, job) for chunk in work]
+        futures: list[Future[Outcome]] = [pool.submit(process, chunk, job) for chunk in work]
         outcomes = [future.result() for future in futures]
     foreign.stop.set()
     foreign.join()
@@ -137,12 +138,12 @@ def test_a_foreign_program_that_meets_a_writer_head_on_is_not_the_victim(
     parts = [part for chunk in inputs.chunks(sorted(tmp_path.iterdir())) for part in chunk.parts]
     first, second = (Chunk("pubmed", (part,)) for part in sorted(parts, key=lambda part: part.path))
     job = worker.Job(settings, run_id)
-    worker.process(first, job)
+    process(first, job)
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     lock = b"SELECT FROM pubmed.citation_fact WHERE pmid = %s FOR UPDATE"
     with executors.local(1) as pool, psycopg.connect(dsn) as foreign:
         foreign.execute(lock, [9])
-        future = pool.submit(worker.process, second, job)
+        future = pool.submit(process, second, job)
         mirrors.until(lambda: mirrors.one(dsn, waiting) == (1,), "the writer did not come to wait")
         foreign.execute(lock, [1])  # which the writer holds, while it waits for 9
         foreign.commit()

@@ -83,7 +83,7 @@ def test_jobs_of_a_killed_worker_are_taken_by_another_and_each_is_ended_once(
     place: Place, start: Callable[..., Any]
 ) -> None:
     victim = start([PROGRAM, LEASE, "3"], MEDMIRROR_DSN=place.dsn)
-    place.until("SELECT 1 FROM medmirror.ingest.worker")
+    place.until("SELECT 1 FROM medmirror.worker")
     for number in range(6):
         place.ask(f"org_{number}", seconds=1.0)
     place.until("SELECT 1 FROM public.ran HAVING count(*) >= 3")
@@ -125,7 +125,7 @@ def test_a_worker_that_is_told_to_stop_puts_its_job_back_and_another_goes_on(
     assert (code, out) == (0, "")
     assert "Traceback" not in err
     assert place.rows("SELECT state, attempts FROM medmirror.job") == [("queued", 0)]
-    assert place.rows("SELECT name FROM medmirror.ingest.worker") == []
+    assert place.rows("SELECT name FROM medmirror.worker") == []
     start([PROGRAM, "30", "2"], MEDMIRROR_DSN=place.dsn)
     place.until_all_done()
     assert place.rows("SELECT state, attempts, claims FROM medmirror.job") == [("succeeded", 0, 2)]

@@ -110,7 +110,7 @@ def books(database: Callable[[], AbstractContextManager[str]]) -> Iterator[Engin
 @pytest.fixture
 def place(books: Engine) -> Place:
     with books.begin() as conn:
-        conn.execute(text("TRUNCATE medmirror.organization, medmirror.job, medmirror.ingest.worker CASCADE"))
+        conn.execute(text("TRUNCATE medmirror.organization, medmirror.job, medmirror.worker CASCADE"))
     return Place(books)
 
 

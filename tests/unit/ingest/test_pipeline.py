@@ -8,8 +8,8 @@ import pytest
 
 import feedfiles
 from medmirror import sources
+from medmirror.ingest.dedup import bad_key
 from medmirror.ingest.pipeline import Totals, halves
-from medmirror.ingest.validate import bad_key
 from medmirror.model import Block, Counts, Flaw, Item, Outcome, Part
 from medmirror.readers import files
 
