@@ -27,7 +27,7 @@ import httpx
 
 from medmirror.clock import SYSTEM
 from medmirror.db import embedded
-from medmirror.ingest import run as api
+from medmirror.db.database import open_database
 from medmirror.service import keys
 from medmirror.settings import Settings
 from medmirror.sync import organizations
@@ -100,7 +100,7 @@ def run(clients: int, seconds: float, count: int) -> list[list[object]]:
         home = Path(made)
         home.chmod(0o711)
         settings = replace(Settings.from_environment(), home=home, dsn=None)
-        engine, settings = api.open_database(settings)
+        engine, settings = open_database(settings)
         try:
             for number in range(count):
                 organizations.put(engine, Organization(f"org_{number:04}", "cliniko", "cliniko"))

@@ -26,8 +26,9 @@ from sqlalchemy import Engine, text
 from bench import lab
 from bench.clinic import AGENT, Waiting
 from medmirror import jobs
-from medmirror.ingest import run as api
+from medmirror.db.database import open_database
 from medmirror.jobs import runner
+from medmirror.jobs.handler import handler
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
@@ -61,7 +62,7 @@ def run(engine: Engine, settings: Settings, appointments: int, years: int, every
         wanted = Organization("clinic", "cliniko", "cliniko", settings=remote, secret="env:BENCH_BACKFILL_KEY")
         one = organizations.put(engine, replace(wanted, recent_first=True))
         queue = Waiting(clock)
-        handle = sync_engine.handler(engine, settings, clock.clock)
+        handle = handler(engine, settings, clock.clock)
         hot: list[float] = []
         idle = [_sync(engine, settings, clock, one) for _ in range(4)][1:]
         first = (START - timedelta(days=365 * years + 1)).date().isoformat()
@@ -142,7 +143,7 @@ def main() -> None:
     asked = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="medmirror-backfill-"))
     with lab.opened(None, scratch, 1, True, lambda what: None) as room, room.database() as dsn:
-        engine, settings = api.open_database(Settings.from_environment(dsn=dsn))
+        engine, settings = open_database(Settings.from_environment(dsn=dsn))
         found = run(engine, settings, asked.appointments, asked.years, asked.every)
         engine.dispose()
     print(show(found))

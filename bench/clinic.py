@@ -30,8 +30,9 @@ import httpx
 from sqlalchemy import Engine, text
 
 from bench import lab
-from medmirror.ingest import run as api
+from medmirror.db.database import open_database
 from medmirror.jobs import runner
+from medmirror.jobs.handler import handler
 from medmirror.schedule import runner as scheduler
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
@@ -180,7 +181,7 @@ def week(
     with ClinikoServer(dict(zip(keys, accounts, strict=True)), clock=clock.clock) as server:
         known = [_add(engine, server, number, key) for number, key in enumerate(keys)]
         queue = Waiting(clock)
-        handle = sync_engine.handler(engine, settings, clock.clock)
+        handle = handler(engine, settings, clock.clock)
         hourly = Hourly(server.url, keys[0])
         _through(engine, queue, handle, clock, 7200)  # the first syncs, before the week
         before = _spent(engine, server, hourly)
@@ -314,7 +315,7 @@ def main() -> None:
     asked = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="medmirror-clinic-"))
     with lab.opened(None, scratch, 1, True, lambda what: None) as room, room.database() as dsn:
-        engine, settings = api.open_database(Settings.from_environment(dsn=dsn))
+        engine, settings = open_database(Settings.from_environment(dsn=dsn))
         found = week(engine, settings, asked.clinics, asked.patients, asked.appointments, asked.days)
         engine.dispose()
     shutil.rmtree(scratch, ignore_errors=True)

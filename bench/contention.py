@@ -20,7 +20,7 @@ from bench.lab import Lab, Sample
 from bench.measure import Measured, measure, table
 from bench.report import Report, columns
 from medmirror import sources
-from medmirror.ingest import run as api
+from medmirror.db.database import open_database
 from medmirror.model import Block
 from medmirror.settings import Settings
 from medmirror_testing import samples
@@ -109,7 +109,7 @@ def _load(lab: Lab, dsn: str, files: list[Sample], name: str) -> tuple[Measured,
 def _foreign(dsn: str, wanted: bool) -> Iterator[list[str]]:
     """A database with our tables, and a program that locks rows in it, if *wanted*; at the end, a line for each
     deadlock that the program lost."""
-    engine, _ = api.open_database(Settings.from_environment({}, dsn=dsn))
+    engine, _ = open_database(Settings.from_environment({}, dsn=dsn))
     engine.dispose()
     lost: list[str] = []
     if not wanted:

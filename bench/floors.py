@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from bench.lab import Lab
 from bench.measure import Measured, measure
 from medmirror import sources
-from medmirror.ingest import run as api
+from medmirror.db.database import open_database
 from medmirror.settings import MIB, Settings
 
 
@@ -60,7 +60,7 @@ def copy_binary(lab: Lab, target: Target, prepared: Prepared, *, indexes: bool) 
     name = f"COPY alone{'' if indexes else ', no secondary index'}"
     lab.on_step(f"{name}: {target.feed}")
     with lab.database() as dsn:
-        engine, _ = api.open_database(Settings.from_environment({}, dsn=dsn))
+        engine, _ = open_database(Settings.from_environment({}, dsn=dsn))
         engine.dispose()
         if not indexes:
             _drop_indexes(dsn, target)

@@ -16,6 +16,7 @@ import pyarrow
 from bench.lab import Lab
 from bench.measure import table
 from bench.report import Report, columns
+from medmirror.db.database import open_database
 from medmirror.matching import scoring
 from medmirror.matching.deciding import Standing, Thresholds, decide, doubtful
 from medmirror.matching.fields import JOIN_AT, REVIEW_AT
@@ -294,11 +295,10 @@ def fill(dsn: str, records: int, moved: int) -> None:
 
     from medmirror.db import retry
     from medmirror.ingest import canonicalstore as mapping
-    from medmirror.ingest import run as api
     from medmirror.mapping import canonical_hash
     from medmirror.settings import Settings
 
-    engine, _ = api.open_database(Settings.from_environment({}, dsn=dsn))
+    engine, _ = open_database(Settings.from_environment({}, dsn=dsn))
     entries = duplicates.register(records)
     while some := list(islice(entries, 10_000)):
         for source in ("a", "b"):

@@ -10,11 +10,10 @@ from typing import Any
 
 from bench.lab import Lab
 from bench.report import Report, columns
-from medmirror.db import connect, ledger, migrate, retry
+from medmirror.db import connect, ledger, migrate, retry, runs
 from medmirror.ingest import deletions as infer
 from medmirror.model import Certificate
 from medmirror.nightly import config, night
-from medmirror.nightly.config import Deletions, When
 from medmirror.settings import Settings
 
 SHARES = (30, 60, 100)  # per cent
@@ -68,7 +67,7 @@ def _passes(lab: Lab, records: int) -> list[list[Any]]:
             one = infer.Pass("org_1", "cliniko", (number,), os.urandom(32))
             began = time.perf_counter()
             certificate = {"appointment": Certificate(("appointment",), True, None, 0)}
-            (verdict,) = infer.judge(engine, one, certificate, Deletions(When()), run_id)
+            (verdict,) = infer.judge(engine, one, certificate, infer.Limits(), run_id)
             seconds = time.perf_counter() - began
             found.append([name, verdict.living, verdict.newly + verdict.again, verdict.written, seconds])
         engine.dispose()
@@ -77,7 +76,7 @@ def _passes(lab: Lab, records: int) -> list[list[Any]]:
 
 def _begin(engine: Any) -> int:
     about: dict[str, Any] = {"source": None, "host": "h", "pid": os.getpid(), "version": "0", "settings": {}}
-    return retry.in_transaction(engine, lambda conn: ledger.begin_run(conn, command="bench", **about))
+    return retry.in_transaction(engine, lambda conn: runs.begin_run(conn, command="bench", **about))
 
 
 def _filled(engine: Any, run_id: int, name: str, records: int, since: int) -> int:

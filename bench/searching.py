@@ -11,7 +11,7 @@ from bench.measure import table
 from bench.pubmed import size
 from bench.report import Report, columns
 from medmirror import search
-from medmirror.ingest import run as api
+from medmirror.db.database import open_database
 from medmirror.settings import Settings
 
 _QUERIES = ("metformin heart failure", '"randomized trial" diabetes', "cancer -breast", "stroke or infarction")
@@ -28,7 +28,7 @@ def vectors(lab: Lab) -> Report:
         lab.rest(dsn)
         records = sample.records
         costs = [replace(one.cost, records=records) for one in (load, made, again)]
-        engine, _ = api.open_database(Settings.from_environment({}, dsn=dsn))
+        engine, _ = open_database(Settings.from_environment({}, dsn=dsn))
         rows = []
         for query in _QUERIES:
             seconds = []

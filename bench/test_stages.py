@@ -20,8 +20,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from medmirror import copyformat, native, sources
 from medmirror.copyformat import encoder
 from medmirror.db import embedded
+from medmirror.db.database import open_database
 from medmirror.errors import EmbeddedServerError
-from medmirror.ingest import run as api
 from medmirror.ingest.dedup import digest
 from medmirror.model import Block, Item
 from medmirror.readers import files
@@ -157,7 +157,7 @@ def test_encode(given: _Input, timed: Callable[..., Any]) -> None:
 
 def test_copy(given: _Input, timed: Callable[..., Any], server: str) -> None:
     """COPY of the tuples of a block into the wide table, rolled back."""
-    engine, _ = api.open_database(Settings.from_environment({}, dsn=server))
+    engine, _ = open_database(Settings.from_environment({}, dsn=server))
     engine.dispose()
     made = [row for row in given.source.rows(given.feed, given.data, given.items) if isinstance(row, bytes)]
     once = dict(zip((item.key for item in given.items), made, strict=True))

@@ -14,6 +14,7 @@ class MedmirrorError(Exception):
     """medmirror could not go on."""
 
     transient = False  #: worth another try, unchanged
+    put_off = False  #: delayed without fault: what was asked is done later, and nothing has failed
     exit_code = 1
 
     def __init__(self, message: str = "", **context: Any) -> None:
@@ -146,12 +147,14 @@ class RateLimited(SyncError):
     """The remote takes no more requests for now; the job is delayed and has not failed."""
 
     transient = True  # context: wait, in seconds
+    put_off = True
 
 
 class StillPreparing(SyncError):
     """The remote is still preparing what was asked of it; the job is delayed and has not failed."""
 
     transient = True  # context: wait, in seconds
+    put_off = True
 
 
 class PageExpired(SyncError):
@@ -178,12 +181,17 @@ class StaleWrite(SyncError):
 class SyncPaused(SyncError):
     """The organisation is paused; its job waits, and goes on after `medmirror organizations resume`."""
 
+    put_off = True
+
 
 class SettingsChanged(SyncError):
     """Where the organisation's system is was changed during the sync, which begins again there."""
+
+    put_off = True
 
 
 class SyncRunning(SyncError):
     """Another sync of this organisation runs; wait until it has ended."""
 
     exit_code = 4
+    put_off = True

@@ -21,7 +21,7 @@ import feedfiles
 import medmirror
 import mirrors
 from medmirror import sources
-from medmirror.db import ledger
+from medmirror.db import runs
 from medmirror.ingest import worker
 from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import Inputs
@@ -73,7 +73,7 @@ def chunks_of(engine: Engine, settings: Settings, run_id: int, feed: feedfiles.F
 def begin(engine: Engine) -> int:
     """A run to load chunks under."""
     with engine.begin() as connection:
-        return ledger.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})
+        return runs.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})
 
 
 def test_every_feed_has_files_to_be_tested_with() -> None:

@@ -117,13 +117,13 @@ def requeue(ids: tuple[int, ...], limit: int, everything: bool, **which: Any) ->
     Exit code: 0 done, 3 some could not be requeued.
     """
     from medmirror.clock import SYSTEM
-    from medmirror.ingest import run as api
+    from medmirror.db.database import open_database
     from medmirror.jobs import queue
     from medmirror.jobs.deadletters import requeueing
 
     if not ids and not any(which.values()) and not everything:
         raise UsageError("Say which: IDs, --fingerprint, --class, --organization, or --all for every open one.")
-    engine, settings = api.open_database(shared().settings(workers=1))
+    engine, settings = open_database(shared().settings(workers=1))
     line = queue.of(settings)
     most = None if everything or ids else limit
     try:

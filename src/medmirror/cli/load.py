@@ -79,12 +79,12 @@ def load(
     source, paths = told(words)
     options = shared()
     settings = options.settings(workers=workers, chunk_bytes=chunk_bytes)
-    from medmirror.ingest import run as api
+    from medmirror.ingest import run
 
     with ExitStack() as stack:
         extra = _progress(options, stack, paths)
         extra |= {"organization": organization, "mapping": mapping, "url": url}
-        result = api.load(source, paths, settings=settings, force=force, executor=executor, index=index, **extra)
+        result = run.load(source, paths, settings=settings, force=force, executor=executor, index=index, **extra)
     _log_files(settings, result)
     return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
 
@@ -108,7 +108,7 @@ def told(words: tuple[str, ...]) -> tuple[str | None, list[Path]]:
 
 
 def _progress(options: Shared, stack: ExitStack, paths: list[Path]) -> dict[str, Any]:
-    """What ``api.load`` needs for a bar, when somebody can see it."""
+    """What ``run.load`` needs for a bar, when somebody can see it."""
     if options.quiet or not paths or not sys.stderr.isatty():
         return {}
     from medmirror.cli.progress import Bar
@@ -121,9 +121,10 @@ def _log_files(settings: Settings, result: LoadResult) -> None:
     """A line in the log for each loaded file, with its counts; those skipped or refused were told of at once."""
     if not _log.isEnabledFor(logging.INFO):
         return
-    from medmirror.ingest import run as api
 
-    engine, _ = api.open_database(settings)
+    from medmirror.db.database import open_database
+
+    engine, _ = open_database(settings)
     try:
         for file in rows(engine, "run files", run_id=result.run_id):
             if file["status"] == "done":

@@ -160,9 +160,9 @@ def _mappers(files: tuple[Path, ...]) -> Mappers:
 
 
 def _texts(files: tuple[Path, ...]) -> tuple[str, ...]:
-    from medmirror.ingest import run as api
+    from medmirror.ingest import run
 
-    return api.read_mappings(files)
+    return run.read_mappings(files)
 
 
 def _of_database(source: str | None, organization: str | None, limit: int | None) -> _Documents:

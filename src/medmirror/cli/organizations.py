@@ -65,7 +65,7 @@ def add(
         --set "user_agent=My Clinic Mirror (it@clinic.example)" --zone Australia/Sydney
     """
     from medmirror import remotes
-    from medmirror.ingest import run as api
+    from medmirror.ingest import run
     from medmirror.remotes.base import Around
     from medmirror.sync import organizations as known
     from medmirror.sync.destination import options_of
@@ -73,7 +73,7 @@ def add(
     settings = dict(_pair(pair) for pair in pairs)
     kind = remotes.kind(remote)
     if mapping and "mapping" in kind.settings:  # a remote that is read by the mapping file, too
-        settings.setdefault("mapping", list(api.read_mappings(mapping)))
+        settings.setdefault("mapping", list(run.read_mappings(mapping)))
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):
@@ -92,7 +92,7 @@ def add(
         recent_first=recent_first,
         windows=tuple(_window(text) for text in budget) or None,
         destination=None if destination is None else _json_file(destination),
-        mappings=api.read_mappings(mapping),
+        mappings=run.read_mappings(mapping),
         webhook_secret=webhook_secret,
     )
     if one.destination is not None:

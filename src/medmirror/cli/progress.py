@@ -38,7 +38,7 @@ def decoded_size(path: Path) -> int:
 
 
 class Bar:
-    """A bar on stderr while it is open. ``update`` is what ``api.load`` calls after each chunk."""
+    """A bar on stderr while it is open. ``update`` is what ``run.load`` calls after each chunk."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         from tqdm import tqdm

@@ -98,13 +98,14 @@ def retry(reject_ids: tuple[int, ...], source: str | None, mapping: tuple[Path, 
 
     What loads now is resolved; what fails again stays, with one attempt more. Exit code: 0 all loaded, 3 some not.
     """
+    from medmirror.db.database import open_database
     from medmirror.ingest import rejects as kept
-    from medmirror.ingest import run as api
+    from medmirror.ingest import run
 
     if source and reject_ids:
         raise UsageError("Name rejects or a source, not both.")
-    texts = api.read_mappings(mapping)
-    engine, settings = api.open_database(shared().settings(workers=1))
+    texts = run.read_mappings(mapping)
+    engine, settings = open_database(shared().settings(workers=1))
     try:
         result = kept.retry(engine, settings, source=source, reject_ids=reject_ids or None, mappings=texts)
     finally:

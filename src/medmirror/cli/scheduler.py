@@ -31,7 +31,7 @@ def scheduler(once: bool) -> output.Answer:
     Exit code: 0 stopped, 1 failed, 2 wrong usage.
     """
     from medmirror.clock import SYSTEM
-    from medmirror.ingest import run as api
+    from medmirror.db.database import open_database
     from medmirror.jobs import queue
     from medmirror.schedule import leader, runner
     from medmirror.schedule.config import Config
@@ -39,7 +39,7 @@ def scheduler(once: bool) -> output.Answer:
     config = Config.from_environment()
     if not config.enabled:
         return output.Answer({"enabled": False, "asked": []}, lambda: [_DISABLED])
-    engine, settings = api.open_database(shared().settings())
+    engine, settings = open_database(shared().settings())
     line = queue.of(settings)
     try:
         if once:

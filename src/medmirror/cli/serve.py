@@ -58,7 +58,7 @@ def serve(
         from medmirror.service.options import Options
     except ModuleNotFoundError as error:
         raise UsageError(f"`serve` needs {error.name}; install it: pip install 'medmirror[service]'") from None
-    from medmirror.ingest import run as api
+    from medmirror.db.database import open_database
     from medmirror.sync.organizations import read_secret
 
     where = serving.Where(host, port, tls_cert, tls_key, insecure_behind_proxy, proxies)
@@ -73,7 +73,7 @@ def serve(
         secure=tls_cert is not None or insecure_behind_proxy,
         session_secret=secret.reveal().encode() if secret else b"",
     )
-    engine, settings = api.open_database(shared().settings())
+    engine, settings = open_database(shared().settings())
     stop = threading.Event()
     _until_told(stop)
     try:

@@ -26,10 +26,11 @@ RUN_COLUMNS = ("run_id", "command", "source", "started_at", "seconds", "status",
 
 @contextmanager
 def database() -> Iterator[Engine]:
-    """An engine on the database that the options and the environment name."""
-    from medmirror.ingest import run as api
+    from medmirror.db.database import open_database
 
-    engine, _ = api.open_database(shared().settings())
+    """An engine on the database that the options and the environment name."""
+
+    engine, _ = open_database(shared().settings())
     try:
         yield engine
     finally:

@@ -114,10 +114,10 @@ def _ask(
 ) -> output.Answer:
     from medmirror import jobs
     from medmirror.clock import SYSTEM
-    from medmirror.ingest import run as api
+    from medmirror.db.database import open_database
     from medmirror.jobs import queue, waiting
 
-    engine, settings = api.open_database(shared().settings())
+    engine, settings = open_database(shared().settings())
     try:
         one = chosen(engine, organization, source)
         refuse(one)

@@ -31,13 +31,13 @@ def worker(concurrency: int, name: str | None, burst: bool, once: bool, create_q
     Ctrl-C or SIGTERM: jobs under way are put back at their next page, and go on elsewhere from there.
     """
     from medmirror.db import connect
-    from medmirror.ingest import run as api
+    from medmirror.db.database import open_database
     from medmirror.jobs import queue
 
     settings = shared().settings(queue=name)
     if create_queue:
         return _create(settings)
-    engine, settings = api.open_database(settings)
+    engine, settings = open_database(settings)
     engine.dispose()
     engine = connect.engine_of(settings, pool_size=2 * concurrency + 2)
     line = queue.of(settings)
@@ -67,19 +67,19 @@ def _create(settings: Settings) -> output.Answer:
 def _burst(engine: Engine, line: Queue, settings: Settings, most: int | None) -> int:
     from medmirror.clock import SYSTEM
     from medmirror.jobs import working
-    from medmirror.sync import engine as syncs
+    from medmirror.jobs.handler import handler
 
-    return working.burst(engine, line, syncs.handler(engine, settings, SYSTEM), SYSTEM, most=most)
+    return working.burst(engine, line, handler(engine, settings, SYSTEM), SYSTEM, most=most)
 
 
 def _work(engine: Engine, line: Queue, settings: Settings, concurrency: int) -> None:
     """Work in a thread: the signal comes to this one, as KeyboardInterrupt (see ``cli.main``)."""
     from medmirror.clock import SYSTEM
     from medmirror.jobs import working
-    from medmirror.sync import engine as syncs
+    from medmirror.jobs.handler import handler
 
     stop, failed = threading.Event(), list[BaseException]()
-    handle = syncs.handler(engine, settings, SYSTEM)
+    handle = handler(engine, settings, SYSTEM)
 
     def run() -> None:
         try:

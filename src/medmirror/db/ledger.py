@@ -1,9 +1,10 @@
-"""The ledger: runs, files, chunks and rejects. A chunk's row is written in the transaction that stores its records."""
+"""The ledger: files, chunks and rejects of runs (``runs.py``).
+
+A chunk's row is written in the transaction that stores its records.
+"""
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,7 +13,6 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection
 
-from medmirror import __version__
 from medmirror.db import sql
 from medmirror.model import Counts, Flaw, Part
 
@@ -47,62 +47,6 @@ Count = tuple[int, int]  # records read, open rejects
 
 
 _statement = partial(sql.statement, "ledger.sql")
-
-
-def begin_run(
-    conn: Connection,
-    *,
-    command: str,
-    source: str | None,
-    host: str,
-    pid: int,
-    version: str,
-    settings: Mapping[str, Any],
-) -> int:
-    """Write the row of a run that begins; return its number. Later runs have higher numbers."""
-    values = {"command": command, "source": source, "host": host, "pid": pid, "version": version}
-    row = conn.execute(_statement("begin run"), {**values, "settings": orjson.dumps(dict(settings)).decode()})
-    return int(row.scalar_one())
-
-
-def open_run(conn: Connection, command: str, source: str | None, shown: Mapping[str, Any]) -> int:
-    """Open a run of this process, with the settings to show of it; return its number. Runs of this machine whose
-    process is gone are marked as interrupted."""
-    host = platform.node()
-    gone = [run_id for run_id, pid in running(conn, host).items() if not _alive(pid)]
-    if gone:
-        abandon_runs(conn, gone)
-    return begin_run(
-        conn, command=command, source=source, host=host, pid=os.getpid(), version=__version__, settings=shown
-    )
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def end_run(
-    conn: Connection, run_id: int, *, status: str, counts: Mapping[str, Any], seconds: float, error: str | None = None
-) -> None:
-    """Close a run with *status* done, rejects, failed or interrupted."""
-    values = {"run_id": run_id, "status": status, "seconds": seconds, "error": error}
-    conn.execute(_statement("end run"), {**values, "counts": orjson.dumps(dict(counts)).decode()})
-
-
-def running(conn: Connection, host: str) -> dict[int, int]:
-    """Runs of *host* that have not ended: run number to process id."""
-    return {row.run_id: row.pid for row in conn.execute(_statement("running"), {"host": host})}
-
-
-def abandon_runs(conn: Connection, run_ids: Sequence[int]) -> None:
-    """Mark runs whose process is gone as interrupted."""
-    conn.execute(_statement("abandon runs"), {"run_ids": list(run_ids)})
 
 
 def done_files(conn: Connection, source: str, files: Sequence[FileFacts]) -> dict[tuple[bytes, str], int]:

@@ -19,9 +19,10 @@ from sqlalchemy.exc import DBAPIError
 
 from medmirror import sources
 from medmirror.db import connect, embedded, retry
+from medmirror.db.database import open_database
 from medmirror.errors import StoreError, UsageError
 from medmirror.ingest import resources as measure
-from medmirror.ingest import run as api
+from medmirror.ingest import run
 from medmirror.ingest.inputs import find
 from medmirror.readers import files
 from medmirror.settings import Settings, usable_cpus
@@ -94,7 +95,7 @@ def bench(
     facts: tuple[str, bool] = ("", False)
     for count in workers:
         with _scratch(settings) as dsn:
-            engine, own = api.open_database(replace(settings, dsn=dsn, workers=count))
+            engine, own = open_database(replace(settings, dsn=dsn, workers=count))
             try:
                 with engine.connect() as conn:
                     version = str(conn.dialect.server_version_info and connect.raw(conn).info.server_version // 10_000)
@@ -122,7 +123,7 @@ def _measure(
     engine.dispose()  # what our own idle connection has written must be counted, too
     dead, wal, cpu = measure.rewritten(engine, schemas), measure.wal(engine), measure.cpu_seconds(server)
     with measure.PeakMemory() as memory:
-        result = api.load(source, paths, settings=settings, force=load == AGAIN)
+        result = run.load(source, paths, settings=settings, force=load == AGAIN)
     spent = measure.cpu_seconds(server)
     if not result.read:
         why = next((file.reason for file in result.files if file.reason), "they hold no record")

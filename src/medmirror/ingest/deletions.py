@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine
 
 from medmirror import sources
-from medmirror.db import retry
+from medmirror.db import retry, sql
 from medmirror.model import Certificate
-from medmirror.nightly.book import statement
-from medmirror.nightly.config import Deletions
+
+_statement = partial(sql.statement, "deletions.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many records of a feed may be taken for deleted in one pass: *count* of them, or *share* per cent of it where
+    that is more."""
+
+    count: int = 10
+    share: float = 1.0
 
 
 class Verdict(NamedTuple):
@@ -52,7 +62,7 @@ class Pass(NamedTuple):
 
 def inputs(conn: Connection, file_ids: Iterable[int]) -> list[dict[str, Any]]:
     """What the ledger knows of those files, in the order of their paths: whose, where, size, digest, order, status."""
-    rows = conn.execute(statement("inputs"), {"file_ids": sorted(set(file_ids))})
+    rows = conn.execute(_statement("inputs"), {"file_ids": sorted(set(file_ids))})
     return [dict(row) for row in rows.mappings()]
 
 
@@ -96,7 +106,7 @@ def _both(one: Certificate, other: Certificate) -> Certificate:
 
 
 def judge(
-    engine: Engine, one: Pass, certificates: Mapping[str, Certificate], limits: Deletions, run_id: int
+    engine: Engine, one: Pass, certificates: Mapping[str, Certificate], limits: Limits, run_id: int
 ) -> list[Verdict]:
     """Bring ``missing`` of the pass's feeds to what the pass showed; return a verdict for each. A transaction a feed.
 
@@ -109,13 +119,13 @@ def judge(
     return made
 
 
-def _judge(conn: Connection, one: Pass, feed: str, certificate: Certificate, limits: Deletions, run_id: int) -> Verdict:
+def _judge(conn: Connection, one: Pass, feed: str, certificate: Certificate, limits: Limits, run_id: int) -> Verdict:
     about = {"organization": one.organization, "source": one.source, "feed": feed}
-    unread = conn.execute(statement("unread"), {"file_ids": list(one.file_ids), "feed": feed}).scalar_one()
+    unread = conn.execute(_statement("unread"), {"file_ids": list(one.file_ids), "feed": feed}).scalar_one()
     if unread:  # any of them may be a record that would be missed
         reason = f"{unread} records could not be read: medmirror rejects list"
         certificate = certificate._replace(whole=False, reasons=(*certificate.reasons, reason))
-    before = conn.execute(statement("last pass"), about).scalar()
+    before = conn.execute(_statement("last pass"), about).scalar()
     values = {
         **about,
         "file_ids": list(one.file_ids),
@@ -125,9 +135,9 @@ def _judge(conn: Connection, one: Pass, feed: str, certificate: Certificate, lim
         "share": limits.share,
         "run_id": run_id,
     }
-    row = conn.execute(statement("judge"), values).one()
+    row = conn.execute(_statement("judge"), values).one()
     if certificate.whole and not row.withheld:
-        conn.execute(statement("note pass"), {**about, "evidence": one.evidence, "run_id": run_id})
+        conn.execute(_statement("note pass"), {**about, "evidence": one.evidence, "run_id": run_id})
     return Verdict(feed, certificate.whole, **row._mapping, reasons=certificate.reasons)
 
 

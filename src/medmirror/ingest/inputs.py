@@ -71,7 +71,6 @@ class Inputs:
     named: frozenset[Path] = frozenset()  # files that the user named, not the folder that they are in
     files: list[FileState] = field(default_factory=list)
     by_id: dict[int, FileState] = field(default_factory=dict)
-    on_bytes: Callable[[int], None] = lambda count: None  # compressed bytes that are dealt with, for progress
     _met: set[int] = field(default_factory=set)  # files of this run by their number in the ledger
 
     def chunks(self, paths: Sequence[Path]) -> Iterator[Chunk]:
@@ -95,7 +94,6 @@ class Inputs:
             for state in self._register(some):
                 yield from ((state.source, part) for part in self._split(state))
                 state.split = True
-                self.on_bytes(state.size)
 
     def _from_origins(self) -> Iterator[tuple[str, Part]]:
         assert self.source is not None
@@ -173,7 +171,6 @@ class Inputs:
             state.file_id = file_id
             if (digest, order) in done or file_id in self._met:
                 state.status = "skipped"
-                self.on_bytes(state.size)
                 _log.info("skipped, loaded before: %s", state.path)
             else:
                 self._met.add(file_id)

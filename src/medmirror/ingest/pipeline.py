@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from medmirror import sources
 from medmirror.db import ledger, retry
 from medmirror.errors import KillsWorker, MedmirrorError, StoreUnavailable
-from medmirror.ingest import executors, worker
+from medmirror.ingest import pool, worker
 from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import FileState, Inputs
 from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _CUTS = 20  # places that are tried to cut a part in two
 _FINISH = 200  # files whose end is written with one statement
@@ -74,45 +70,20 @@ class Pipeline:
         KeyboardInterrupt and errors of the database go through, after the chunks under way have ended: what was
         committed stays, and the same command goes on from there.
         """
-        executor = self.make_executor()
-        flying: dict[Future[Outcome], Chunk] = {}
-        suspects: list[Chunk] = []
         try:
-            while True:
-                while len(flying) < 2 * self.workers and not suspects and (chunk := next(chunks, None)) is not None:
-                    self.pace()
-                    try:
-                        flying[executor.submit(process, chunk, self.job)] = chunk
-                    except BrokenProcessPool:
-                        suspects.append(chunk)
-                if not flying and not suspects:
-                    break
-                done, _ = wait(flying, return_when=FIRST_COMPLETED)
-                for future in done:
-                    chunk = flying.pop(future)
-                    try:
-                        self._done(chunk, future.result())
-                    except BrokenProcessPool:
-                        suspects.append(chunk)
-                if suspects:
-                    suspects += flying.values()
-                    flying.clear()
-                    executor.shutdown(wait=True, cancel_futures=True)
-                    self._go_through(suspects)
-                    suspects.clear()
-                    executor = self.make_executor()
+            pool.spread(
+                chunks,
+                lambda executor, chunk: executor.submit(process, chunk, self.job),
+                self.make_executor,
+                self.workers,
+                done=self._done,
+                died=self._go_through,
+                pace=self.pace,
+            )
         except BaseException as problem:
-            for future in flying:
-                future.cancel()
-            wait(flying)
-            for future, chunk in flying.items():
-                if not future.cancelled() and future.exception() is None:
-                    self._done(chunk, future.result())
             if not isinstance(problem, StoreUnavailable):  # else it would only try and wait as long again
                 self.finish_files(everything=True)
             raise
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
         self.finish_files(everything=True)
         return self.totals
 
@@ -164,7 +135,7 @@ class Pipeline:
                 "The database has crashed and lost chunks; run the same command again.", files=len(lost)
             )
 
-    def _go_through(self, suspects: list[Chunk]) -> None:
+    def _go_through(self, suspects: list[Chunk]) -> Iterator[Chunk]:
         """A worker died and took the pool with it; nobody knows which chunk it was: process each alone.
 
         A chunk that kills its worker again is halved until the one item that does it is alone, and that becomes a
@@ -172,12 +143,13 @@ class Pipeline:
         """
         self.totals.worker_deaths += 1
         _log.warning("a worker process died; its chunks are processed one by one")
-        with _Single() as single:
+        with pool.Single() as single:
             for chunk in suspects:
                 self._isolate(single, chunk)
                 self._parts_done(chunk)
+        return iter(())
 
-    def _isolate(self, single: _Single, chunk: Chunk) -> None:
+    def _isolate(self, single: pool.Single, chunk: Chunk) -> None:
         outcome = single.call(process, chunk, self.job)
         if outcome is not None:
             self._count(chunk, outcome)
@@ -198,33 +170,6 @@ class Pipeline:
             pieces = [chunk._replace(parts=(one,)) for one in made]
         for piece in pieces:
             self._isolate(single, piece)
-
-
-class _Single:
-    """One worker process at a time; after a death the next call gets a new one."""
-
-    def __init__(self) -> None:
-        self._executor: Executor | None = None
-
-    def call(self, function: Callable[..., T], *arguments: object) -> T | None:
-        """What *function* returns there; None when the process died."""
-        self._executor = self._executor or executors.local(1)
-        try:
-            return self._executor.submit(function, *arguments).result()
-        except BrokenProcessPool:
-            self._stop()
-            return None
-
-    def _stop(self) -> None:
-        if self._executor:
-            self._executor.shutdown(wait=True)
-        self._executor = None
-
-    def __enter__(self) -> _Single:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stop()
 
 
 def halves(source: str, part: Part) -> list[Part]:

@@ -6,26 +6,20 @@ and a record that kills its worker takes nothing with it.
 
 from __future__ import annotations
 
-import os
-import platform
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Engine, Row
 
-from medmirror import __version__, sources
-from medmirror.db import ledger, sql
-from medmirror.db import retry as transactions
-from medmirror.errors import KillsWorker, SourceError, UnreadableFile, UsageError
-from medmirror.ingest import executors, worker
+from medmirror import sources
+from medmirror.db import runs, sql
+from medmirror.errors import KillsWorker, MedmirrorError, SourceError, UnreadableFile, UsageError
+from medmirror.ingest import pool, worker
 from medmirror.ingest.chunk import process
 from medmirror.model import Block, Chunk, Counts, Flaw, Part
 from medmirror.readers import files
@@ -111,39 +105,17 @@ def retry(
     """
     if source:
         sources.get(source)
-    began = time.perf_counter()
-    wanted = _open(engine, source, reject_ids)
-    result = RetryResult(transactions.in_transaction(engine, lambda conn: _begin(conn, source, len(wanted))))
-    try:
-        with _Worker(worker.Job(settings, result.run_id, mappings=mappings)) as process:
-            for row, part in _parts(engine, settings, wanted):
-                _one(engine, process, row, part, result)
-        result.status = "rejects" if result.failed or result.left else "done"
-    except KeyboardInterrupt:
-        result.status = "interrupted"
-        raise
-    finally:
-        result.seconds = round(time.perf_counter() - began, 3)
-        counts = {**result.counts._asdict(), "tried": result.tried, "loaded": result.loaded}
-        transactions.in_transaction(
-            engine,
-            lambda conn: ledger.end_run(
-                conn, result.run_id, status=result.status, counts=counts, seconds=result.seconds
-            ),
-        )
+    rows = _open(engine, source, reject_ids)
+    with runs.record(engine, "rejects retry", source, {"rejects": len(rows)}) as run:
+        result = RetryResult(run.run_id)
+        run.counts = lambda: {**result.counts._asdict(), "tried": result.tried, "loaded": result.loaded}
+        job = worker.Job(settings, run.run_id, mappings=mappings)
+        with pool.Single() as single:
+            for row, part in _parts(engine, settings, rows):
+                _try(engine, single, job, row, part, result)
+        run.status = "rejects" if result.failed or result.left else "done"
+    result.status, result.seconds = run.status, run.seconds
     return result
-
-
-def _begin(conn: Connection, source: str | None, count: int) -> int:
-    return ledger.begin_run(
-        conn,
-        command="rejects retry",
-        source=source,
-        host=platform.node(),
-        pid=os.getpid(),
-        version=__version__,
-        settings={"rejects": count},
-    )
 
 
 def _open(engine: Engine, source: str | None, reject_ids: Sequence[int] | None) -> list[Row[Any]]:
@@ -156,41 +128,31 @@ def _open(engine: Engine, source: str | None, reject_ids: Sequence[int] | None) 
     return found
 
 
-class _Worker:
-    """One worker process at a time; after a death the next chunk gets a new one."""
-
-    def __init__(self, job: worker.Job) -> None:
-        self.job = job
-        self._executor: Executor | None = None
-
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
-            self._executor = None
-
-    def process(self, source: str, part: Part) -> Counts:
-        """The counts of *part*; when its worker dies of it, it is given up as a reject."""
-        self._executor = self._executor or executors.local(1)
-        try:
-            return self._executor.submit(process, Chunk(source, (part,)), self.job).result().counts[0]
-        except BrokenProcessPool:
-            self.__exit__()
-            if part.given_up:
-                raise
-        reason = "The worker process died each time it met this record."
-        flaw = Flaw(None, part.ordinal, part.start, part.end, KillsWorker.__name__, reason)
-        return self.process(source, part._replace(flaws=(flaw,), given_up=True))
+def _process(single: pool.Single, source: str, part: Part, job: worker.Job) -> Counts:
+    """The counts of *part*; when its worker dies of it, it is given up as a reject."""
+    outcome = single.call(process, Chunk(source, (part,)), job)
+    if outcome is not None:
+        return outcome.counts[0]
+    if part.given_up:
+        raise MedmirrorError("A worker process died twice where it should not.", file=part.path)
+    reason = "The worker process died each time it met this record."
+    flaw = Flaw(None, part.ordinal, part.start, part.end, KillsWorker.__name__, reason)
+    return _process(single, source, part._replace(flaws=(flaw,), given_up=True), job)
 
 
-def _one(engine: Engine, process: _Worker, row: Row[Any], part: Part | SourceError, result: RetryResult) -> None:
+def _try(
+    engine: Engine,
+    single: pool.Single,
+    job: worker.Job,
+    row: Row[Any],
+    part: Part | SourceError,
+    result: RetryResult,
+) -> None:
     """Try one reject and count it in *result*."""
     if isinstance(part, SourceError):
         result.add(Retried(row.reject_id, "left", type(part).__name__, part.message))
         return
-    counts = process.process(row.source, part)
+    counts = _process(single, row.source, part, job)
     result.counts = result.counts.plus(counts)
     if not counts.rejected:
         result.add(Retried(row.reject_id, "loaded"))

@@ -12,8 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -21,12 +20,11 @@ from typing import Any
 from sqlalchemy import Engine
 
 from medmirror import sources
-from medmirror.db import digests as setdigest
-from medmirror.db import ledger, retry
+from medmirror.db import digests, runs
+from medmirror.db.database import open_database
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.ingest import executors, store, worker
+from medmirror.ingest import executors, pool, run, store, worker
 from medmirror.ingest import remapstore as stored
-from medmirror.ingest import run as api
 from medmirror.ingest.remappage import Answer, Mapped, Page, process
 from medmirror.settings import Settings
 from medmirror.sources.base import Feed, Source
@@ -73,59 +71,90 @@ def remap(
     dsn: str | None = None,
     workers: int | None = None,
     on_progress: Callable[[RemapResult], None] = lambda result: None,
-    pace: Callable[[], None] = lambda: None,
     settings: Settings | None = None,
+) -> RemapResult:
+    """Map stored records anew; return what was done. Running it again does what is open, and else nothing.
+
+    Parameters
+    ----------
+    organization, source : str, optional
+        Whose records, and of which source; by default all of them.
+    since : int, optional
+        Only records that this run, or a later one, has written.
+    mapping, map_with
+        As for ``load``, and the same as its loads were given: records that were mapped with them are mapped without
+        them otherwise. Only where no mapper is left at all are they not touched.
+    everything : bool
+        Map those records as well that need nothing.
+    dsn, workers, settings
+        As for ``load``.
+    on_progress : callable, optional
+        Called after each committed page with the result so far.
+
+    Returns
+    -------
+    RemapResult
+        Counts as the database reported them after each commit.
+
+    Raises
+    ------
+    UsageError
+        An argument or a setting is wrong; nothing was written.
+    StoreError
+        The database failed. What was committed stays; the same call goes on from there.
+    """
+    return execute(
+        settings or Settings.from_environment(dsn=dsn, workers=workers),
+        organization=organization,
+        source=source,
+        since=since,
+        mappings=run.read_mappings(mapping),
+        map_with=map_with,
+        everything=everything,
+        on_progress=on_progress,
+    )
+
+
+def execute(
+    settings: Settings,
+    *,
+    organization: str | None = None,
+    source: str | None = None,
+    since: int | None = None,
+    mappings: tuple[str, ...] = (),
+    map_with: Mapping[tuple[str, str], Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] | None = None,
+    everything: bool = False,
+    on_progress: Callable[[RemapResult], None] = lambda result: None,
+    pace: Callable[[], None] = lambda: None,
     within: worker.EngineOf | None = None,
 ) -> RemapResult:
-    """Map anew what is stored, of every *source* and *organization* or of those that are named; return what was done.
+    """Do what ``remap`` says, as a part of something larger.
 
-    *mapping* and *map_with* are what loads are given, and should be given here, too: records that were mapped with
-    them are mapped without them otherwise; only where no mapper is left at all are they not touched. *since* takes
-    only records that this run or a later one has written; *everything* does those as well that need nothing. *pace* is
-    called before each page and may sleep. *within* is as of ``api.load``. Running it again does what is open, and else
-    nothing.
-
-    Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays).
+    *mappings*, *pace* and *within* are as of ``run.execute``.
     """
     wanted = [sources.get(name) for name in ([source] if source else sources.names())]
     if source and not wanted[0].tenant:
         raise UsageError(f"{source} is public: its records are not mapped.")
-    texts = api.read_mappings([mapping] if isinstance(mapping, str | os.PathLike) else mapping)
     functions = worker.pack((None, None, dict(map_with))) if map_with else b""
-    worker.mappers_of(texts, functions)  # a wrong file is told of before anything begins
-    settings = settings or Settings.from_environment(dsn=dsn, workers=workers)
-    engine, settings = (within(settings, None), settings) if within else api.open_database(settings)
+    worker.mappers_of(mappings, functions)  # a wrong file is told of before anything begins
+    engine, settings = (within(settings, None), settings) if within else open_database(settings)
     began = time.perf_counter()
     try:
         shown = {"organization": organization, "since": since, "everything": everything, "workers": settings.workers}
-        run_id = api.begin(engine, "map", source, shown)
-        result = RemapResult(run_id)
-        job = worker.Job(settings, run_id, functions, texts)
-        todo = _Todo(engine, job, [one for one in wanted if one.tenant], organization, since, everything, result)
-        error = None
-        try:
-            made = partial(executors.Inline, within) if within else partial(executors.local, settings.workers)
-            _spread(todo.pages(), job, result, made, on_progress, pace)
-            setdigest.fold(engine)
-            result.status = "done"
-        except KeyboardInterrupt:
-            result.status = "interrupted"
-            raise
-        except MedmirrorError as problem:
-            error = f"{type(problem).__name__}: {problem.message}"
-            raise
-        finally:
-            result.seconds = round(time.perf_counter() - began, 3)
-            _end(engine, result, error)
+        with runs.record(engine, "map", source, shown) as record:
+            record.began = began
+            result = RemapResult(record.run_id)
+            record.counts = lambda: {"remapped": result.counts._asdict(), "problems": dict(result.problems)}
+            job = worker.Job(settings, record.run_id, functions, mappings)
+            tenants = [source for source in wanted if source.tenant]
+            todo = _Todo(engine, job, tenants, organization, since, everything, result)
+            make_executor = partial(executors.Inline, within) if within else partial(executors.local, settings.workers)
+            _spread(todo.pages(), job, result, make_executor, on_progress, pace)
+            digests.fold(engine)
+        result.status, result.seconds = record.status, record.seconds
         return result
     finally:
         engine.dispose()
-
-
-def _end(engine: Engine, result: RemapResult, error: str | None) -> None:
-    counts = {"remapped": result.counts._asdict(), "problems": dict(result.problems)}
-    facts: dict[str, Any] = {"status": result.status, "seconds": result.seconds, "error": error, "counts": counts}
-    retry.in_transaction(engine, lambda conn: ledger.end_run(conn, result.run_id, **facts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,45 +199,33 @@ def _spread(
     on_progress: Callable[[RemapResult], None],
     pace: Callable[[], None],
 ) -> None:
-    """Have worker processes do *pages*, at most twice as many at a time as there are workers. What a worker that dies
-    had under way is given out again: nothing of it was committed, or it is found done."""
-    workers = job.settings.workers
-    executor: Executor | None = None
-    flying: dict[Future[Answer], Page] = {}
-    deaths = 0
-    try:
-        while True:
-            while len(flying) < 2 * workers and (page := next(pages, None)) is not None:
-                pace()
-                executor = executor or make_executor()
-                flying[executor.submit(process, page, job)] = page
-            if not flying:
-                return
-            done, _ = wait(flying, return_when=FIRST_COMPLETED)
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
-                pages = itertools.chain(list(flying.values()), pages)
-                flying.clear()
-                assert executor is not None
-                executor.shutdown(wait=True, cancel_futures=True)
-                executor, deaths = None, deaths + 1
-                result.worker_deaths += 1
-                if deaths > _DEATHS:
-                    raise MedmirrorError(
-                        "Worker processes died again and again; is there memory enough?", deaths=deaths
-                    )
-                continue
-            for future in done:
-                _count(result, flying.pop(future), future.result())
-                deaths = 0
-            on_progress(result)
-    finally:
-        for future in flying:
-            future.cancel()
-        if executor is not None:
-            executor.shutdown(wait=True)
-        for future, page in flying.items():
-            if not future.cancelled() and future.exception() is None:
-                _count(result, page, future.result())
+    """Have worker processes do *pages*. What a worker that dies had under way is given out again: nothing of it was
+    committed, or it is found done."""
+    deaths = 0  # since the last page that got done
+
+    def done(page: Page, answer: Answer) -> None:
+        nonlocal deaths
+        deaths = 0
+        _count(result, page, answer)
+        on_progress(result)
+
+    def died(lost: list[Page]) -> list[Page]:
+        nonlocal deaths
+        deaths += 1
+        result.worker_deaths += 1
+        if deaths > _DEATHS:
+            raise MedmirrorError("Worker processes died again and again; is there memory enough?", deaths=deaths)
+        return lost
+
+    pool.spread(
+        pages,
+        lambda executor, page: executor.submit(process, page, job),
+        make_executor,
+        job.settings.workers,
+        done=done,
+        died=died,
+        pace=pace,
+    )
 
 
 def _count(result: RemapResult, page: Page, answer: Answer) -> None:

@@ -14,8 +14,8 @@ import orjson
 from sqlalchemy import Engine
 
 from medmirror import search, sources
-from medmirror.db import connect, embedded, ledger, migrate, retry
-from medmirror.db import digests as setdigest
+from medmirror.db import digests, ledger, retry, runs
+from medmirror.db.database import open_database
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.ingest import executors, worker
 from medmirror.ingest.inputs import FileState, Inputs, find
@@ -84,21 +84,6 @@ class LoadResult:
         return {**asdict(self), "certificates": certificates}
 
 
-def open_database(settings: Settings, *, for_loading: bool = False) -> tuple[Engine, Settings]:
-    """An engine on the settings' database (the embedded one when no DSN is set), its tables up to date; and the
-    settings with that DSN in them. Raises StoreError."""
-    if settings.dsn is None:
-        settings = replace(settings, dsn=embedded.start(settings))
-    engine = connect.engine_of(settings)
-    try:
-        connect.check(engine)
-        migrate.migrate(engine)
-    except BaseException:
-        engine.dispose()
-        raise
-    return engine, settings
-
-
 def load(
     source: str | None,
     paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
@@ -115,32 +100,103 @@ def load(
     executor: str = "local",
     index: bool = False,
     on_progress: Callable[[Totals, list[FileState]], None] = lambda totals, files: None,
-    on_bytes: Callable[[int], None] = lambda count: None,
-    pace: Callable[[], None] = lambda: None,
     settings: Settings | None = None,
+) -> LoadResult:
+    """Load files or folders into Postgres; return what the database reported. Running it again changes nothing.
+
+    It works from a script, a notebook or standard input: the worker processes never run the caller's main program.
+
+    Parameters
+    ----------
+    source : str or None
+        Name of the source, for example ``"pubmed"``. None: each file's content tells it.
+    paths : path or iterable of paths
+        Files, archives and folders, in any order. A practice's database (source ``"sql"``) has none.
+    organization : str, optional
+        Whose records these are. Practice systems' sources need it, public ones refuse it.
+    mapping : path or iterable of paths, optional
+        Mapping files (TOML): how a CSV file or a database is read and what its columns mean, or what overrides a
+        source's built-in mapping.
+    map_with : dict, optional
+        Functions for the same, by (source, feed): (document, canonical record) -> canonical record.
+    url : str, optional
+        SQLAlchemy URL of the practice's database that source ``"sql"`` reads.
+    dsn : str, optional
+        The Postgres to load into. Default: ``MEDMIRROR_DSN``, else the embedded Postgres, which is started.
+    workers : int, optional
+        Worker processes. Default: ``MEDMIRROR_WORKERS``, else half of the processors.
+    force : bool
+        Load files again whose bytes are loaded already.
+    filter : callable, optional
+        (feed, record) -> whether to keep the record, a dict of its columns. Runs in the workers; may be a lambda.
+    transform : callable, optional
+        (feed, record) -> the record to store. Runs in the workers; may be a closure.
+    executor : str
+        ``"local"``, or ``"dask://host:port"`` for a cluster whose machines reach the database by the same DSN.
+    index : bool
+        Bring the search vectors of what changed up to date afterwards.
+    on_progress : callable, optional
+        Called in this process after each committed chunk, with the totals so far and the state of each file.
+    settings : Settings, optional
+        All settings at once, instead of the environment, *dsn* and *workers*.
+
+    Returns
+    -------
+    LoadResult
+        Counts as the database reported them after each commit, each file's status, certificates of completeness.
+
+    Raises
+    ------
+    UsageError
+        An argument or a setting is wrong; nothing was written.
+    StoreError
+        The database failed. What was committed stays; the same call goes on from there.
+    KeyboardInterrupt
+        After the chunks under way are committed.
+    """
+    return execute(
+        source,
+        paths,
+        settings or Settings.from_environment(dsn=dsn, workers=workers),
+        organization=organization,
+        mappings=read_mappings(mapping),
+        map_with=map_with,
+        url=url,
+        force=force,
+        filter=filter,
+        transform=transform,
+        executor=executor,
+        index=index,
+        on_progress=on_progress,
+    )
+
+
+def execute(
+    source: str | None,
+    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    settings: Settings,
+    *,
+    organization: str | None = None,
+    mappings: tuple[str, ...] = (),
+    map_with: Mapping[tuple[str, str], Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] | None = None,
+    url: str | None = None,
+    force: bool = False,
+    filter: Callable[[str, dict[str, Any]], bool] | None = None,
+    transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+    executor: str = "local",
+    index: bool = False,
+    on_progress: Callable[[Totals, list[FileState]], None] = lambda totals, files: None,
+    pace: Callable[[], None] = lambda: None,
     within: worker.EngineOf | None = None,
 ) -> LoadResult:
-    """Load files or folders of *source* (None: told from each file's content) into Postgres; return what was done.
+    """Do what ``load`` says, as a part of something larger.
 
-    Without *dsn* (or MEDMIRROR_DSN) it goes to the embedded Postgres. Files whose bytes are loaded already are skipped,
-    unless *force*. A practice system's records belong to an *organization*; *mapping* names files that say how a CSV
-    or a database is read and what its columns mean, or override what a source's fields mean; *map_with* has functions
-    for the same: (source, feed) -> (document, canonical record -> canonical record). *url* is the database that source
-    `sql` reads. *pace* is called before each chunk is handed out and may sleep. *filter* (feed, record) -> keep? and
-    *transform* (feed, record) -> record may be lambdas or closures; they see a record as a dict of its columns and run
-    in the workers. *index* brings the search vectors of what changed up to date afterwards. Running it again changes
-    nothing. *within* gives engines whose transactions belong to a larger one (``db.rehearsal``): then all of it happens
-    in this process.
-
-    Works from a script, a notebook or standard input; its worker processes never run the caller's main program.
-    Raises UsageError for wrong arguments, StoreError when the database fails (what was committed stays; run it again),
-    and lets KeyboardInterrupt through after the chunks under way are committed.
+    *mappings* are the texts of mapping files. *pace* is called before each chunk is handed out and may sleep. *within*
+    gives engines whose transactions belong to a larger one (``db.rehearsal``): then all of it happens in this process.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     named = sources.get(source) if source else None
-    texts = read_mappings([mapping] if isinstance(mapping, str | os.PathLike) else mapping)
-    said = _said(named, organization, texts, url)
-    settings = settings or Settings.from_environment(dsn=dsn, workers=workers)
+    said = _said(named, organization, mappings, url)
     began = time.perf_counter()
     cpu = time.process_time()
     todo = list(find([Path(path) for path in given]))
@@ -148,52 +204,45 @@ def load(
     engine, settings = (within(settings, None), settings) if within else open_database(settings)
     try:
         shown = {"workers": settings.workers, "chunk_bytes": settings.chunk_bytes, "paths": list(map(str, given[:100]))}
-        run_id = begin(engine, "load", source, shown)
-        own_functions = (filter, transform, dict(map_with or {}))
-        functions = worker.pack(own_functions) if any(own_functions) else b""
-        own = frozenset(Path(path) for path in given)
-        inputs = Inputs(engine, settings, run_id, named, force=force, given=said, named=own, on_bytes=on_bytes)
-        pipeline = Pipeline(
-            inputs,
-            worker.Job(settings, run_id, functions, texts),
-            lambda: executors.Inline(within) if within else executors.named(executor, settings.workers),
-            settings.workers,
-            on_progress=lambda totals: on_progress(totals, inputs.files),
-            pace=pace,
-        )
-        certificates: dict[str, list[Certificate]] = {}
-        status, error = "failed", None
-        try:
+        with runs.record(engine, "load", source, shown) as run:
+            run.began = began
+            own_functions = (filter, transform, dict(map_with or {}))
+            functions = worker.pack(own_functions) if any(own_functions) else b""
+            own = frozenset(Path(path) for path in given)
+            inputs = Inputs(engine, settings, run.run_id, named, force=force, given=said, named=own)
+            pipeline = Pipeline(
+                inputs,
+                worker.Job(settings, run.run_id, functions, mappings),
+                lambda: executors.Inline(within) if within else executors.named(executor, settings.workers),
+                settings.workers,
+                on_progress=lambda totals: on_progress(totals, inputs.files),
+                pace=pace,
+            )
+            certificates: dict[str, list[Certificate]] = {}
+
+            def result() -> LoadResult:
+                pipeline.totals.stages["parent"] = time.process_time() - cpu
+                return replace(_result(run, pipeline.totals, inputs.files, settings), certificates=certificates)
+
+            run.counts = lambda: _kept(result())
             pipeline.run(inputs.chunks(todo))
             certificates = _certificates(engine, inputs)
-            setdigest.fold(engine)
+            digests.fold(engine)
             if index:
-                search.refresh(engine, sorted({state.source for state in inputs.files if state.source}), run_id=run_id)
+                search.refresh(
+                    engine, sorted({state.source for state in inputs.files if state.source}), run_id=run.run_id
+                )
             refused = any(state.status == "refused" for state in inputs.files)
-            status = "rejects" if pipeline.totals.counts.rejected or refused else "done"
-        except KeyboardInterrupt:
-            status = "interrupted"
-            raise
-        except MedmirrorError as problem:
-            error = f"{type(problem).__name__}: {problem.message}"
-            raise
-        except Exception as problem:
-            error = type(problem).__name__
-            raise
-        finally:
-            pipeline.totals.stages["parent"] = time.process_time() - cpu
-            result = _result(run_id, status, pipeline.totals, inputs.files, settings, time.perf_counter() - began)
-            result = replace(result, certificates=certificates)
-            _end(engine, result, status, error)
-        return result
+            run.status = "rejects" if pipeline.totals.counts.rejected or refused else "done"
+        return result()
     finally:
         engine.dispose()
 
 
-def read_mappings(files: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """What stands in the user's mapping *files*. Raises UsageError."""
+def read_mappings(files: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]) -> tuple[str, ...]:
+    """The texts of the user's mapping *files*. Raises UsageError."""
     texts = []
-    for path in map(Path, files):
+    for path in map(Path, [files] if isinstance(files, str | os.PathLike) else files):
         try:
             texts.append(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -231,40 +280,25 @@ def _reason(error: MedmirrorError) -> str:
     return f"{error.message} ({', '.join(facts)})" if facts else error.message
 
 
-def begin(engine: Engine, command: str, source: str | None, shown: Mapping[str, Any]) -> int:
-    """Open a run in the ledger (``ledger.open_run``); return its number."""
-    return retry.in_transaction(engine, lambda conn: ledger.open_run(conn, command, source, shown))
-
-
-def _end(engine: Engine, result: LoadResult, status: str, error: str | None) -> None:
-    """Close the run. When even that cannot be written, the row stays `running` and the next run marks it
-    interrupted."""
+def _kept(result: LoadResult) -> dict[str, Any]:
+    """What the run's row keeps of *result*."""
     counts = {name: value for name, value in result.as_dict().items() if name != "files"}
     # A file that is refused before anything else is known of it has no row of its own.
     counts["refused"] = [asdict(file) for file in result.files if file.status == "refused"][:_REFUSED_KEPT]
-
-    def end(conn: Any) -> None:
-        ledger.end_run(conn, result.run_id, status=status, counts=counts, seconds=result.seconds, error=error)
-
-    try:
-        retry.in_transaction(engine, end)
-    except MedmirrorError as problem:
-        _log.error("the end of run %d could not be written: %s", result.run_id, problem)
+    return counts
 
 
-def _result(
-    run_id: int, status: str, totals: Totals, states: Sequence[FileState], settings: Settings, seconds: float
-) -> LoadResult:
+def _result(run: runs.Run, totals: Totals, states: Sequence[FileState], settings: Settings) -> LoadResult:
     counts = totals.counts._asdict()
     del counts["created"]
     peak = worker.peak_rss() + sum(sorted(totals.worker_peaks.values())[-settings.workers :])
     return LoadResult(
-        run_id=run_id,
-        status=status,
+        run_id=run.run_id,
+        status=run.status,
         **counts,
         bytes=totals.bytes,
-        seconds=round(seconds, 3),
-        records_per_second=round(counts["read"] / seconds, 1) if seconds else 0.0,
+        seconds=run.seconds,
+        records_per_second=round(counts["read"] / run.seconds, 1) if run.seconds else 0.0,
         cpu_seconds={name: round(value, 3) for name, value in totals.stages.items()},
         peak_rss_mb=round(peak / (1 << 20), 1),
         workers=settings.workers,

@@ -13,9 +13,9 @@ from medmirror import jobs
 from medmirror.clock import Clock
 from medmirror.errors import MedmirrorError
 from medmirror.jobs import Job, runner
+from medmirror.jobs.handler import handler
 from medmirror.jobs.queue.base import Queue
 from medmirror.settings import Settings
-from medmirror.sync import engine as sync_engine
 
 _log = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between two looks at a job that somebody else does
@@ -23,7 +23,7 @@ _LOOK = 0.5  # seconds between two looks at a job that somebody else does
 
 def until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, clock: Clock) -> Job:
     """Do the job here, or watch the worker that has it; return it when it has ended, however it did."""
-    handle = sync_engine.handler(engine, settings, clock)
+    handle = handler(engine, settings, clock)
     told = None
     worker = f"{platform.node()}:{os.getpid()}:command"
     while True:

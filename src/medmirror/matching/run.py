@@ -6,8 +6,6 @@ time.
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from medmirror import __version__
-from medmirror.db import ledger, locks, retry
+from medmirror.db import locks, retry, runs
 from medmirror.errors import LockRaceLost, UsageError
 from medmirror.matching import scoring, store
 from medmirror.matching.deciding import Thresholds, decide, doubtful
@@ -93,32 +90,11 @@ def deduplicate(
 @contextmanager
 def running(engine: Engine, command: str, settings: dict[str, Any]) -> Iterator[DedupResult]:
     """A run in the ledger, for as long as the block lasts."""
-    run_id = retry.in_transaction(
-        engine,
-        lambda conn: ledger.begin_run(
-            conn,
-            command=command,
-            source=None,
-            host=platform.node(),
-            pid=os.getpid(),
-            version=__version__,
-            settings=settings,
-        ),
-    )
-    result, began = DedupResult(run_id), time.perf_counter()
-    try:
+    with runs.record(engine, command, None, settings) as run:
+        result = DedupResult(run.run_id)
+        run.counts = lambda: {"found": [found._asdict() for found in result.found]}
         yield result
-        result.status = "done"
-    except KeyboardInterrupt:
-        result.status = "interrupted"
-        raise
-    finally:
-        result.seconds = round(time.perf_counter() - began, 3)
-        counts = {"found": [one._asdict() for one in result.found]}
-        retry.in_transaction(
-            engine,
-            lambda conn: ledger.end_run(conn, run_id, status=result.status, counts=counts, seconds=result.seconds),
-        )
+    result.status, result.seconds = run.status, run.seconds
 
 
 def alone(engine: Engine, work: Callable[[Connection], Any]) -> Any:

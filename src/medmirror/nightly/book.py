@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
+from contextlib import AbstractContextManager
 from datetime import date
 from functools import partial
 from types import TracebackType
@@ -12,13 +12,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine
 
-from medmirror.db import ledger, locks, retry, sql
+from medmirror.db import locks, runs, sql
 from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import NightlyRunning
 from medmirror.nightly.config import Config
-
-_log = logging.getLogger(__name__)
-
 
 statement = partial(sql.statement, "nightly.sql")
 """The section *name* of nightly.sql, as a statement."""
@@ -61,30 +58,26 @@ def last_night(engine: Engine, name: str) -> date | None:
     return found if isinstance(found, date) else None
 
 
-def begin(engine: Engine, config: Config, nominal: date, shown: dict[str, Any], plan: str | None) -> int:
-    """Open the books for a run of the night *nominal*; return its number. Runs whose process is gone are closed."""
+def record(
+    engine: Engine, config: Config, nominal: date, shown: dict[str, Any], plan: str | None
+) -> AbstractContextManager[runs.Run]:
+    """A run of the night *nominal* in the ledger and in medmirror.nightly, for as long as the block lasts
+    (``runs.record``)."""
 
-    def work(conn: Connection) -> int:
-        run_id = ledger.open_run(conn, "nightly", None, shown)
+    def opening(conn: Connection, run_id: int) -> None:
         values = {"name": config.name, "nominal": nominal, "zone": config.zone.key, "config_digest": config.digest}
         conn.execute(statement("begin night"), {**values, "run_id": run_id, "plan_digest": plan})
-        return run_id
 
-    return retry.in_transaction(engine, work)
+    return runs.record(engine, "nightly", None, shown, opening)
 
 
-def end(
-    engine: Engine, run_id: int, *, status: str, through: bool, receipt: dict[str, Any], error: str | None = None
-) -> None:
-    """Close the books of a run; *through*: the night is done and not taken up again."""
-
-    def work(conn: Connection) -> None:
-        seconds = float(receipt.get("seconds", 0.0))
-        ledger.end_run(conn, run_id, status=status, counts={"parts": _states(receipt)}, seconds=seconds, error=error)
-        written = orjson.dumps(receipt, default=str).decode()
-        conn.execute(statement("end night"), {"run_id": run_id, "through": through, "receipt": written})
-
-    retry.in_transaction(engine, work)
+def close(run: runs.Run, receipt: dict[str, Any], *, status: str, through: bool, error: str | None) -> None:
+    """Have *run* end with *status* and *receipt*; *through*: the night is done and not taken up again."""
+    written = orjson.dumps(receipt, default=str).decode()
+    values = {"run_id": run.run_id, "through": through, "receipt": written}
+    run.status, run.error = status, error
+    run.counts = lambda: {"parts": _states(receipt)}
+    run.closing = lambda conn: conn.execute(statement("end night"), values)
 
 
 def _states(receipt: dict[str, Any]) -> dict[str, int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from medmirror import sources
 from medmirror.errors import UsageError
+from medmirror.ingest import deletions
 from medmirror.nightly.tables import Table
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -63,16 +64,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
-    """Whether records that a whole pass did not show are taken for deleted: never more of a feed in one pass than
-    *count*, or than *share* per cent of it where that is more."""
+    """Whether, and within which limits, records that a whole pass did not show are taken for deleted."""
 
     when: When
-    count: int = 10
-    share: float = 1.0
-
-    def most(self, living: int) -> int:
-        """How many of *living* records may go in one pass."""
-        return max(self.count, int(living * self.share / 100))
+    limits: deletions.Limits = field(default_factory=deletions.Limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +114,13 @@ def read(path: Path) -> Config:
     table = top.table("load")
     loads = tuple(_load(table.table(name), name, path.parent) for name in table.names())
     stages = {name: _stage(top.table(name)) for name in ("map", "dedup", "index")}
-    deletions = _deletions(top.table("deletions"))
+    inferring = _deletions(top.table("deletions"))
     top.end()
     if not loads:
         raise UsageError(f'{path}: there is nothing to load; write for example [load.pubmed] and paths = ["pubmed/"]')
     _check_after(str(path), loads)
     digest = _digest(content, loads)
-    return Config(path.absolute(), digest, name, at, until, zone, receipts, limits, loads, deletions, **stages)
+    return Config(path.absolute(), digest, name, at, until, zone, receipts, limits, loads, inferring, **stages)
 
 
 def _zone(own: Table) -> ZoneInfo:
@@ -158,13 +153,11 @@ def _stage(table: Table) -> When:
 
 
 def _deletions(table: Table) -> Deletions:
-    made = Deletions(
-        when=_when(table),
-        count=_or(table.whole("count", 0, 1_000_000_000, "10"), 10),
-        share=table.number("share", 1.0, 0, 100, "1.0"),
-    )
+    when = _when(table)
+    count = _or(table.whole("count", 0, 1_000_000_000, "10"), 10)
+    share = table.number("share", 1.0, 0, 100, "1.0")
     table.end()
-    return made
+    return Deletions(when, deletions.Limits(count, share))
 
 
 def _or(value: int | None, default: int) -> int:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from medmirror.ingest.cpu import Meter
+from medmirror.ingest.resources import Meter
 
 _SAVED = 2.0  # seconds of the share that an idle time may save up: so long may a burst be
 _OWED = 30.0  # seconds of the share that may be owed: what others did before is not made up for all night

@@ -14,14 +14,12 @@ from typing import Any, NoReturn
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from medmirror import nights as due
-from medmirror.db import connect
-from medmirror.db import digests as setdigest
-from medmirror.errors import MedmirrorError, StoreUnavailable
-from medmirror.ingest import deletions as infer
-from medmirror.ingest import resources as measure
-from medmirror.ingest import run as api
-from medmirror.ingest.cpu import Meter, PeakCpu, meter
+from medmirror.clock import closes, due, not_before
+from medmirror.db import connect, digests, runs
+from medmirror.db.database import open_database
+from medmirror.errors import MedmirrorError, StoreError, StoreUnavailable
+from medmirror.ingest import deletions, resources
+from medmirror.ingest.resources import Meter, PeakCpu, meter
 from medmirror.nightly import book, receipt
 from medmirror.nightly import config as reading
 from medmirror.nightly.config import Config
@@ -43,7 +41,7 @@ def clock() -> datetime:
 
 def opened(config: Config, settings: Settings) -> tuple[Engine, Settings]:
     """The database of *settings*, which then say its DSN and the limits of *config*."""
-    return api.open_database(replace(settings, statement_timeout=config.limits.statement_timeout))
+    return open_database(replace(settings, statement_timeout=config.limits.statement_timeout))
 
 
 def run(
@@ -70,7 +68,7 @@ def run(
     try:
         with book.Hold(settings.dsn_text, engine) as hold:
             now = clock()
-            night = due.due(book.last_night(engine, config.name), now, config.at, config.zone)
+            night = due(book.last_night(engine, config.name), now, config.at, config.zone)
             if if_due and not night.due:
                 return None
             check(engine)
@@ -81,7 +79,7 @@ def run(
 
 def next_night(config: Config) -> datetime:
     """When the next night comes, in the zone of *config*."""
-    return due.due(None, clock(), config.at, config.zone).next_at.astimezone(config.zone)
+    return due(None, clock(), config.at, config.zone).next_at.astimezone(config.zone)
 
 
 class _Night:
@@ -94,8 +92,8 @@ class _Night:
         self.began, self.plan = began, plan
         self.meter: Meter = meter()
         self.cpus = usable_cpus()
-        closes = due.closes(nominal, config.at, config.until, config.zone, began)
-        left = None if closes is None else time.monotonic() + (closes - began).total_seconds()
+        end = closes(nominal, config.at, config.until, config.zone, began)
+        left = None if end is None else time.monotonic() + (end - began).total_seconds()
         self.governor = Governor(config.limits.cpu / 100, self.cpus, self.meter, closes=left)
         self.room = _room(config, settings)
 
@@ -107,15 +105,39 @@ class _Night:
             "cpu": self.config.limits.cpu,
         }
         shown |= {"file": str(self.config.path), "nominal": self.nominal.isoformat()}
-        self.run_id = book.begin(self.engine, self.config, self.nominal, shown, self.plan)
-        with self.engine.connect() as conn:
-            before = setdigest.table_digests(conn)
-        work = Work(self.config, self.settings, self.run_id, self.nominal, self._one_connection, self.governor.pace)
-        schedule = Schedule(todo, self.room, work, self._may_begin, self._check(hold))
-        server = measure.postmaster(self.engine)
-        server_began = measure.cpu_seconds(server)
         interrupt: BaseException | None = None
-        with PeakCpu(self.meter, self.cpus) as cpu, measure.PeakMemory() as memory:
+        try:
+            with book.record(self.engine, self.config, self.nominal, shown, self.plan) as run:
+                document, interrupt = self._work(run, todo, hold)
+                failed = [
+                    f"{part['name']}: {part['error']}" for part in document["parts"] if part["status"] == "failed"
+                ]
+                book.close(
+                    run,
+                    document,
+                    status=document["status"] if interrupt is None else "interrupted",
+                    through=interrupt is None and not partly,
+                    error="; ".join(failed) or None,
+                )
+        except StoreError as problem:  # the books cannot be closed: the next run does it
+            raise interrupt or problem from None
+        document["page"] = self._write(document)
+        if interrupt is not None:
+            raise interrupt
+        return document
+
+    def _work(
+        self, run: runs.Run, todo: Sequence[Part], hold: book.Hold
+    ) -> tuple[dict[str, Any], KeyboardInterrupt | MedmirrorError | None]:
+        """Run the parts; return the receipt, and what stopped them before their end."""
+        with self.engine.connect() as conn:
+            before = digests.table_digests(conn)
+        work = Work(self.config, self.settings, run.run_id, self.nominal, self._one_connection, self.governor.pace)
+        schedule = Schedule(todo, self.room, work, self._may_begin, self._check(hold))
+        server = resources.postmaster(self.engine)
+        server_began = resources.cpu_seconds(server)
+        interrupt: KeyboardInterrupt | MedmirrorError | None = None
+        with PeakCpu(self.meter, self.cpus) as cpu, resources.PeakMemory() as memory:
             try:
                 schedule.run(self.governor.stop)
             except Stopped:
@@ -123,40 +145,40 @@ class _Night:
             except (KeyboardInterrupt, MedmirrorError) as problem:
                 interrupt = problem
             mean = cpu.mean
-        server_ended = measure.cpu_seconds(server)
-        known = server_began is not None and server_ended is not None
+        server_ended = resources.cpu_seconds(server)
+        measured = server_began is not None and server_ended is not None
         cost = {
             "cpu_share_mean": round(mean, 3),
             "cpu_share_peak": round(cpu.peak, 3),
             "cpus": self.cpus,
-            "server_cpu_seconds": round((server_ended or 0) - (server_began or 0), 1) if known else None,
+            "server_cpu_seconds": round((server_ended or 0) - (server_began or 0), 1) if measured else None,
             "seconds_waited_for_cpu": round(self.governor.waited, 1),
             "peak_memory_bytes": memory.peak,
         }
         try:
-            return self._close(todo, schedule, work, before, cost, interrupt, partly)
+            return self._receipt(run, todo, schedule, work, before, cost), interrupt
         except (MedmirrorError, DBAPIError):
-            # The database is gone, and with it the way to close the books: the next run does.
             raise interrupt or StoreUnavailable() from None
 
-    def _close(
+    def _receipt(
         self,
+        run: runs.Run,
         todo: Sequence[Part],
         schedule: Schedule,
         work: Work,
         before: receipt.Digests,
         cost: dict[str, Any],
-        interrupt: BaseException | None,
-        partly: bool,
     ) -> dict[str, Any]:
         with self.engine.connect() as conn:
-            after = setdigest.table_digests(conn)
-            inputs = infer.inputs(conn, (one.file_id for _, got in work.loaded.values() for one in got.files))
-        made = receipt.made(
+            after = digests.table_digests(conn)
+            inputs = deletions.inputs(
+                conn, (file.file_id for _, result in work.loaded.values() for file in result.files)
+            )
+        return receipt.made(
             self.config,
             todo,
             schedule.results,
-            run_id=self.run_id,
+            run_id=run.run_id,
             nominal=self.nominal,
             began=self.began,
             stopped=self.governor.reason,
@@ -166,16 +188,6 @@ class _Night:
             cost=cost,
             plan=self.plan,
         )
-        status = made["status"] if interrupt is None else "interrupted"
-        failed = [f"{one['name']}: {one['error']}" for one in made["parts"] if one["status"] == "failed"]
-        through = interrupt is None and not partly
-        book.end(
-            self.engine, self.run_id, status=status, through=through, receipt=made, error="; ".join(failed) or None
-        )
-        made["page"] = self._write(made)
-        if interrupt is not None:
-            raise interrupt
-        return made
 
     def _write(self, made: dict[str, Any]) -> str | None:
         """A receipt that cannot be written is no reason to do the night again: it stands in the database, too."""
@@ -197,7 +209,7 @@ class _Night:
     def _may_begin(self, part: Part) -> bool:
         start = part.when.start
         config = self.config
-        return start is None or clock() >= due.not_before(self.nominal, config.at, start, config.zone)
+        return start is None or clock() >= not_before(self.nominal, config.at, start, config.zone)
 
     def _check(self, hold: book.Hold) -> Callable[[], None]:
         looked = time.monotonic()

@@ -18,7 +18,7 @@ import orjson
 from psycopg.sql import SQL, Literal
 from sqlalchemy import Connection, Engine, text
 
-from medmirror import nights as due
+from medmirror.clock import due
 from medmirror.db import connect, rehearsal, retry
 from medmirror.db import digests as setdigest
 from medmirror.errors import MedmirrorError, UsageError
@@ -120,21 +120,24 @@ def _rehearse(config: Config, settings: Settings, todo: Sequence[Part], after: C
     def own() -> Iterator[Engine]:
         yield rehearsal.engine(after)
 
-    nominal = due.due(None, night.clock(), config.at, config.zone).nominal
-    run_id = book.begin(rehearsal.engine(after), config, nominal, {"plan": True}, None)
-    work = Work(config, settings, run_id, nominal, own, lambda: None, engine_of)
-    told: dict[str, Any] = {}
+    nominal = due(None, night.clock(), config.at, config.zone).nominal
+    with book.record(rehearsal.engine(after), config, nominal, {"plan": True}, None) as run:
+        work = Work(config, settings, run.run_id, nominal, own, lambda: None, engine_of)
+        return _answers(work, todo)
+
+
+def _answers(work: Work, todo: Sequence[Part]) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
     for part in todo:
-        blocked = [name for name in part.after if told[name]["status"] in ("failed", "skipped")]
+        blocked = [name for name in part.after if answers[name]["status"] in ("failed", "skipped")]
         if blocked:
-            told[part.name] = {"status": "skipped", "error": f"it waits for {', '.join(blocked)}"}
+            answers[part.name] = {"status": "skipped", "error": f"it waits for {', '.join(blocked)}"}
             continue
         try:
-            answer = dict(work(part, 1))
-            told[part.name] = {"error": None, **answer}
+            answers[part.name] = {"error": None, **work(part, 1)}
         except MedmirrorError as problem:
-            told[part.name] = {"status": "failed", "error": f"{type(problem).__name__}: {problem}"}
-    return told
+            answers[part.name] = {"status": "failed", "error": f"{type(problem).__name__}: {problem}"}
+    return answers
 
 
 def _entities(conn: Connection) -> list[str]:

@@ -18,10 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from medmirror import search
 from medmirror.db import refusals
 from medmirror.errors import SourceError, UsageError
-from medmirror.ingest import deletions as infer
-from medmirror.ingest import remap as remapping
-from medmirror.ingest import run as api
-from medmirror.ingest import worker
+from medmirror.ingest import deletions, remap, run, worker
 from medmirror.ingest.remappage import Mapped
 from medmirror.ingest.run import LoadResult
 from medmirror.nightly.config import Config, Load
@@ -57,13 +54,13 @@ class Work:
     def _load(self, part: Part, workers: int) -> Answer:
         load = part.load
         assert load is not None
-        result = api.load(
+        result = run.execute(
             load.source,
             load.files(self.config.folder, part.organization),
+            replace(self.settings, workers=workers),
             organization=part.organization,
-            mapping=load.mapping,
+            mappings=run.read_mappings(load.mapping),
             url=_url(load),
-            settings=replace(self.settings, workers=workers),
             pace=self.pace,
             within=self.within,
         )
@@ -80,25 +77,25 @@ class Work:
             for other, result in self.loaded.values()
             if (other.source, other.organization) == (part.source, part.organization)
         ]
-        certificates = infer.whole(one for result in some for one in result.certificates.get(str(part.source), []))
+        certificates = deletions.whole(one for result in some for one in result.certificates.get(str(part.source), []))
         file_ids = sorted({file.file_id for result in some for file in result.files if file.file_id})
         with self.engine() as engine:
             with engine.connect() as conn:
-                files = infer.inputs(conn, file_ids)
-            seen = infer.Pass(
-                str(part.organization), str(part.source), tuple(file_ids), infer.evidence(files, self.nominal)
+                files = deletions.inputs(conn, file_ids)
+            seen = deletions.Pass(
+                str(part.organization), str(part.source), tuple(file_ids), deletions.evidence(files, self.nominal)
             )
-            verdicts = infer.judge(engine, seen, certificates, self.config.deletions, self.run_id)
-        return {"status": infer.status(verdicts), "verdicts": [one._asdict() for one in verdicts]}
+            verdicts = deletions.judge(engine, seen, certificates, self.config.deletions.limits, self.run_id)
+        return {"status": deletions.status(verdicts), "verdicts": [one._asdict() for one in verdicts]}
 
     def _map(self, part: Part, workers: int) -> Answer:
         counts, problems = Mapped(), 0
         for source, mapping in self._mappings(str(part.organization)).items():
-            result = remapping.remap(
+            result = remap.execute(
+                replace(self.settings, workers=workers),
                 organization=part.organization,
                 source=source,
-                mapping=mapping,
-                settings=replace(self.settings, workers=workers),
+                mappings=run.read_mappings(mapping),
                 pace=self.pace,
                 within=self.within,
             )
@@ -117,10 +114,10 @@ class Work:
     def _dedup(self, part: Part, workers: int) -> Answer:
         if find_spec("splink") is None:
             return {"status": "done", "note": "not done: it needs pip install 'medmirror[matching]'"}
-        from medmirror.matching import run
+        from medmirror.matching.run import deduplicate
 
         with self.engine() as engine:
-            result = run.deduplicate(engine, organizations=[str(part.organization)])
+            result = deduplicate(engine, organizations=[str(part.organization)])
         return {"status": "done", "found": [one._asdict() for one in result.found]}
 
     def _index(self, part: Part, workers: int) -> Answer:

@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.clock import SYSTEM, Clock
 from medmirror.db import ledger, retry, sql
+from medmirror.db.database import open_database
 from medmirror.errors import LayoutChanged, SyncRunning
-from medmirror.ingest import run as api
+from medmirror.ingest import run
 from medmirror.publishers.download import Downloads
 from medmirror.settings import Settings
 
@@ -154,7 +155,7 @@ class Tool:
         if not some:
             return []
         self.reached("fetched")
-        made = api.load(self.publisher, [one.path for one in some], settings=self.settings)
+        made = run.load(self.publisher, [one.path for one in some], settings=self.settings)
         self.reached("loaded")
         result = self.result
         for name in COUNTS:
@@ -235,7 +236,7 @@ def tool(
         got(size)
 
     with _held(place):
-        engine, settings = api.open_database(settings)
+        engine, settings = open_database(settings)
         try:
             with Downloads(place, options.url or address, others=others, clock=clock, got=count) as downloads:
                 yield Tool(publisher, engine, settings, options, downloads, clock, result, reached)

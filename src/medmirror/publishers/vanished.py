@@ -8,7 +8,6 @@ its row in the ledger, so that a late copy of an older version stays away and a 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -17,10 +16,8 @@ from sqlalchemy import Connection, text
 
 from medmirror import sources
 from medmirror.copyformat import encoder
-from medmirror.db import digests as setdigest
-from medmirror.db import ledger, locks, retry, sql
+from medmirror.db import digests, ledger, locks, retry, runs, sql
 from medmirror.errors import ListingIncomplete
-from medmirror.ingest import run as api
 from medmirror.ingest import store
 from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate
 from medmirror.model import Counts, Item, Part
@@ -88,29 +85,26 @@ def settle(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
 
 def _bury(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
     source = sources.get(tool.publisher)
-    begun = time.perf_counter()
-    run_id = api.begin(tool.engine, "mirror", source.name, {"vanished": len(gone), "feed": feed})
-    digest = hashlib.sha256(repr([what, feed, [one.key for one in gone]]).encode()).digest()
-    facts = ledger.FileFacts(f"vanished from {what}", None, digest, f"{run_id}")
-    numbers = retry.in_transaction(tool.engine, lambda conn: ledger.register_files(conn, source.name, run_id, [facts]))
-    file_id = numbers[facts.digest, facts.order]
     total = Counts()
-    chunks = 0
-    for start, some in _pieces(gone):
-        part = Part(file_id, facts.path, "", {}, start, start + len(some), start, b"")
-        work = _Burial(source, source.feed(feed), run_id, part, some)
-        total = total.plus(retry.in_transaction(tool.engine, work.run))
-        chunks += 1
-    end = ledger.FileEnd(file_id, "done", len(gone), chunks)
-    retry.in_transaction(tool.engine, lambda conn: ledger.finish_files(conn, run_id, [end]))
-    setdigest.fold(tool.engine)
-    counts = {name: value for name, value in total._asdict().items() if name != "created"}
-    seconds = time.perf_counter() - begun
-    retry.in_transaction(
-        tool.engine, lambda conn: ledger.end_run(conn, run_id, status="done", counts=counts, seconds=seconds)
-    )
+    with runs.record(tool.engine, "mirror", source.name, {"vanished": len(gone), "feed": feed}) as run:
+        run.counts = lambda: {name: count for name, count in total._asdict().items() if name != "created"}
+        digest = hashlib.sha256(repr([what, feed, [one.key for one in gone]]).encode()).digest()
+        facts = ledger.FileFacts(f"vanished from {what}", None, digest, f"{run.run_id}")
+        numbers = retry.in_transaction(
+            tool.engine, lambda conn: ledger.register_files(conn, source.name, run.run_id, [facts])
+        )
+        file_id = numbers[facts.digest, facts.order]
+        chunks = 0
+        for start, piece in _pieces(gone):
+            part = Part(file_id, facts.path, "", {}, start, start + len(piece), start, b"")
+            burial = _Burial(source, source.feed(feed), run.run_id, part, piece)
+            total = total.plus(retry.in_transaction(tool.engine, burial.run))
+            chunks += 1
+        end = ledger.FileEnd(file_id, "done", len(gone), chunks)
+        retry.in_transaction(tool.engine, lambda conn: ledger.finish_files(conn, run.run_id, [end]))
+        digests.fold(tool.engine)
     tool.result.tombstoned += total.tombstoned
-    tool.result.runs.append(run_id)
+    tool.result.runs.append(run.run_id)
 
 
 def _pieces(gone: Sequence[Gone]) -> Iterator[tuple[int, Sequence[Gone]]]:

@@ -5,7 +5,7 @@ Due times come from the last sync and the wall clock of the clinic, never from t
 * **incremental**: *interval* after the last sync of any kind, if that is within business hours; else when they next
   begin. A twentieth of the interval early, so that queue, spacing and the sync itself do not make the mirror older than
   the interval; for the same reason the hours begin that much early.
-* **full**: each local date at *full_at*, as the nightly counts its nights (``nights.py``, with its rules for
+* **full**: each local date at *full_at*, as the nightly counts its nights (``clock.py``, with its rules for
   changes of the clock). A full sync less than an hour before counts as the night's.
 
 What was due and was not done (the machine was off, a sync failed) stays due, outside business hours too, and once.
@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from medmirror import nights
+from medmirror import clock
 from medmirror.jobs import FRESH
 
 _DAY = timedelta(days=1)
@@ -53,7 +53,7 @@ class Rule:
         if day.weekday() not in self.days:
             return None
         last = day if self.closes > self.opens else day + _DAY
-        return nights.instant(day, self.opens, self.zone), nights.instant(last, self.closes, self.zone)
+        return clock.instant(day, self.opens, self.zone), clock.instant(last, self.closes, self.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ def due(known: Known, rule: Rule, now: datetime) -> Due:
 def _full(known: Known, rule: Rule, now: datetime) -> Due:
     if known.success_at is None:
         return Due("full", now, "it has never been synchronised")
-    last = nights.due(None, (known.full_at or known.success_at) + _SAME_NIGHT, rule.full_at, rule.zone).nominal
-    night = nights.due(last, now - rule.offset, rule.full_at, rule.zone)
-    at = nights.instant(night.nominal, rule.full_at, rule.zone) if night.due else night.next_at
+    last = clock.due(None, (known.full_at or known.success_at) + _SAME_NIGHT, rule.full_at, rule.zone).nominal
+    night = clock.due(last, now - rule.offset, rule.full_at, rule.zone)
+    at = clock.instant(night.nominal, rule.full_at, rule.zone) if night.due else night.next_at
     nominal = at.astimezone(rule.zone).date()
     return Due("full", at + rule.offset, f"the daily full sync of {nominal}")
 

@@ -20,6 +20,7 @@ from medmirror.clock import SYSTEM, Clock
 from medmirror.db import connect
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.jobs import queue, working
+from medmirror.jobs.handler import handler
 from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import leader
 from medmirror.service import app as service
@@ -27,7 +28,6 @@ from medmirror.service import heads
 from medmirror.service.limits import HEADER_BYTES
 from medmirror.service.options import Options
 from medmirror.settings import Settings
-from medmirror.sync import engine as sync_engine
 
 _STATEMENT = "10000ms"  # what one answer may have the database do
 _HEAD_SECONDS = 10.0
@@ -180,8 +180,8 @@ def _others(
     def work() -> None:
         own = connect.engine_of(settings, pool_size=2 * at_once + 2)
         try:
-            handler = sync_engine.handler(own, settings, clock)
-            working.work(own, line, handler, clock, concurrency=at_once, stop=stop)
+            handle = handler(own, settings, clock)
+            working.work(own, line, handle, clock, concurrency=at_once, stop=stop)
         finally:
             own.dispose()
 

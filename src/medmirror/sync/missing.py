@@ -13,16 +13,16 @@ from collections.abc import Collection, Iterable
 
 from sqlalchemy import Engine
 
-from medmirror.ingest import deletions as infer
+from medmirror.ingest import deletions
+from medmirror.ingest.deletions import Limits
 from medmirror.model import Certificate
-from medmirror.nightly.config import Deletions, When
 from medmirror.sync.organizations import Organization
 
 _log = logging.getLogger(__name__)
 
 
-USUAL = Deletions(When())
-ANY = Deletions(When(), count=2**31 - 1, share=100.0)
+USUAL = Limits()
+ANY = Limits(count=2**31 - 1, share=100.0)
 """How many may go at once: usually, and when a person has said that whatever is missing is gone."""
 
 
@@ -32,15 +32,15 @@ def judge(
     run_id: int,
     feeds: Iterable[str],
     file_ids: Collection[int],
-    limits: Deletions = USUAL,
+    limits: Limits = USUAL,
 ) -> Counter[str]:
     """Compare what the full sync *run_id* saw of *feeds*, in the ledger's files *file_ids*, with what is here; return
     how many records are ``missing`` since this pass, how many are now ``inferred`` deleted, and for how many that was
     ``withheld``. A transaction a feed. Running it again changes nothing."""
     certificates = {feed: Certificate((feed,), True, None, 0, ()) for feed in feeds}
-    whole = infer.Pass(one.organization_id, one.source, tuple(sorted(file_ids)), str(run_id).encode())
+    whole = deletions.Pass(one.organization_id, one.source, tuple(sorted(file_ids)), str(run_id).encode())
     found: Counter[str] = Counter()
-    for verdict in infer.judge(engine, whole, certificates, limits, run_id):
+    for verdict in deletions.judge(engine, whole, certificates, limits, run_id):
         if not verdict.whole:
             _log.warning(
                 "%s: nothing is missed of %s: %s", one.organization_id, verdict.feed, "; ".join(verdict.reasons)

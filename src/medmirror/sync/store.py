@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,8 +20,7 @@ from sqlalchemy import Connection, Engine
 from medmirror import sources
 from medmirror.db import ledger, rehearsal, sql
 from medmirror.errors import SourceError, SyncError, UsageError
-from medmirror.ingest import inputs, worker
-from medmirror.ingest import run as api
+from medmirror.ingest import inputs, run, worker
 from medmirror.ingest.chunk import process
 from medmirror.model import Chunk, Counts, Part
 from medmirror.readers import files
@@ -164,18 +162,13 @@ class Store:
     def _load(self, page: Page, path: Path) -> tuple[Counts, list[int]]:
         """Load a file as ``medmirror load`` does, with its worker processes and its ledger; return the counts, and the
         ledger's files."""
-        with tempfile.TemporaryDirectory(prefix="medmirror-") as folder:
-            texts = []
-            for number, text in enumerate(self.organization.mappings):
-                texts.append(Path(folder) / f"{number}.toml")
-                texts[-1].write_text(text, encoding="utf-8")
-            made = api.load(
-                self.organization.source,
-                [path],
-                organization=self.organization.organization_id,
-                mapping=texts,
-                settings=self.settings,
-            )
+        made = run.execute(
+            self.organization.source,
+            [path],
+            self.settings,
+            organization=self.organization.organization_id,
+            mappings=self.organization.mappings,
+        )
         numbers = [file.file_id for file in made.files if file.file_id]
         self.file_ids.update(numbers)
         refused = [file for file in made.files if file.status not in ("done", "skipped")]

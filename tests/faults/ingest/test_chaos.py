@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 import mirrors
 from medmirror import sources
-from medmirror.db import ledger
+from medmirror.db import runs
 from medmirror.ingest import executors, worker
 from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import Inputs
@@ -90,7 +90,7 @@ def test_eight_writers_and_a_foreign_program_lose_nothing(
 ) -> None:
     dsn = str(settings.dsn)
     with engine.begin() as connection:
-        run_id = ledger.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})
+        run_id = runs.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})
     work = chunks(tmp_path, engine, replace(settings, chunk_bytes=A_CHUNK), run_id)
     job = worker.Job(settings, run_id)
     for chunk in sorted(work, key=lambda chunk: chunk.parts[0].path):
@@ -130,7 +130,7 @@ def test_a_foreign_program_that_meets_a_writer_head_on_is_not_the_victim(
     """The writer lets go of its rows before the server has to end one of the two."""
     dsn = str(settings.dsn)
     with engine.begin() as connection:
-        run_id = ledger.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})
+        run_id = runs.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})
     for number in (1, 2):
         body = "".join(citation(pmid, number) for pmid in (1, 9))
         (tmp_path / f"pubmed26n{number:04d}.xml").write_text(f"<PubmedArticleSet>{body}</PubmedArticleSet>")

@@ -22,7 +22,7 @@ import feedfiles
 import medmirror
 import mirrors
 from medmirror import copyformat, sources
-from medmirror.db import connect, ledger
+from medmirror.db import connect, ledger, refusals, runs
 from medmirror.ingest import store as load
 from medmirror.ingest.dedup import Candidate, digest
 from medmirror.ingest.inputs import Inputs
@@ -53,7 +53,7 @@ def conn(engine: Engine) -> Any:
 
 def run(connection: Connection) -> int:
     """The number of a new run."""
-    return ledger.begin_run(connection, command="test", source=None, host="h", pid=1, version="", settings={})
+    return runs.begin_run(connection, command="test", source=None, host="h", pid=1, version="", settings={})
 
 
 def titles(connection: Connection) -> dict[int, str | None]:
@@ -133,9 +133,9 @@ def test_halving_finds_exactly_what_postgres_refuses(bad: set[int], conn: Connec
 
 
 def test_a_busy_or_broken_database_is_no_refusal(conn: Connection) -> None:
-    assert load.is_refusal(NumericValueOutOfRange())
+    assert refusals.of_value(NumericValueOutOfRange()) is not None
     for error in (psycopg.OperationalError(), psycopg.errors.DeadlockDetected(), psycopg.errors.DiskFull()):
-        assert not load.is_refusal(error)
+        assert refusals.of_value(error) is None
     conn.execute(text("ALTER TABLE pubmed.citation DROP COLUMN book CASCADE"))
     with pytest.raises(psycopg.errors.UndefinedColumn):
         load.refused(conn, TABLE, [candidate(1, 1, "a")])
@@ -278,8 +278,8 @@ def test_a_run_whose_process_is_gone_is_called_interrupted(settings: Settings, e
     with engine.begin() as connection:
         host = platform.node()
         values = {"command": "load", "source": None, "version": "", "settings": {}}
-        gone = ledger.begin_run(connection, host=host, pid=(1 << 22) + 5, **values)  # type: ignore[arg-type]
-        elsewhere = ledger.begin_run(connection, host="another", pid=1, **values)  # type: ignore[arg-type]
+        gone = runs.begin_run(connection, host=host, pid=(1 << 22) + 5, **values)  # type: ignore[arg-type]
+        elsewhere = runs.begin_run(connection, host="another", pid=1, **values)  # type: ignore[arg-type]
     medmirror.load("pubmed", feedfiles.write(tmp_path, ("pubmed", "citation"), 0, records=2), settings=settings)
     states = dict(mirrors.every(str(settings.dsn), "SELECT run_id, status FROM medmirror.run"))
     assert (states[gone], states[elsewhere]) == ("interrupted", "running")

@@ -13,18 +13,17 @@ import pytest
 from sqlalchemy import Engine
 
 import mirrors
-from medmirror.db import ledger, retry
+from medmirror.db import ledger, retry, runs
 from medmirror.ingest import canonicalstore as mapping
 from medmirror.ingest import deletions as infer
 from medmirror.ingest.canonical import seen
-from medmirror.ingest.deletions import Pass, Verdict
+from medmirror.ingest.deletions import Limits, Pass, Verdict
 from medmirror.model import Certificate, Counts, Item, Part
-from medmirror.nightly.config import Deletions, When
 
 ORG = "org_1"
 SOURCE = "cliniko"
 COUNT = 2_300
-LIMITS = Deletions(When())  # at most 10, or 1 %
+LIMITS = Limits()  # at most 10, or 1 %
 OPEN = replace(LIMITS, count=COUNT)
 IDS = [f"{number * 7919}-é\x7f" if number % 100 == 0 else str(1_000_000_007 * number) for number in range(COUNT)]
 
@@ -49,7 +48,7 @@ class Clinic:
     def begin(self) -> int:
         """A run's number."""
         about = {"command": "test", "source": None, "host": "h", "pid": os.getpid(), "version": "0", "settings": {}}
-        return retry.in_transaction(self.engine, lambda conn: ledger.begin_run(conn, **about))  # type: ignore[arg-type]
+        return retry.in_transaction(self.engine, lambda conn: runs.begin_run(conn, **about))  # type: ignore[arg-type]
 
     def file(self, name: str, ids: Iterable[str], feed: str = "patient", pieces: int = 7) -> int:
         """A file in the ledger with those records, in several chunks."""
@@ -73,7 +72,7 @@ class Clinic:
         ids: Iterable[str],
         *,
         whole: bool = True,
-        limits: Deletions = OPEN,
+        limits: Limits = OPEN,
         evidence: bytes | None = None,
         feed: str = "patient",
     ) -> Verdict:

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from medmirror import remotes
 from medmirror.cli import review as review_command
-from medmirror.db import ledger, retry
+from medmirror.db import retry, runs
 from medmirror.errors import (
     AuthenticationFailed,
     RemoteEmptied,
@@ -27,7 +27,6 @@ from medmirror.errors import (
     StaleWrite,
     UsageError,
 )
-from medmirror.ingest import run as api
 from medmirror.ingest.canonicalstore import own_id
 from medmirror.remotes.base import BEGINNING, Around, Capabilities, Kind, Page, Position, Pushed, Remote
 from medmirror.settings import Settings
@@ -96,7 +95,7 @@ class Clinic:
     def sync(self, *documents: Document, report: Report = silent) -> Counter[str]:
         """Store *documents* in the mirror and bring what is new to the destination."""
         self.clock.advance(60)
-        run_id = api.begin(self.engine, "sync", "cliniko", {})
+        run_id = retry.in_transaction(self.engine, lambda conn: runs.open_run(conn, "sync", "cliniko", {}))
         try:
             store = Store(self.engine, self.settings, self.organization, run_id)
             for feed, array in ARRAYS.items():
@@ -106,7 +105,7 @@ class Clinic:
             return self.bring(run_id, report)
         finally:
             facts: dict[str, Any] = {"status": "done", "counts": {}, "seconds": 0.0}
-            retry.in_transaction(self.engine, lambda conn: ledger.end_run(conn, run_id, **facts))
+            retry.in_transaction(self.engine, lambda conn: runs.end_run(conn, run_id, **facts))
 
     def bring(self, run_id: int, report: Report = silent) -> Counter[str]:
         def poisoned(feed: str, source_id: str, error: Exception) -> None:

@@ -23,6 +23,7 @@ from medmirror.errors import (
     UsageError,
 )
 from medmirror.jobs import deadletters, runner
+from medmirror.jobs.handler import handler
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import marks, organizations, state, watermark
@@ -315,7 +316,7 @@ def test_one_poisoned_record_is_put_aside_and_the_others_go_on(make: Callable[..
     engine, settings = clinic.tools.engine, clinic.tools.settings
     clinic.account.put("patient", fields={"id": None, "links": {}})
     asked = jobs.ask(engine, queue, jobs.Request("org_1", "cliniko"), clinic.clock.now())
-    handle = sync_engine.handler(engine, settings, clinic.clock.clock)
+    handle = handler(engine, settings, clinic.clock.clock)
     runner.execute(engine, queue, asked.job.job_id, handle, clinic.clock.clock, "test")
     with engine.connect() as conn:
         job = jobs.get(conn, asked.job.job_id)
@@ -406,7 +407,7 @@ def test_what_cannot_be_read_in_a_file_has_a_letter_once(engine: Engine, dsn: st
     for _ in range(2):
         request = jobs.Request("org_1", "csv", mode="comprehensive", force_full=True)
         asked = jobs.ask(engine, _NoQueue(), request, clock.now())
-        handle = sync_engine.handler(engine, settings, clock.clock)
+        handle = handler(engine, settings, clock.clock)
         runner.execute(engine, _NoQueue(), asked.job.job_id, handle, clock.clock, "test")
         with engine.connect() as conn:
             letters = conn.execute(text("SELECT scope, feed, attempts, state FROM medmirror.dead_letter")).all()
@@ -445,7 +446,7 @@ def test_what_waits_when_an_organisation_is_paused_waits_until_it_is_resumed(mak
     clinic = make()
     engine, now = clinic.tools.engine, clinic.clock.now()
     asked = jobs.ask(engine, _NoQueue(), jobs.Request("org_1", "cliniko"), now)
-    handle = sync_engine.handler(engine, clinic.tools.settings, clinic.clock.clock)
+    handle = handler(engine, clinic.tools.settings, clinic.clock.clock)
 
     def tried() -> jobs.Job:
         runner.execute(engine, _NoQueue(), asked.job.job_id, handle, clinic.clock.clock, "test")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from medmirror.db import retry, runs
 from medmirror.errors import RemoteUnavailable, UsageError
-from medmirror.ingest import run as api
 from medmirror.ingest import worker
 from medmirror.remotes import kind
 from medmirror.remotes.base import BEGINNING, Around, NoNotes, Page, Position
@@ -185,7 +185,9 @@ def settings(dsn: str) -> Iterator[Settings]:
 def test_dropped_files_reach_the_mirror_once(clinic: Clinic, engine: Engine, settings: Settings) -> None:
     clinic.drop("patients.csv", f"Id,Name\n1,{person(1).family}\n2,{person(2).family}\n")
     one = Organization("org_f", "csv", "folder", mappings=(MAPPING,))
-    store = Store(engine, settings, one, api.begin(engine, "sync", "csv", {}))
+    store = Store(
+        engine, settings, one, retry.in_transaction(engine, lambda conn: runs.open_run(conn, "sync", "csv", {}))
+    )
     assert store.put(clinic.pages(), {}).counts.inserted == 2
     assert store.put(clinic.pages(), {}).counts.inserted == 0
     clinic.now += 3600

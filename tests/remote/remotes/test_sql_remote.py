@@ -16,8 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 
 import medmirror
+from medmirror.db import retry, runs
 from medmirror.errors import LayoutChanged, RemoteRefused, RemoteUnavailable, StaleWrite, UsageError
-from medmirror.ingest import run as api
 from medmirror.ingest import worker
 from medmirror.model import Counts, Item
 from medmirror.remotes import kind
@@ -426,7 +426,7 @@ def settings(dsn: str) -> Iterator[Settings]:
 
 def stored(engine: Engine, settings: Settings, pages: list[Page]) -> Counts:
     one = Organization("org_s", "sql", "sql", mappings=(VSRX,))
-    run_id = api.begin(engine, "sync", "sql", {})
+    run_id = retry.in_transaction(engine, lambda conn: runs.open_run(conn, "sync", "sql", {}))
     return Store(engine, settings, one, run_id).put(pages, {}).counts
 
 

@@ -44,7 +44,7 @@ def test_six_lines_are_a_nightly(told: Write, tmp_path: Path) -> None:
     assert [(load.name, load.source) for load in made.loads] == [("pubmed", "pubmed"), ("openfda", "openfda")]
     assert made.loads[1].files(made.folder, None) == [tmp_path / "fda"]
     assert made.receipts == tmp_path / "receipts"
-    assert (made.deletions.count, made.deletions.share) == (10, 1.0)
+    assert (made.deletions.limits.count, made.deletions.limits.share) == (10, 1.0)
     assert [part.name for part in parts(made)] == ["load.pubmed", "load.openfda", "index.pubmed", "index.openfda"]
 
 
@@ -85,8 +85,7 @@ def test_every_key_is_read(told: Write, tmp_path: Path) -> None:
     assert (made.name, made.at, made.until) == ("all", time(23, 15), time(5, 30))
     assert made.receipts == Path("/var/log/receipts")
     assert made.limits == reading.Limits(45, 8, 20, 5405.0)
-    assert (made.deletions.count, made.deletions.share) == (0, 2.5)
-    assert [made.deletions.most(living) for living in (0, 100, 1000)] == [0, 2, 25]
+    assert (made.deletions.limits.count, made.deletions.limits.share) == (0, 2.5)
     assert (made.dedup.enabled, made.index.heavy, made.index.start) == (False, True, time(3, 0))
     (tmp_path / "base").mkdir()
     for name in ("2.xml", "1.xml", "1.txt"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from medmirror.nights import closes, due, instant, not_before
+from medmirror.clock import closes, due, instant, not_before
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HALF_PAST_TWO = time(2, 30)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medmirror.ingest import cpu
+from medmirror.ingest import resources
 from medmirror.nightly.governor import Governor, Stopped
 
 
@@ -127,15 +127,15 @@ def test_a_stop_is_heard_by_a_chunk_that_waits() -> None:
 def test_the_kernels_count_grows_with_work() -> None:
     if not Path("/proc/stat").exists():
         pytest.skip("no /proc/stat here")
-    before = cpu.proc_stat()
+    before = resources.proc_stat()
     sum(number * number for number in range(3_000_000))
-    assert cpu.proc_stat() > before > 0
+    assert resources.proc_stat() > before > 0
 
 
 def test_the_load_average_stands_in_where_the_kernel_does_not_tell() -> None:
     now = [0.0]
     load = [1.5]
-    meter = cpu.LoadAverage(load=lambda: load[0], cpus=2, clock=lambda: now[0])
+    meter = resources.LoadAverage(load=lambda: load[0], cpus=2, clock=lambda: now[0])
     now[0] = 10.0
     assert meter() == pytest.approx(15.0)
     load[0], now[0] = 7.0, 20.0  # more than there are processors: the others wait

@@ -16,15 +16,10 @@ from medmirror.db import retry
 from medmirror.errors import (
     AuthenticationFailed,
     MedmirrorError,
-    RateLimited,
     RecordError,
     RemoteRefused,
-    SettingsChanged,
-    StillPreparing,
     StoreError,
     StoreUnavailable,
-    SyncPaused,
-    SyncRunning,
     UsageError,
 )
 
@@ -35,7 +30,6 @@ THIRD_PARTY: Class = 1  #: the other side failed, or could not be reached
 BAD_DATA: Class = 2  #: it refuses what we send, or we what it sends; or a mistake of ours
 ACCOUNT: Class = 3  #: the key, the permissions, the settings of the connection
 
-PUT_OFF = (RateLimited, StillPreparing, SyncRunning, SyncPaused, SettingsChanged)
 _LONGEST = 600  # characters of a message
 _ROOT = Path(medmirror.__file__).parent
 
@@ -61,7 +55,7 @@ def of(error: BaseException) -> Failure:
         return Failure("given up", name, f"An unexpected {name}{_place(error)}.", None, None, BAD_DATA)
     if isinstance(error, RecordError) and isinstance(kind := error.context.get("kind"), str):
         name = kind  # what the reject says: a record that is not well formed is another cause than one without a key
-    way: Way = "put off" if isinstance(error, PUT_OFF) else "again" if error.transient else "given up"
+    way: Way = "put off" if error.put_off else "again" if error.transient else "given up"
     status, wait = error.context.get("status"), error.context.get("wait")
     number = status if isinstance(status, int) else None
     seconds = float(wait) if isinstance(wait, int | float) else None

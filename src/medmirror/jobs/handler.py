@@ -1,0 +1,53 @@
+"""What a worker does with a job: the sync or the backfill of its organisation, with what cannot be done buried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from medmirror.clock import SYSTEM, Clock
+from medmirror.errors import RecordError, UsageError
+from medmirror.jobs import Job, deadletters
+from medmirror.settings import Settings
+from medmirror.sync import engine as sync_engine
+from medmirror.sync import organizations
+from medmirror.sync.session import Tools, Wanted
+from medmirror.sync.steps import Report
+from medmirror.sync.store import Poison
+
+
+def handler(engine: Engine, settings: Settings, clock: Clock = SYSTEM) -> Callable[[Job, Report], Mapping[str, Any]]:
+    """What a worker does with a job of medmirror.job (``runner.Handler``)."""
+
+    def handle(job: Job, report: Report) -> Mapping[str, Any]:
+        with engine.connect() as conn:
+            one = organizations.get(conn, job.organization_id, job.source)
+        if one is None:
+            raise UsageError("The organisation is not known any more.", organization=job.organization_id)
+        organizations.check(one, one)
+
+        bury = partial(
+            deadletters.record,
+            job_id=job.job_id,
+            organization_id=job.organization_id,
+            source=job.source,
+            attempts=1,
+            first_failed_at=clock.now(),
+        )
+
+        def poisoned(conn: Connection, poison: Poison) -> None:
+            bury(
+                conn, feed=poison.feed, error=RecordError(poison.reason, kind=poison.error), reject_id=poison.reject_id
+            )
+
+        def refused(conn: Connection, feed: str, source_id: str, error: Exception) -> None:
+            bury(conn, feed=feed, error=error, record=source_id)
+
+        wanted = Wanted(job.kind, job.mode, job.force_full, job.args)
+        tools = Tools(engine, settings, clock, report=report, poisoned=poisoned, refused=refused)
+        return sync_engine.run(tools, one, wanted)
+
+    return handle
