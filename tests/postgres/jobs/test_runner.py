@@ -261,7 +261,7 @@ def test_an_unexpected_error_is_told_by_its_class_and_place_and_never_by_its_tex
 
     dead = place.execute(place.ask(), handler)
     assert (dead.state, dead.error) == ("dead", "ValueError")
-    assert re.fullmatch(r"An unexpected ValueError at sync/jobs/runner\.py:\d+\.", dead.message or "")
+    assert re.fullmatch(r"An unexpected ValueError at jobs/runner\.py:\d+\.", dead.message or "")
 
     def refused(job: Job, report: Report) -> Mapping[str, Any]:
         with place.engine.begin() as conn:
