@@ -34,7 +34,7 @@ from medmirror.db.database import open_database
 from medmirror.jobs import runner
 from medmirror.jobs.handler import handler
 from medmirror.schedule import runner as scheduler
-from medmirror.settings import Settings
+from medmirror.settings import ScheduleSettings, Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
@@ -194,7 +194,7 @@ def week(
                 waiting += live(account, number, rng, clock.now(), STEP)
             if clock.now().minute < STEP // 60:
                 hourly.run()
-            scheduler.tick(engine, queue, clock.clock)
+            scheduler.tick(engine, queue, clock.clock, ScheduleSettings())
             for job_id in queue.due():
                 runner.execute(engine, queue, job_id, handle, clock.clock, "bench")
             waiting, seen = _seen(engine, known, waiting)
@@ -222,7 +222,7 @@ def _through(engine: Engine, queue: Waiting, handle: runner.Handler, clock: Simu
     end = clock.now() + timedelta(seconds=seconds)
     while clock.now() < end:
         clock.advance(STEP)
-        scheduler.tick(engine, queue, clock.clock)
+        scheduler.tick(engine, queue, clock.clock, ScheduleSettings())
         for job_id in queue.due():
             runner.execute(engine, queue, job_id, handle, clock.clock, "bench")
 

@@ -12,7 +12,7 @@ import click
 from medmirror.cli import output
 from medmirror.cli.options import Group, shared
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.settings import Settings
+from medmirror.settings import Settings, child_environment
 
 
 @click.group(cls=Group)
@@ -73,9 +73,8 @@ def psql(arguments: tuple[str, ...]) -> output.Answer:
     settings = shared().settings()
     program = _psql(settings)
     facts = conninfo_to_dict(connect.conninfo(settings.dsn or embedded.start(settings)))
-    environment = dict(os.environ)
-    if password := facts.pop("password", None):
-        environment["PGPASSWORD"] = str(password)  # on a command line everybody could read it
+    password = facts.pop("password", None)  # on a command line everybody could read it
+    environment = child_environment(**({"PGPASSWORD": str(password)} if password else {}))
     command = [str(program), "-d", make_conninfo("", **facts), *arguments]
     os.execve(program, command, environment)
 

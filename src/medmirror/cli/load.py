@@ -43,7 +43,6 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned",
 )
 @click.option(
     "--url",
-    envvar="MEDMIRROR_SOURCE_URL",
     metavar="URL",
     help="The database that source sql reads, like mysql+pymysql://reader@host/practice.",
 )

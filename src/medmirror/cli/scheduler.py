@@ -10,6 +10,7 @@ import click
 
 from medmirror.cli import output
 from medmirror.cli.options import Command, shared
+from medmirror.settings import ScheduleSettings, read
 
 if TYPE_CHECKING:
     from medmirror.schedule.runner import Ticked
@@ -34,18 +35,17 @@ def scheduler(once: bool) -> output.Answer:
     from medmirror.db.database import open_database
     from medmirror.jobs import queue
     from medmirror.schedule import leader, runner
-    from medmirror.schedule.config import Config
 
-    config = Config.from_environment()
-    if not config.enabled:
+    schedule = read(ScheduleSettings)
+    if not schedule.enabled:
         return output.Answer({"enabled": False, "asked": []}, lambda: [_DISABLED])
     engine, settings = open_database(shared().settings())
     line = queue.of(settings)
     try:
         if once:
-            ticked = runner.look(engine, line, SYSTEM, config)
+            ticked = runner.look(engine, line, SYSTEM, schedule)
             return output.Answer(_document(ticked), lambda: runner.summary(ticked))
-        leader.lead(engine, settings.dsn_text, line, SYSTEM, _stop(), config=config, told=_tell)
+        leader.lead(engine, settings.dsn_text, line, SYSTEM, schedule, _stop(), told=_tell)
         return output.Answer({"stopped": True}, lambda: ["The scheduler has stopped."])
     finally:
         line.close()

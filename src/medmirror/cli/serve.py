@@ -13,6 +13,7 @@ import click
 from medmirror.cli import output
 from medmirror.cli.options import Command, shared
 from medmirror.errors import UsageError
+from medmirror.settings import ScheduleSettings, ServiceSettings, read
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -31,9 +32,9 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--open-status", is_flag=True, help="The status page asks for no key; only on 127.0.0.1.")
 @click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0.1, 10_000),
               help="Requests a second of one key; five times as many at once.")  # fmt: skip
-@click.option("--audit-days", default=400, show_default=True, envvar="MEDMIRROR_AUDIT_DAYS",
-              type=click.IntRange(1, 36_500), help="How long the audit log is kept.")  # fmt: skip
-@click.option("--session-secret", metavar="PLACE", envvar="MEDMIRROR_SESSION_SECRET",
+@click.option("--audit-days", show_default="400", type=click.IntRange(1, 36_500),
+              help="How long the audit log is kept.")  # fmt: skip
+@click.option("--session-secret", metavar="PLACE",
               help="env:VARIABLE or file:/path; signs sessions. Without: they end with the process.")  # fmt: skip
 def serve(
     host: str,
@@ -46,7 +47,7 @@ def serve(
     proxies: str,
     open_status: bool,
     rate: float,
-    audit_days: int,
+    audit_days: int | None,
     session_secret: str | None,
 ) -> output.Answer:
     """Serve the HTTP API and the status page, begin syncs when they are due, and do them: all for a small clinic.
@@ -63,15 +64,17 @@ def serve(
 
     where = serving.Where(host, port, tls_cert, tls_key, insecure_behind_proxy, proxies)
     where.check(open_status)
-    secret = read_secret(session_secret)
+    own = read(ServiceSettings, audit_days=audit_days, session_secret=session_secret)
+    secret = read_secret(own.session_secret)
     options = Options(
         rate=rate,
         burst=max(10, int(rate * 5)),
-        audit_days=audit_days,
+        audit_days=own.audit_days,
         hosts=where.names,
         open_status=open_status,
         secure=tls_cert is not None or insecure_behind_proxy,
         session_secret=secret.reveal().encode() if secret else b"",
+        schedule=read(ScheduleSettings),
     )
     engine, settings = open_database(shared().settings())
     stop = threading.Event()

@@ -15,6 +15,7 @@ from typing import Any
 
 from medmirror.db.binaries import Installation
 from medmirror.errors import EmbeddedServerError
+from medmirror.settings import child_environment
 
 _SYSTEM_USERS = ("postgres", "nobody")  # Postgres wants a user that the system knows
 
@@ -61,14 +62,12 @@ class Account:
     def run(self, command: Sequence[str | Path], given: str = "") -> subprocess.CompletedProcess[str]:
         """Run *command* as this user; a command that cannot be run at all gives code 126. No PG... variable reaches
         it."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        environment["LC_ALL"] = "C"
         identity: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.other else {}
         try:
             return subprocess.run(
                 command,
                 cwd="/",  # the caller's own folder may be closed to this user
-                env=environment,
+                env=child_environment(without="PG", LC_ALL="C"),
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from functools import cache
 from pathlib import Path
+
+from medmirror.settings import NativeSettings, read
 
 ABI = 4
 """Number of the interface between this package and the library: a library of another one is left alone."""
@@ -40,7 +41,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
 @cache
 def library() -> ctypes.CDLL | None:
     """The library, or None when it is switched off, was not built, or does not fit."""
-    if os.environ.get("MEDMIRROR_NATIVE", "1").strip().lower() in ("0", "no", "off", "false"):
+    if not read(NativeSettings).native:
         return None
     for ending in (".so", ".dylib", ".dll"):
         path = Path(__file__).with_name("xmlrows" + ending)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +23,7 @@ from medmirror.ingest.run import LoadResult
 from medmirror.nightly.config import Config, Load
 from medmirror.nightly.graph import Part
 from medmirror.nightly.schedule import Answer
-from medmirror.settings import Settings
+from medmirror.settings import Settings, lookup
 
 _NAMED = 50  # refused files that an answer names
 
@@ -128,7 +127,7 @@ class Work:
 def _url(load: Load) -> str | None:
     if load.url_env is None:
         return None
-    url = os.environ.get(load.url_env)
+    url = lookup(load.url_env)
     if not url:
         raise UsageError(f"The environment variable {load.url_env} is not set; [load.{load.name}] reads from its URL.")
     return url

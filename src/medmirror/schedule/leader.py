@@ -16,7 +16,7 @@ from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import MedmirrorError, StoreUnavailable
 from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import runner
-from medmirror.schedule.config import Config
+from medmirror.settings import ScheduleSettings
 
 _FOLLOW = 2.0  # seconds between two tries of one who does not lead, or has lost the database
 _LONGEST = 5.0  # seconds between two looks: organisations are added, jobs end, messages get lost
@@ -63,9 +63,9 @@ def lead(
     dsn: str,
     queue: Queue,
     clock: Clock,
+    settings: ScheduleSettings,
     stop: threading.Event,
     *,
-    config: Config | None = None,
     rule_of: runner.RuleOf | None = None,
     told: Callable[[runner.Ticked | bool], None] = lambda news: None,
 ) -> None:
@@ -75,7 +75,6 @@ def lead(
 
     A database that is gone and a look that fails are logged and tried again; nothing is raised.
     """
-    config = Config.from_environment() if config is None else config
     led: bool | None = None
     with Leadership(dsn) as leadership:
         while not stop.is_set():
@@ -84,20 +83,20 @@ def lead(
                 _log.info("this scheduler %s", "leads" if leads else "stands by")
                 told(leads)
                 led = leads
-            stop.wait(_look(engine, queue, clock, config, rule_of, told) if leads else _FOLLOW)
+            stop.wait(_look(engine, queue, clock, settings, rule_of, told) if leads else _FOLLOW)
 
 
 def _look(
     engine: Engine,
     queue: Queue,
     clock: Clock,
-    config: Config,
+    settings: ScheduleSettings,
     rule_of: runner.RuleOf | None,
     told: Callable[[runner.Ticked | bool], None],
 ) -> float:
     """Look once; return the seconds until the next look."""
     try:
-        ticked = runner.look(engine, queue, clock, config, rule_of)
+        ticked = runner.look(engine, queue, clock, settings, rule_of)
     except MedmirrorError as error:
         _log.warning("the scheduler's look failed: %s", error.message)
         return _FOLLOW

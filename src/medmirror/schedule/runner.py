@@ -19,8 +19,9 @@ from medmirror.db import retry, sql
 from medmirror.errors import UsageError
 from medmirror.jobs import Asked, runner
 from medmirror.jobs.queue.base import Queue
-from medmirror.schedule.config import Config
+from medmirror.schedule import rules
 from medmirror.schedule.due import Due, Known, Rule, due
+from medmirror.settings import ScheduleSettings
 from medmirror.sync import breaker, organizations
 from medmirror.sync.guards import key_of
 from medmirror.sync.organizations import Organization
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 _statement = partial(sql.statement, "schedule.sql")
 
 RuleOf = Callable[[Organization], Rule]
-"""How often an organisation is synchronised: ``Config.rule``, or what somebody has computed of its changes."""
+"""How often an organisation is synchronised: ``rules.rule``, or what somebody has computed of its changes."""
 
 
 class Waiting(NamedTuple):
@@ -90,27 +91,26 @@ def waiting(conn: Connection, rule_of: RuleOf, now: datetime) -> list[Waiting]:
 
 
 def tick(
-    engine: Engine, queue: Queue, clock: Clock, config: Config | None = None, rule_of: RuleOf | None = None
+    engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings, rule_of: RuleOf | None = None
 ) -> list[Asked]:
     """Ask for a job for each organisation that is due; return what became of each. See ``look``."""
-    return [asked for _, asked in look(engine, queue, clock, config, rule_of).asked]
+    return [asked for _, asked in look(engine, queue, clock, settings, rule_of).asked]
 
 
 def look(
-    engine: Engine, queue: Queue, clock: Clock, config: Config | None = None, rule_of: RuleOf | None = None
+    engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings, rule_of: RuleOf | None = None
 ) -> Ticked:
-    """Ask for a job for each organisation that is due, each begun *config.spacing* after the one before (those of
-    earlier looks too), and have lost messages sent again. *config*: default, what the environment says; where it has
-    the scheduler off, nobody is asked for, and lost messages are sent all the same.
+    """Ask for a job for each organisation that is due, each begun *settings.spacing* after the one before (those of
+    earlier looks too), and have lost messages sent again. Where *settings* have the scheduler off, nobody is asked for,
+    and lost messages are sent all the same.
 
     May run anywhere, at any time, twice at once: what is queued or running is not asked for, and the same sync that two
     ask for is one job, even when it has ended before the second asks. Raises StoreError.
     """
-    config = Config.from_environment() if config is None else config
     now = clock.now()
-    everyone = retry.in_transaction(engine, lambda conn: waiting(conn, rule_of or config.rule, now))
-    ready = [each for each in everyone if config.enabled and each.due.at <= now]
-    slots = _slots(engine, now, config.spacing, len(ready))
+    everyone = retry.in_transaction(engine, lambda conn: waiting(conn, rule_of or partial(rules.rule, settings), now))
+    ready = [each for each in everyone if settings.enabled and each.due.at <= now]
+    slots = _slots(engine, now, settings.spacing, len(ready))
     asked, last = [], None
     for each, slot in zip(ready, slots, strict=True):
         one = _ask(engine, queue, each, slot, now)

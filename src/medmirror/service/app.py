@@ -13,7 +13,6 @@ from starlette.middleware import Middleware
 from medmirror import __version__
 from medmirror.clock import SYSTEM, Clock
 from medmirror.jobs.queue.base import Queue
-from medmirror.schedule.config import Config
 from medmirror.service import problems
 from medmirror.service.audit import Audit
 from medmirror.service.headers import Envelope
@@ -40,7 +39,7 @@ def create(
         settings=settings,
         clock=clock,
         options=told,
-        schedule=Config.from_environment(),
+        schedule=told.schedule,
         session_key=told.session_secret or secrets.token_bytes(32),
         callers=Buckets(told.rate, told.burst),
         strangers=Buckets(told.failures, told.failure_burst),

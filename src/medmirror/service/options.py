@@ -9,10 +9,9 @@ from sqlalchemy import Engine
 
 from medmirror.clock import Clock
 from medmirror.jobs.queue.base import Queue
-from medmirror.schedule.config import Config
 from medmirror.service.limits import Buckets
 from medmirror.service.metrics import Metrics
-from medmirror.settings import KIB, Settings
+from medmirror.settings import KIB, ScheduleSettings, Settings
 
 
 class Options(NamedTuple):
@@ -35,6 +34,7 @@ class Options(NamedTuple):
     secure: bool = False
     session_secret: bytes = b""
     session_seconds: int = 12 * 3600
+    schedule: ScheduleSettings = ScheduleSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Service:
     settings: Settings
     clock: Clock
     options: Options
-    schedule: Config
+    schedule: ScheduleSettings
     session_key: bytes = field(repr=False)
     callers: Buckets
     strangers: Buckets

@@ -12,10 +12,11 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from medmirror.db import sql
-from medmirror.schedule.config import Config
+from medmirror.schedule import rules
 from medmirror.schedule.due import Known, due
 from medmirror.service.freshness import Badge, Freshness, badge, freshness
 from medmirror.service.keys import Caller
+from medmirror.settings import ScheduleSettings
 from medmirror.sync.organizations import Organization
 
 _statement = partial(sql.statement, "service.sql")
@@ -67,7 +68,7 @@ def see(
     conn: Connection,
     caller: Caller,
     now: datetime,
-    schedule: Config,
+    schedule: ScheduleSettings,
     *,
     organization_id: str | None = None,
     source: str | None = None,
@@ -82,11 +83,11 @@ def see(
     return [_seen(dict(row), now, schedule) for row in rows]
 
 
-def _seen(row: Mapping[str, Any], now: datetime, schedule: Config) -> Seen:
+def _seen(row: Mapping[str, Any], now: datetime, schedule: ScheduleSettings) -> Seen:
     success = row["success_at"]
     known = Known(success, row["full_at"], row["failures"], row["failed_at"])
     one = {name: row[name] for name in ("organization_id", "source", "remote", "zone", "tier")}
-    rule = schedule.rule(Organization(**one))
+    rule = rules.rule(schedule, Organization(**one))
     fresh = freshness(known, row["recovered_at"], rule, now)
     scheduled = schedule.enabled and row["paused_at"] is None
     return Seen(

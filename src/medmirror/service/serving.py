@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -27,7 +28,7 @@ from medmirror.service import app as service
 from medmirror.service import heads
 from medmirror.service.limits import HEADER_BYTES
 from medmirror.service.options import Options
-from medmirror.settings import Settings
+from medmirror.settings import ScheduleSettings, Settings
 
 _STATEMENT = "10000ms"  # what one answer may have the database do
 _HEAD_SECONDS = 10.0
@@ -154,7 +155,8 @@ def run(
     app = service.create(own, line, settings, clock, options)
     try:
         with http(app, where) as address:
-            threads = _others(engine, line, settings, clock, stop, failed, at_once, scheduler)
+            schedule = options.schedule if scheduler else None
+            threads = _others(engine, line, settings, clock, stop, failed, at_once, schedule)
             told(address)
             stop.wait()
             for thread in threads:
@@ -175,7 +177,7 @@ def _others(
     stop: threading.Event,
     failed: list[MedmirrorError],
     at_once: int,
-    scheduler: bool,
+    schedule: ScheduleSettings | None,
 ) -> list[threading.Thread]:
     def work() -> None:
         own = connect.engine_of(settings, pool_size=2 * at_once + 2)
@@ -185,10 +187,9 @@ def _others(
         finally:
             own.dispose()
 
-    def lead() -> None:
-        leader.lead(engine, settings.dsn_text, line, clock, stop)
-
-    tasks = ([("workers", work)] if at_once else []) + ([("scheduler", lead)] if scheduler else [])
+    tasks: list[tuple[str, Callable[[], None]]] = [("workers", work)] if at_once else []
+    if schedule is not None:
+        tasks.append(("scheduler", partial(leader.lead, engine, settings.dsn_text, line, clock, schedule, stop)))
     threads = [threading.Thread(target=_or_stop, args=(task, name, stop, failed), name=name) for name, task in tasks]
     for thread in threads:
         thread.start()

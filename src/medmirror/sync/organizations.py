@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from medmirror.db import retry, sql
 from medmirror.errors import SettingsChanged, SyncPaused, UsageError
 from medmirror.remotes.base import Secret
+from medmirror.settings import lookup
 
 _HOW = frozenset({"user_agent", "page", "count", "rest", "push", "pushed"})  # settings that move no list elsewhere
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -67,7 +67,7 @@ def read_secret(name: str | None) -> Secret | None:
         return None
     kind, _, place = name.partition(":")
     if kind == "env":
-        value = os.environ.get(place)
+        value = lookup(place)
     elif kind == "file":
         try:
             value = Path(place).read_text(encoding="utf-8")

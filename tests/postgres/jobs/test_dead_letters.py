@@ -23,7 +23,7 @@ from medmirror.cli.deadletters import dead_letters
 from medmirror.db import connect
 from medmirror.jobs import Job, Request, deadletters, runner
 from medmirror.jobs.deadletters import Chosen, Letter, fingerprint, letters, payload, requeueing, triage
-from medmirror.settings import Settings
+from medmirror.settings import PayloadSettings, Settings
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report
@@ -206,10 +206,10 @@ def test_a_payload_is_kept_encrypted_and_opened_by_any_key_of_the_ring(
 def test_a_key_may_be_in_a_file(tmp_path: Any) -> None:
     key = Fernet.generate_key()
     (tmp_path / "key").write_bytes(key + b"\n")
-    sealed = payload.seal(b"x", {"MEDMIRROR_PAYLOAD_KEY_FILE": str(tmp_path / "key")})
+    sealed = payload.seal(b"x", PayloadSettings(key_file=tmp_path / "key"))
     assert sealed is not None
     assert Fernet(key).decrypt(sealed) == b"x"
-    assert payload.seal(b"x", {}) is None
+    assert payload.seal(b"x", PayloadSettings()) is None
 
 
 def test_what_is_requeued_and_succeeds_is_resolved(place: Place) -> None:

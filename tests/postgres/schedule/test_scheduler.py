@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -21,9 +22,10 @@ from medmirror.cli import cli
 from medmirror.db import retry
 from medmirror.errors import AuthenticationFailed
 from medmirror.jobs import Asked, Job, runner
+from medmirror.schedule import rules
 from medmirror.schedule import runner as schedule
-from medmirror.schedule.config import Config
 from medmirror.schedule.due import times
+from medmirror.settings import ScheduleSettings
 from medmirror.sync import organizations, state
 from medmirror.sync.breaker import Breaker
 from medmirror.sync.guards import key_of
@@ -31,7 +33,7 @@ from medmirror.sync.organizations import Organization
 from medmirror_testing.servers.clock import SimulatedClock
 
 MORNING = datetime(2026, 3, 2, 7, tzinfo=UTC)  # a Monday, 08:00 in Berlin
-CALM = Config(jitter=timedelta())
+CALM = ScheduleSettings(jitter=timedelta())
 MINUTE = timedelta(minutes=1)
 
 
@@ -97,8 +99,8 @@ def execute(engine: Engine, queue: Heard, asked: Job, time: SimulatedClock, erro
     runner.execute(engine, queue, asked.job_id, handler, time.clock, "test")
 
 
-def tick(engine: Engine, queue: Heard, time: SimulatedClock, config: Config = CALM) -> list[Asked]:
-    return schedule.tick(engine, queue, time.clock, config)
+def tick(engine: Engine, queue: Heard, time: SimulatedClock, settings: ScheduleSettings = CALM) -> list[Asked]:
+    return schedule.tick(engine, queue, time.clock, settings)
 
 
 def every_job(engine: Engine) -> list[Job]:
@@ -204,7 +206,7 @@ def test_a_look_that_comes_late_does_not_ask_again_for_what_has_been_done(
         thread = threading.Thread(target=another_decides_and_all_is_done)
         thread.start()
         thread.join()
-        return CALM.rule(one)
+        return rules.rule(CALM, one)
 
     (late,) = schedule.tick(engine, queue, time.clock, CALM, rule_of)
     assert (late.outcome, late.job.state) == ("repeated", "succeeded")
@@ -282,8 +284,8 @@ def test_somebody_may_compute_how_often_instead(engine: Engine, queue: Heard, ti
     synced(engine, add(engine, "org_1"), MORNING, full=True)
     time.advance(3600)
     assert tick(engine, queue, time) == []
-    often = replace(CALM, tiers={"standard": 40 * MINUTE})
-    (asked,) = schedule.tick(engine, queue, time.clock, CALM, often.rule)
+    often = replace(CALM, standard=40 * MINUTE)
+    (asked,) = schedule.tick(engine, queue, time.clock, CALM, partial(rules.rule, often))
     assert (asked.job.mode, asked.job.force_full) == ("incremental", False)
 
 
@@ -305,11 +307,11 @@ def test_in_a_month_there_are_exactly_the_syncs_that_were_computed(engine: Engin
             what = "full" if job.force_full else "incremental"
             ran[job.organization_id][f"{local:%m-%d} {what}"] += 1
         with engine.connect() as conn:
-            soonest = min(one.due.at for one in schedule.waiting(conn, CALM.rule, time.now()))
+            soonest = min(one.due.at for one in schedule.waiting(conn, partial(rules.rule, CALM), time.now()))
         time.set(max(soonest, time.now() + timedelta(seconds=1)))
     for name, one in made.items():
         computed: Counter[str] = Counter(
-            f"{each.at.astimezone(one.tz):%m-%d} {each.what}" for each in times(CALM.rule(one), start, end)
+            f"{each.at.astimezone(one.tz):%m-%d} {each.what}" for each in times(rules.rule(CALM, one), start, end)
         )
         assert ran[name] == computed
         by_kind = Counter(key.split()[1] for key in computed.elements())

@@ -14,8 +14,9 @@ from hypothesis import strategies as some
 
 from medmirror.errors import UsageError
 from medmirror.jobs import FRESH
-from medmirror.schedule.config import Config
+from medmirror.schedule import rules
 from medmirror.schedule.due import Due, Known, Rule, due, staleness, times, within_hours
+from medmirror.settings import ScheduleSettings, read
 from medmirror.sync.organizations import Organization
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -167,14 +168,15 @@ def test_nothing_is_due_while_the_mirror_is_fresh() -> None:
 
 
 def test_organisations_do_not_all_come_at_once_but_each_at_its_own_time_each_day() -> None:
-    config = Config()
-    rules = [
-        config.rule(Organization(f"org_{number}", "cliniko", "cliniko", zone="Europe/Berlin")) for number in range(50)
+    schedule = ScheduleSettings()
+    daily = [
+        rules.rule(schedule, Organization(f"org_{number}", "cliniko", "cliniko", zone="Europe/Berlin"))
+        for number in range(50)
     ]
-    offsets = Counter(rule.offset for rule in rules)
+    offsets = Counter(rule.offset for rule in daily)
     assert len(offsets) > 30
-    assert all(timedelta() <= offset < config.jitter for offset in offsets)
-    for rule in rules[:5]:
+    assert all(timedelta() <= offset < schedule.jitter for offset in offsets)
+    for rule in daily[:5]:
         found = list(times(rule, at("2026-03-01T12:00"), at("2026-03-04T01:00")))
         nights = [at(f"2026-03-0{day}T02:00") + rule.offset for day in (2, 3)]
         assert [one.at for one in found if one.what == "full"][1:] == nights
@@ -222,8 +224,9 @@ def test_in_every_zone_each_date_has_one_full_sync_and_the_rest_is_in_hours(
 
 
 def test_settings_come_from_the_environment() -> None:
-    assert Config.from_environment({}) == Config()
-    config = Config.from_environment(
+    assert read(ScheduleSettings, {}) == ScheduleSettings()
+    schedule = read(
+        ScheduleSettings,
         {
             "ENABLE_SYNC_SCHEDULER": "false",
             "SYNC_INTERVAL_MINUTES": "60",
@@ -231,17 +234,17 @@ def test_settings_come_from_the_environment() -> None:
             "SYNC_BUSINESS_DAYS": "sat-mon, wed",
             "SYNC_FULL_AT": "3:15",
             "SYNC_SPACING_SECONDS": "0",
-        }
+        },
     )
-    assert not config.enabled
-    assert {name: span // MINUTE for name, span in config.tiers.items()} == {
+    assert not schedule.enabled
+    assert {name: span // MINUTE for name, span in schedule.tiers.items()} == {
         "realtime": 30,
         "standard": 60,
         "economy": 720,
     }
-    assert (config.opens, config.closes, config.full_at) == (time(7, 30), time(), time(3, 15))
-    assert (config.days, config.spacing) == (frozenset({5, 6, 0, 2}), timedelta())
-    assert Config.from_environment({"SYNC_BUSINESS_DAYS": "none"}).days == frozenset()
+    assert (schedule.hours, schedule.full_at) == ((time(7, 30), time()), time(3, 15))
+    assert (schedule.days, schedule.spacing) == (frozenset({5, 6, 0, 2}), timedelta())
+    assert read(ScheduleSettings, {"SYNC_BUSINESS_DAYS": "none"}).days == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -260,15 +263,15 @@ def test_settings_come_from_the_environment() -> None:
 )
 def test_a_wrong_setting_is_named(variable: str, value: str) -> None:
     with pytest.raises(UsageError, match=variable):
-        Config.from_environment({variable: value})
+        read(ScheduleSettings, {variable: value})
 
 
 def test_each_tier_has_its_interval() -> None:
-    config = Config.from_environment({"SYNC_ECONOMY_MINUTES": "600"})
+    schedule = read(ScheduleSettings, {"SYNC_ECONOMY_MINUTES": "600"})
     spans = [
-        config.rule(Organization("org", "cliniko", "cliniko", tier=tier)).interval // MINUTE
+        rules.rule(schedule, Organization("org", "cliniko", "cliniko", tier=tier)).interval // MINUTE
         for tier in ("realtime", "standard", "economy", "unheard")
     ]
     assert spans == [30, 240, 600, 240]
     with pytest.raises(UsageError, match="time zone"):
-        config.rule(Organization("org", "cliniko", "cliniko", zone="Mars/Olympus"))
+        rules.rule(schedule, Organization("org", "cliniko", "cliniko", zone="Mars/Olympus"))

@@ -7,12 +7,10 @@ letter needs it any more. Without a key no payload is kept.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medmirror.errors import UsageError
+from medmirror.settings import PayloadSettings, read
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -21,15 +19,18 @@ VARIABLE = "MEDMIRROR_PAYLOAD_KEY"
 _MAKE = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 
 
-def seal(data: bytes, environ: Mapping[str, str] | None = None) -> bytes | None:
-    """*data* encrypted; None when there is no key, for it is not kept then. UsageError for a key that is none."""
-    keys = _keys(environ)
+def seal(data: bytes, settings: PayloadSettings | None = None) -> bytes | None:
+    """*data* encrypted; None when there is no key, for it is not kept then.
+
+    *settings*: default, those of the environment. Raises UsageError for a key that is none.
+    """
+    keys = _keys(settings)
     return None if keys is None else keys.encrypt(data)
 
 
-def unseal(sealed: bytes, environ: Mapping[str, str] | None = None) -> bytes:
-    """What ``seal`` was given. UsageError when none of the keys is the one."""
-    keys = _keys(environ)
+def unseal(sealed: bytes, settings: PayloadSettings | None = None) -> bytes:
+    """What ``seal`` was given. Raises UsageError when none of the keys is the one."""
+    keys = _keys(settings)
     if keys is None:
         raise UsageError(f"The payload is encrypted; set {VARIABLE} to the key that it was encrypted with.")
     from cryptography.fernet import InvalidToken
@@ -40,13 +41,12 @@ def unseal(sealed: bytes, environ: Mapping[str, str] | None = None) -> bytes:
         raise UsageError(f"None of the keys in {VARIABLE} opens this payload; add the one of its time.") from None
 
 
-def _keys(environ: Mapping[str, str] | None) -> MultiFernet | None:
-    environ = os.environ if environ is None else environ
-    text = environ.get(VARIABLE) or ""
-    file = environ.get(f"{VARIABLE}_FILE")
-    if not text and file:
+def _keys(settings: PayloadSettings | None) -> MultiFernet | None:
+    settings = read(PayloadSettings) if settings is None else settings
+    text = settings.key or ""
+    if not text and settings.key_file:
         try:
-            text = Path(file).read_text(encoding="utf-8")
+            text = settings.key_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             raise UsageError(f"The file that {VARIABLE}_FILE names cannot be read.") from None
     words = text.replace(",", " ").split()

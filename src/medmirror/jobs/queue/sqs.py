@@ -10,7 +10,6 @@ needs sqs:GetQueueUrl, SendMessage, ReceiveMessage, DeleteMessage, ChangeMessage
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from medmirror.errors import StoreUnavailable, UsageError
+from medmirror.settings import QueueSettings, read
 
 MAX_RECEIVES = 5  #: times that a message is given out before it goes to the dead queue
 _LONGEST_DELAY = 900  # seconds, SQS' own
@@ -149,19 +149,15 @@ class SqsQueue:
     def _opened(self) -> Any:
         with self._lock:
             if self._client is None:
+                # AWS' own machines set AWS_REGION, which boto3 does not read.
                 config = Config(max_pool_connections=_POOL, retries={"mode": "standard", "max_attempts": 4})
-                self._client = boto3.client("sqs", config=config, region_name=_region())
+                self._client = boto3.client("sqs", config=config, region_name=read(QueueSettings).region)
             return self._client
 
     def _url(self) -> str:
         if self._address is None:
             self._address = str(self._client.get_queue_url(QueueName=self.name)["QueueUrl"])
         return self._address
-
-
-def _region() -> str | None:
-    """What AWS_REGION says, which AWS' own machines set and boto3 does not read; None: boto3 looks where it does."""
-    return os.environ.get("AWS_REGION") or None
 
 
 @contextmanager

@@ -25,7 +25,6 @@ loaded then cost their reading, and nothing else.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -42,6 +41,7 @@ from medmirror.readers.database.rows import UNREADABLE
 from medmirror.readers.json import blocks as jsonreader
 from medmirror.readers.json.pieces import NOT_AN_OBJECT, Piece, parse
 from medmirror.readers.json.values import check, kind
+from medmirror.settings import SourceSettings, read
 from medmirror.sources.base import Context, Feed, Given, Origin, Source
 from medmirror.sources.sql import passes
 from medmirror.sources.sql.tables import sections
@@ -58,7 +58,8 @@ _ESCAPES = str.maketrans({"|": "\\|", "\\": "\\\\"})
 
 def origins(given: Given) -> Iterator[Origin]:
     """The tables that the mapping names, in the database that the URL names. Raises UsageError."""
-    url = given.get("url") or os.environ.get("MEDMIRROR_SOURCE_URL")
+    settings = read(SourceSettings)
+    url = given.get("url") or settings.url
     if not url:
         raise UsageError(
             "Name the database: medmirror load sql --org X --mapping FILE --url mysql+pymysql://user@host/db"
@@ -66,7 +67,7 @@ def origins(given: Given) -> Iterator[Origin]:
     wanted = sections(orjson.loads(given.get("mapping", "[]")))
     if not wanted:
         raise UsageError("Say which tables to read: a mapping file (--mapping) with sections [[table]].")
-    return passes.origins(database.engine(url, os.environ.get("MEDMIRROR_SOURCE_PASSWORD")), wanted)
+    return passes.origins(database.engine(url, settings.password), wanted)
 
 
 def recognise(name: str, head: bytes) -> bool:

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from medmirror.errors import UsageError
-from medmirror.settings import MIB, Settings, default_workers, mask_password
+from medmirror.settings import (
+    MIB,
+    PayloadSettings,
+    ServiceSettings,
+    Settings,
+    SourceSettings,
+    child_environment,
+    default_workers,
+    mask_password,
+    read,
+)
 
 WRONG = [
     ("MEDMIRROR_DSN", "db.example.org"),
@@ -109,6 +119,27 @@ def test_no_repr_shows_a_password(dsn: str) -> None:
     assert "secret" not in repr(Settings(dsn=dsn))
     assert "secret" not in mask_password(dsn)
     assert "***" in mask_password(dsn)
+
+
+def test_an_option_of_the_service_stands_above_its_variable() -> None:
+    environ = {"MEDMIRROR_AUDIT_DAYS": "30", "MEDMIRROR_SESSION_SECRET": "env:STATUS"}
+    assert read(ServiceSettings, environ) == ServiceSettings("env:STATUS", 30)
+    assert read(ServiceSettings, environ, audit_days=7, session_secret=None) == ServiceSettings("env:STATUS", 7)
+    with pytest.raises(UsageError, match="MEDMIRROR_AUDIT_DAYS: the value 'long' is not a whole number"):
+        read(ServiceSettings, {"MEDMIRROR_AUDIT_DAYS": "long"})
+
+
+def test_no_repr_shows_a_secret() -> None:
+    groups = (PayloadSettings("tiger"), SourceSettings("mysql://u:tiger@h/d", "tiger"), ServiceSettings("tiger"))
+    assert not [group for group in groups if "tiger" in repr(group)]
+
+
+def test_a_child_inherits_the_environment_but_for_what_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    monkeypatch.setenv("HERE", "1")
+    environ = child_environment(without="PG", PGPASSWORD="tiger")
+    assert (environ["HERE"], environ["PGPASSWORD"], "PGHOST" in environ) == ("1", "tiger", False)
+    assert child_environment()["PGHOST"] == "elsewhere"
 
 
 @pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 2), (3, 2), (4, 2), (8, 4), (64, 32)])

@@ -1,0 +1,36 @@
+"""The rule of each organisation, by the schedule that is set."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+from medmirror.errors import UsageError
+from medmirror.schedule.due import Rule
+from medmirror.settings import ScheduleSettings
+from medmirror.sync.organizations import Organization
+
+
+def rule(schedule: ScheduleSettings, organization: Organization) -> Rule:
+    """How often *organization* is synchronised. A tier that is not in *schedule* counts as standard.
+
+    Raises UsageError for a time zone that is none.
+    """
+    try:
+        zone = organization.tz
+    except (KeyError, ValueError, OSError):
+        raise UsageError(
+            f"{organization.organization_id} has no time zone of the tz database: {organization.zone!r}."
+        ) from None
+    identity = f"{organization.organization_id}\0{organization.source}".encode()
+    part = int.from_bytes(hashlib.sha256(identity).digest()[:4]) / 2**32  # the same each day
+    opens, closes = schedule.hours
+    return Rule(
+        interval=schedule.tiers.get(organization.tier, schedule.standard),
+        opens=opens,
+        closes=closes,
+        days=schedule.days,
+        full_at=schedule.full_at,
+        zone=zone,
+        offset=timedelta(seconds=int(part * schedule.jitter.total_seconds())),
+    )
