@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from bench.measure import machine
 from bench.report import Report, columns, write_markdown
-from medmirror import __version__
 from medmirror.ingest.worker import peak_rss
 from medmirror.sync.destination.overlap import SECOND, Interval, clash, clashes
+from medmirror.version import __version__
 
 MINUTE = 60 * SECOND
 FIVE_YEARS = 5 * 365 * 24 * 60  # minutes

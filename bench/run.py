@@ -31,7 +31,8 @@ from bench import (
 from bench.lab import Lab
 from bench.measure import machine
 from bench.report import Report, write_markdown
-from medmirror import __version__, native
+from medmirror import native
+from medmirror.version import __version__
 
 CLAIMS: dict[str, Callable[[Lab], Report]] = {
     "pubmed": pubmed.first_and_again,

@@ -3,14 +3,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from medmirror.version import __version__
+
 if TYPE_CHECKING:
     from medmirror.db.retry import retry_with_advisory_lock
     from medmirror.ingest.remap import RemapResult, remap
     from medmirror.ingest.run import LoadResult, load
 
-__version__ = "0.1.0"
-
-__all__ = ["LoadResult", "RemapResult", "load", "remap", "retry_with_advisory_lock"]
+__all__ = ["LoadResult", "RemapResult", "__version__", "load", "remap", "retry_with_advisory_lock"]
 
 _HOMES = {
     "LoadResult": "ingest.run",

@@ -11,7 +11,7 @@ import medmirror
 ROOT = Path(medmirror.__file__).parent
 
 LAYERS = (
-    {"errors", "model", "copyformat", "clock", "dates", "nights", "settings", "native"},
+    {"errors", "model", "version", "copyformat", "clock", "dates", "nights", "settings", "native"},
     {"mapping", "readers", "db"},
     {"sources"},
     {"remotes", "search", "verify", "matching", "ingest", "jobs", "sync", "nightly", "publishers"},

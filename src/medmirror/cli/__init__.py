@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 import click
 
-from medmirror import __version__
 from medmirror.cli import (
     bench,
     db,
@@ -41,6 +40,7 @@ from medmirror.cli import (
 from medmirror.cli import map as map_
 from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
+from medmirror.version import __version__
 
 STOPPED = "stopped cleanly; run the same command again to go on"
 INTERRUPTED = 130

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine
 
-from medmirror import __version__
 from medmirror.db import retry, sql
 from medmirror.errors import MedmirrorError
+from medmirror.version import __version__
 
 _log = logging.getLogger(__name__)
 _statement = partial(sql.statement, "ledger.sql")

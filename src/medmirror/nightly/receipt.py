@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from medmirror import __version__
 from medmirror.db.digests import SetDigest
 from medmirror.nightly import page
 from medmirror.nightly.config import Config
 from medmirror.nightly.graph import Part
 from medmirror.nightly.schedule import Result
 from medmirror.nightly.work import COUNTS
+from medmirror.version import __version__
 
 Digests = Mapping[str, SetDigest]
 

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 from starlette.middleware import Middleware
 
-from medmirror import __version__
 from medmirror.clock import SYSTEM, Clock
 from medmirror.jobs.queue.base import Queue
 from medmirror.service import problems
@@ -22,6 +21,7 @@ from medmirror.service.options import Options, Service
 from medmirror.service.problems import Guard
 from medmirror.service.routes import books, machine, status, sync, systems
 from medmirror.settings import Settings
+from medmirror.version import __version__
 
 _ABOUT = """Keep practice systems' records in step, and see how that goes. Refusals are problem+json (RFC 9457).
 Keys: `Authorization: Bearer mm_...`; what a key may not see answers as what does not exist."""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-import medmirror
+from medmirror import version
 from medmirror.db import retry
 from medmirror.errors import (
     AuthenticationFailed,
@@ -31,7 +31,7 @@ BAD_DATA: Class = 2  #: it refuses what we send, or we what it sends; or a mista
 ACCOUNT: Class = 3  #: the key, the permissions, the settings of the connection
 
 _LONGEST = 600  # characters of a message
-_ROOT = Path(medmirror.__file__).parent
+_ROOT = Path(version.__file__).parent
 
 
 class Failure(NamedTuple):

@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from medmirror import __version__
 from medmirror.service import auth, reading, words
 from medmirror.service.auth import COOKIE, service_of
 from medmirror.service.chart import DAYS, chart
@@ -24,6 +23,7 @@ from medmirror.service.options import Service
 from medmirror.service.overview import Seen, see
 from medmirror.service.problems import Problem
 from medmirror.service.routes.parameters import OrganizationId
+from medmirror.version import __version__
 
 router = APIRouter(include_in_schema=False)
 _REFRESH = 15  # seconds
