@@ -30,6 +30,7 @@ from medmirror.cli import (
     organizations,
     output,
     rejects,
+    remap,
     review,
     scheduler,
     serve,
@@ -37,7 +38,6 @@ from medmirror.cli import (
     sync,
     worker,
 )
-from medmirror.cli import map as map_
 from medmirror.cli.options import Group
 from medmirror.errors import MedmirrorError, StoreError
 from medmirror.version import __version__
@@ -145,7 +145,7 @@ for _command in (
     show.audit,
     mapping.mapping,
     diff.diff,
-    map_.map_,
+    remap.map_,
     db.db,
     bench.bench,
 ):
