@@ -60,18 +60,18 @@ def _tables(result: Benchmark) -> Iterable[Any]:
     yield picture.summary(result)
     yield output.table(
         ["workers", "records", "read", "s", "records/s", "MB/s", "scaling", "cores", "peak MB"],
-        [(one.workers, one.load, one.read, one.seconds, one.records_per_second, one.mb_per_second, f"{one.scaling:.2f}",
-          None if one.cores_busy is None else f"{one.cores_busy:.0%}", one.peak_mb)
-         for one in result.loads],
+        [(load.workers, load.load, load.read, load.seconds, load.records_per_second, load.mb_per_second,
+          f"{load.scaling:.2f}", None if load.cores_busy is None else f"{load.cores_busy:.0%}", load.peak_mb)
+         for load in result.loads],
     )  # fmt: skip
-    stages = list(dict.fromkeys(stage for one in result.loads for stage in one.cpu_us_per_record))
+    stages = list(dict.fromkeys(stage for load in result.loads for stage in load.cpu_us_per_record))
     yield output.table(
         ["workers", "records", *(f"{stage} us" for stage in stages), "CPU us/record"],
-        [(one.workers, one.load, *(one.cpu_us_per_record.get(stage, 0.0) for stage in stages), one.cpu_us)
-         for one in result.loads],
+        [(load.workers, load.load, *(load.cpu_us_per_record.get(stage, 0.0) for stage in stages), load.cpu_us)
+         for load in result.loads],
     )  # fmt: skip
     yield output.table(
         ["workers", "records", "WAL B/record", "dead tuples", "deadlocks", "lock waits", "retries", "rejects"],
-        [(one.workers, one.load, one.wal_bytes_per_record, one.dead_tuples, one.deadlocks, one.lock_waits, one.retries,
-          one.rejected) for one in result.loads],
+        [(load.workers, load.load, load.wal_bytes_per_record, load.dead_tuples, load.deadlocks, load.lock_waits,
+          load.retries, load.rejected) for load in result.loads],
     )  # fmt: skip

@@ -56,23 +56,23 @@ def list_letters(state: tuple[str, ...], limit: int, **which: Any) -> output.Ans
     from medmirror.jobs import deadletters
 
     with database() as engine, engine.connect() as conn:
-        found = deadletters.find(conn, _chosen((), **which), states=state or ("open",), limit=limit)
+        letters = deadletters.find(conn, _chosen((), **which), states=state or ("open",), limit=limit)
         counts = deadletters.counts(conn, SYSTEM.now())
-    data = {"counts": counts._asdict(), "letters": [one.as_dict() for one in found]}
-    return output.Answer(data, lambda: _list(found, counts.open, counts.overdue))
+    data = {"counts": counts._asdict(), "letters": [letter.as_dict() for letter in letters]}
+    return output.Answer(data, lambda: _list(letters, counts.open, counts.overdue))
 
 
-def _list(found: list[Letter], open_: int, overdue: int) -> Iterable[Any]:
-    if not found:
+def _list(letters: list[Letter], open_: int, overdue: int) -> Iterable[Any]:
+    if not letters:
         yield "There are no such dead letters."
         return
     columns = ["letter", "organisation", "source", "class", "cause", "error", "state", "first failed", "tell by"]
     yield output.table(
         columns,
         [
-            (str(one.dead_letter_id), one.organization_id, one.source, one.number, one.fingerprint, one.error,
-             one.state, one.first_failed_at, "told" if one.contacted_at else one.contact_due)
-            for one in found
+            (str(letter.dead_letter_id), letter.organization_id, letter.source, letter.number, letter.fingerprint,
+             letter.error, letter.state, letter.first_failed_at, "told" if letter.contacted_at else letter.contact_due)
+            for letter in letters
         ],
     )  # fmt: skip
     late = f", {overdue:,} of them should have been told to their clinic by now" if overdue else ""
@@ -131,8 +131,8 @@ def requeue(ids: tuple[int, ...], limit: int, everything: bool, **which: Any) ->
     finally:
         line.close()
         engine.dispose()
-    bad = [one for one in done if one.outcome in ("refused", "failed")]
-    data = {"requeued": [one._asdict() for one in done]}
+    bad = [outcome for outcome in done if outcome.outcome in ("refused", "failed")]
+    data = {"requeued": [outcome._asdict() for outcome in done]}
     return output.Answer(data, lambda: _requeued(done), 3 if bad else 0)
 
 
@@ -156,8 +156,8 @@ def ignore(ids: tuple[int, ...], note: str, **which: Any) -> output.Answer:
         raise UsageError("Say which: IDs, --fingerprint, --class or --organization.")
     with database() as engine:
         with engine.connect() as conn:
-            found = deadletters.find(conn, _chosen(ids, **which), limit=1_000_000)
-        closed = deadletters.close(engine, [one.dead_letter_id for one in found], "ignored", note)
+            letters = deadletters.find(conn, _chosen(ids, **which), limit=1_000_000)
+        closed = deadletters.close(engine, [letter.dead_letter_id for letter in letters], "ignored", note)
     return output.Answer({"ignored": closed}, lambda: [f"ignored: {len(closed):,}; {note}"])
 
 
@@ -169,24 +169,24 @@ def ignore(ids: tuple[int, ...], note: str, **which: Any) -> output.Answer:
 def triage(ids: tuple[int, ...], write: bool, incident: str | None, **which: Any) -> output.Answer:
     """Walk the playbook for each cause: known? whose fault? what now?"""
     from medmirror.clock import SYSTEM
-    from medmirror.jobs.deadletters import triage as playbook
+    from medmirror.jobs.deadletters import triage as triaging
 
     if incident and not write:
         raise UsageError("--incident is noted with --apply.")
     with database() as engine:
         with engine.connect() as conn:
-            found = playbook.walk(conn, _chosen(ids, **which), SYSTEM.now())
+            findings = triaging.walk(conn, _chosen(ids, **which), SYSTEM.now())
         if write:
-            playbook.apply(engine, found, incident)
-    return output.Answer({"findings": [one.as_dict() for one in found]}, lambda: _triaged(found, write))
+            triaging.apply(engine, findings, incident)
+    return output.Answer({"findings": [finding.as_dict() for finding in findings]}, lambda: _triaged(findings, write))
 
 
-def _triaged(found: list[Finding], written: bool) -> Iterable[Any]:
-    if not found:
+def _triaged(findings: list[Finding], written: bool) -> Iterable[Any]:
+    if not findings:
         yield "There are no open dead letters."
-    for one in found:
-        group = one.group
-        yield f"{one.priority} {one.category}: {group.error} of {group.source} {group.feed or ''}".rstrip()
+    for finding in findings:
+        group = finding.group
+        yield f"{finding.priority} {finding.category}: {group.error} of {group.source} {group.feed or ''}".rstrip()
         yield output.facts(
             [
                 ("cause", group.fingerprint),
@@ -195,17 +195,17 @@ def _triaged(found: list[Finding], written: bool) -> Iterable[Any]:
                     f"{group.letters:,} of {group.organizations:,} organisations: {', '.join(group.names[:5])}",
                 ),
                 ("first failed", group.first_failed_at),
-                ("tell clinics by", f"{output.word(group.contact_due)}{' - OVERDUE' if one.overdue else ''}"),
+                ("tell clinics by", f"{output.word(group.contact_due)}{' - OVERDUE' if finding.overdue else ''}"),
                 ("last message", group.message),
-                ("known", f"{one.issue.title} ({one.issue.origin})" if one.issue else "no"),
+                ("known", f"{finding.issue.title} ({finding.issue.origin})" if finding.issue else "no"),
                 ("incident", group.incident),
-                ("decided", " > ".join(one.path)),
+                ("decided", " > ".join(finding.path)),
             ]
         )
-        yield from (f"  {number}. {action}" for number, action in enumerate(one.actions, 1))
-        yield from (f"     $ {command}" for command in one.commands)
+        yield from (f"  {number}. {action}" for number, action in enumerate(finding.actions, 1))
+        yield from (f"     $ {command}" for command in finding.commands)
         yield ""
-    if found and written:
+    if findings and written:
         yield "Noted in the letters."
 
 
@@ -222,9 +222,9 @@ def letter(dead_letter_id: int, kind: str, sent: bool) -> output.Answer:
 
     with database() as engine:
         with engine.connect() as conn:
-            one = deadletters.get(conn, dead_letter_id)
-            known = organizations.get(conn, one.organization_id, one.source)
-        message = letters.render(one, kind, (known or organizations.Organization("", "", "")).tz)
+            dead = deadletters.get(conn, dead_letter_id)
+            organization = organizations.get(conn, dead.organization_id, dead.source)
+        message = letters.render(dead, kind, (organization or organizations.Organization("", "", "")).tz)
         if sent:
             deadletters.contacted(engine, dead_letter_id, SYSTEM.now())
     data = {"dead_letter_id": dead_letter_id, "kind": kind, "sent": sent, **message._asdict()}

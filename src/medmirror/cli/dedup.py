@@ -78,8 +78,8 @@ def _found(result: DedupResult) -> Iterable[Any]:
         "undone",
         "seconds",
     )
-    yield output.table(names, [[getattr(one, name) for name in names] for one in result.found])
-    if waiting := sum(one.review for one in result.found):
+    yield output.table(names, [[getattr(entry, name) for name in names] for entry in result.found])
+    if waiting := sum(entry.review for entry in result.found):
         yield f"{waiting:,} pairs wait for a person: medmirror matches list"
 
 
@@ -98,18 +98,18 @@ def report(source: str | None, organization: str | None, limit: int) -> output.A
     from medmirror.matching import identical
 
     with database() as engine:
-        found = identical.report(engine, source=source, organization=organization, limit=limit)
-    return output.Answer([one.as_dict() for one in found], lambda: _identical(found))
+        groups = identical.report(engine, source=source, organization=organization, limit=limit)
+    return output.Answer([group.as_dict() for group in groups], lambda: _identical(groups))
 
 
-def _identical(found: list[Identical]) -> Iterable[Any]:
+def _identical(places: list[Identical]) -> Iterable[Any]:
     names = ("where", "records", "groups", "in groups")
-    yield output.table(names, [(one.where, one.records, one.groups, one.members) for one in found])
-    for one in found:
-        for group in one.largest:
+    yield output.table(names, [(place.where, place.records, place.groups, place.members) for place in places])
+    for place in places:
+        for group in place.largest:
             keys = ", ".join(" ".join(key) for key in group.keys)
             more = f" and {group.size - len(group.keys):,} more" if group.size > len(group.keys) else ""
-            yield f"{one.where}: {group.size:,} alike: {keys}{more}"
+            yield f"{place.where}: {group.size:,} alike: {keys}{more}"
 
 
 @dedup.command()
@@ -127,6 +127,6 @@ def train(organization: str, entity: str, reset: bool) -> output.Answer:
         figures = training.train(engine, organization, entity, reset=reset)
     rows = [(name, m, u) for name, (m, u) in (figures or {}).items()]
     data = {"organization": organization, "entity": entity, "figures": figures}
-    told = ["back to the figures that medmirror brings"]
+    lines = ["back to the figures that medmirror brings"]
     table = output.table(["level", "m", "u"], [(name, f"{m:.6f}", f"{u:.6f}") for name, m, u in rows])
-    return output.Answer(data, lambda: told if figures is None else [table])
+    return output.Answer(data, lambda: lines if figures is None else [table])

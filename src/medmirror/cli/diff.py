@@ -36,13 +36,13 @@ def diff(dsns: tuple[str, ...], org: str | None, thorough: bool, show_keys: bool
     A and B are DSNs; without A it is the database that --dsn or MEDMIRROR_DSN names. Tables are compared by the digests
     that are kept of them, and only what differs is read. Nothing is changed. Exits with 3 when they differ.
     """
-    from medmirror.verify import diff as differing
+    from medmirror.verify import diff as comparison
 
     if len(dsns) > 2:
         raise UsageError("Name two databases, or one to compare yours with.")
     with _opened(dsns[0]) if len(dsns) == 2 else database() as a, _opened(dsns[-1]) as b:
-        found = differing.diff(a, b, organization=org, thorough=thorough, show_keys=show_keys, examples=limit)
-    return output.Answer(found.as_dict(), lambda: _lines(found), code=3 if found.tables else 0)
+        difference = comparison.diff(a, b, organization=org, thorough=thorough, show_keys=show_keys, examples=limit)
+    return output.Answer(difference.as_dict(), lambda: _lines(difference), code=3 if difference.tables else 0)
 
 
 @contextmanager
@@ -64,27 +64,30 @@ def _opened(dsn: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _lines(found: Difference) -> Iterable[Any]:
-    same = f"{len(found.same)} tables hold the same"
-    cost = f"{found.buckets:,} buckets and {found.rows:,} rows were read, {found.bytes / 1e6:,.2f} MB"
-    if not found.tables:
+def _lines(difference: Difference) -> Iterable[Any]:
+    same = f"{len(difference.same)} tables hold the same"
+    cost = f"{difference.buckets:,} buckets and {difference.rows:,} rows were read, {difference.bytes / 1e6:,.2f} MB"
+    if not difference.tables:
         yield f"{same}; {cost}."
         return
     yield output.table(
         ["table", "rows in A", "rows in B", *_KINDS.values()],
-        [(one.table, one.a.rows, one.b.rows, one.only_a, one.only_b, one.content) for one in found.tables],
+        [
+            (table.table, table.a.rows, table.b.rows, table.only_a, table.only_b, table.content)
+            for table in difference.tables
+        ],
     )
-    for one in found.tables:
-        yield from _examples(one)
-    yield f"{same}, {len(found.tables)} differ; {cost}."
-    if wrong := [f"{one.table} in {' and '.join(one.wrong)}" for one in found.tables if one.wrong]:
+    for table in difference.tables:
+        yield from _examples(table)
+    yield f"{same}, {len(difference.tables)} differ; {cost}."
+    if wrong := [f"{table.table} in {' and '.join(table.wrong)}" for table in difference.tables if table.wrong]:
         yield f"The kept digest is not that of the rows: {', '.join(wrong)}. Run `medmirror audit` there."
 
 
-def _examples(one: TableDifference) -> Iterable[str]:
-    for example in one.examples:
+def _examples(table: TableDifference) -> Iterable[str]:
+    for example in table.examples:
         key = "|".join(example.key) if example.key else f"key digest {example.digest}"
-        yield f"{one.table}: {_KINDS[example.kind]}: {output.safe(key)}"
-    left = one.only_a + one.only_b + one.content - len(one.examples)
-    if one.examples and left > 0:
-        yield f"{one.table}: and {left:,} more"
+        yield f"{table.table}: {_KINDS[example.kind]}: {output.safe(key)}"
+    left = table.only_a + table.only_b + table.content - len(table.examples)
+    if table.examples and left > 0:
+        yield f"{table.table}: and {left:,} more"

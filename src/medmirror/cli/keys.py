@@ -46,26 +46,26 @@ def add(
     metrics   /metrics
     """
     from medmirror.clock import SYSTEM
-    from medmirror.service import keys as known
+    from medmirror.service import keys as keystore
 
     if everything == bool(organizations):
         raise UsageError("Say which organisations the key is for: --org ORG (repeatable), or --all.")
     now = SYSTEM.now()
     expires = now + timedelta(days=days) if days else None
     with database() as engine:
-        made = known.add(engine, name, scopes, None if everything else organizations, now, expires)
-    return _made(made, "Keep it where secrets are kept: it is shown this once.")
+        key = keystore.add(engine, name, scopes, None if everything else organizations, now, expires)
+    return _made(key, "Keep it where secrets are kept: it is shown this once.")
 
 
 @keys.command("list")
 def list_() -> output.Answer:
     """Every key: whose it is, what it may do, until when, and when it was last used. Never the key itself."""
     from medmirror.clock import SYSTEM
-    from medmirror.service import keys as known
+    from medmirror.service import keys as keystore
 
     now = SYSTEM.now()
     with database() as engine:
-        rows = [{**one, "state": _state(one, now)} for one in known.every(engine)]
+        rows = [{**key, "state": _state(key, now)} for key in keystore.every(engine)]
 
     def show() -> Iterable[Any]:
         if not rows:
@@ -84,10 +84,10 @@ def _cell(name: str, value: Any) -> Any:
     return " ".join(value) if isinstance(value, list) else value
 
 
-def _state(one: dict[str, Any], now: Any) -> str:
-    if one["revoked_at"] is not None:
+def _state(key: dict[str, Any], now: Any) -> str:
+    if key["revoked_at"] is not None:
         return "revoked"
-    return "expired" if one["expires_at"] is not None and one["expires_at"] <= now else "valid"
+    return "expired" if key["expires_at"] is not None and key["expires_at"] <= now else "valid"
 
 
 @keys.command("rotate")
@@ -97,11 +97,11 @@ def _state(one: dict[str, Any], now: Any) -> str:
 def rotate(key_id: str, overlap: float) -> output.Answer:
     """Make a new key with the rights of KEY_ID and print it, once. Both hold until the overlap has passed."""
     from medmirror.clock import SYSTEM
-    from medmirror.service import keys as known
+    from medmirror.service import keys as keystore
 
     with database() as engine:
-        made = known.rotate(engine, key_id, SYSTEM.now(), timedelta(hours=overlap))
-    return _made(made, f"The old key {key_id} holds for {overlap:g} more hours: give the new one out until then.")
+        key = keystore.rotate(engine, key_id, SYSTEM.now(), timedelta(hours=overlap))
+    return _made(key, f"The old key {key_id} holds for {overlap:g} more hours: give the new one out until then.")
 
 
 @keys.command("revoke")
@@ -109,12 +109,12 @@ def rotate(key_id: str, overlap: float) -> output.Answer:
 def revoke(key_id: str) -> output.Answer:
     """Have KEY_ID hold no more, from the next request on; its sessions on the status page end as well."""
     from medmirror.clock import SYSTEM
-    from medmirror.service import keys as known
+    from medmirror.service import keys as keystore
 
     with database() as engine:
-        known.revoke(engine, key_id, SYSTEM.now())
+        keystore.revoke(engine, key_id, SYSTEM.now())
     return output.Answer({"key_id": key_id, "revoked": True}, lambda: [f"{key_id} holds no more"])
 
 
-def _made(made: Made, advice: str) -> output.Answer:
-    return output.Answer(made._asdict(), lambda: [made.token, f"{advice} Its id is {made.key_id}."])
+def _made(key: Made, advice: str) -> output.Answer:
+    return output.Answer(key._asdict(), lambda: [key.token, f"{advice} Its id is {key.key_id}."])

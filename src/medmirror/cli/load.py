@@ -128,9 +128,9 @@ def _log_files(settings: Settings, result: LoadResult) -> None:
         for file in rows(engine, "run files", run_id=result.run_id):
             if file["status"] == "done":
                 counts = {name: file[name] for name in COUNTS if file[name]}
-                told = ", ".join(f"{value} {name}" for name, value in counts.items()) or "0 read"
+                summed = ", ".join(f"{value} {name}" for name, value in counts.items()) or "0 read"
                 facts = {"file": file["path"], "source": file["source"], "run_id": result.run_id, **counts}
-                _log.info("loaded: %s: %s", file["path"], told, extra={"facts": facts})
+                _log.info("loaded: %s: %s", file["path"], summed, extra={"facts": facts})
     finally:
         engine.dispose()
     _log.info("run %d %s: %d read in %.1f s", result.run_id, result.status, result.read, result.seconds)
@@ -162,12 +162,12 @@ def summary(result: LoadResult) -> Iterable[Any]:
         yield f"{result.rejected:,} records could not be loaded: medmirror rejects list --run {result.run_id}"
 
 
-def _certificate(one: Certificate) -> str:
-    kinds = ", ".join(one.kinds)
-    if one.whole:
-        return f"{kinds}: whole, {one.seen:,} records"
-    expected = "" if one.expected is None else f" of {one.expected:,}"
-    return f"{kinds}: not whole, {one.seen:,}{expected} records: {'; '.join(one.reasons[:_SHOWN])}"
+def _certificate(certificate: Certificate) -> str:
+    kinds = ", ".join(certificate.kinds)
+    if certificate.whole:
+        return f"{kinds}: whole, {certificate.seen:,} records"
+    expected = "" if certificate.expected is None else f" of {certificate.expected:,}"
+    return f"{kinds}: not whole, {certificate.seen:,}{expected} records: {'; '.join(certificate.reasons[:_SHOWN])}"
 
 
 def _why(file: FileResult) -> str:

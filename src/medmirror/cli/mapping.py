@@ -48,16 +48,16 @@ def show_mapper(source: str | None, feed: str | None, files: tuple[Path, ...]) -
     """Show the mapper of SOURCE and FEED: what is filled from where. Without them, list all mappers."""
     from medmirror.mapping import describe
 
-    known = _mappers(files)
+    mappers = _mappers(files)
     if source is None or feed is None:
-        names = [one for one in known.all() if source in (None, one.source)]
-        data = [{"source": one.source, "feed": one.feed, "entity": one.entity} for one in names]
+        names = [mapper for mapper in mappers.all() if source in (None, mapper.source)]
+        data = [{"source": mapper.source, "feed": mapper.feed, "entity": mapper.entity} for mapper in names]
         return output.Answer(
-            data, lambda: [output.table(["source", "feed", "entity"], [[*one.values()] for one in data])]
+            data, lambda: [output.table(["source", "feed", "entity"], [[*row.values()] for row in data])]
         )
-    mapper = known.of(source, feed)
+    mapper = mappers.of(source, feed)
     if mapper is None:
-        reason = known.ignored.get((source, feed))
+        reason = mappers.ignored.get((source, feed))
         raise UsageError(
             f"{source} {feed} is not mapped: {reason}."
             if reason
@@ -71,11 +71,11 @@ def _show(data: dict[str, Any]) -> Iterable[Any]:
     yield f"{data['source']} {data['feed']} -> {data['entity']} (digest {data['digest']})"
     names = ["target", "source", "converter", "required", "note"]
     yield output.table(
-        names, [["yes" if one[name] is True else one[name] or None for name in names] for one in data["rules"]]
+        names, [["yes" if rule[name] is True else rule[name] or None for name in names] for rule in data["rules"]]
     )
-    for one in data["tombstones"]:
-        words = f" is {' or '.join(one['is'])}" if one["is"] else " is set"
-        yield f"{one['grade']} when {one['when']}{words}"
+    for rule in data["tombstones"]:
+        words = f" is {' or '.join(rule['is'])}" if rule["is"] else " is set"
+        yield f"{rule['grade']} when {rule['when']}{words}"
     if data["dropped"]:
         yield output.table(["not mapped", "because"], data["dropped"].items())
 
@@ -88,16 +88,16 @@ def check_files(files: tuple[Path, ...]) -> output.Answer:
 
     texts = dict(sorted(registry.builtin_texts().items()))
     texts |= dict(zip(map(str, files), _texts(files), strict=True))
-    found = {name: registry.check(text, name) for name, text in texts.items()}
-    wrong = sum(map(len, found.values()))
-    return output.Answer(found, lambda: _checked(found), 2 if wrong else 0)
+    errors = {name: registry.check(text, name) for name, text in texts.items()}
+    wrong = sum(map(len, errors.values()))
+    return output.Answer(errors, lambda: _checked(errors), 2 if wrong else 0)
 
 
-def _checked(found: dict[str, list[str]]) -> Iterable[str]:
-    for name, wrong in found.items():
-        yield from (f"{name}: {one}" for one in wrong)
-    if not any(found.values()):
-        yield f"{len(found)} mapper file{'s' if len(found) != 1 else ''}, nothing wrong."
+def _checked(errors: dict[str, list[str]]) -> Iterable[str]:
+    for name, wrong in errors.items():
+        yield from (f"{name}: {message}" for message in wrong)
+    if not any(errors.values()):
+        yield f"{len(errors)} mapper file{'s' if len(errors) != 1 else ''}, nothing wrong."
 
 
 @mapping.command("coverage")
@@ -113,9 +113,9 @@ def coverage(
 
     Exit code 3 when there are any.
     """
-    from medmirror.mapping import coverage as measured
+    from medmirror.mapping import coverage as measuring
 
-    known = _mappers(files)
+    mappers = _mappers(files)
     if source:
         sources.get(source)
     if paths and not source:
@@ -125,12 +125,12 @@ def coverage(
     for name, feed, document in read:
         key = (name, feed)
         if key not in seen:
-            seen[key] = measured.Seen()
+            seen[key] = measuring.Seen()
         seen[key].add(document)
-    reports = [one.report(*key, known.of(*key), known.ignored.get(key)) for key, one in sorted(seen.items())]
-    missing = measured.unmapped(reports)
+    reports = [fields.report(*key, mappers.of(*key), mappers.ignored.get(key)) for key, fields in sorted(seen.items())]
+    missing = measuring.unmapped(reports)
     return output.Answer(
-        [one._asdict() for one in reports], lambda: _covered(reports, missing), _UNMAPPED if missing else 0
+        [fields._asdict() for fields in reports], lambda: _covered(reports, missing), _UNMAPPED if missing else 0
     )
 
 
@@ -139,11 +139,19 @@ def _covered(reports: list[Report], missing: int) -> Iterable[Any]:
     yield output.table(
         names,
         [
-            (one.source, one.feed, one.entity, one.documents, len(one.mapped), len(one.dropped), len(one.unmapped))
-            for one in reports
+            (
+                report.source,
+                report.feed,
+                report.entity,
+                report.documents,
+                len(report.mapped),
+                len(report.dropped),
+                len(report.unmapped),
+            )
+            for report in reports
         ],
     )
-    rows = [(one.source, one.feed, path, count) for one in reports for path, count in one.unmapped.items()]
+    rows = [(report.source, report.feed, path, count) for report in reports for path, count in report.unmapped.items()]
     if rows:
         yield output.table(["source", "feed", "unmapped field", "records"], rows)
         yield "Map each of them, or put it under [mapper.drop] with a reason: docs/mapping.md."
@@ -196,14 +204,14 @@ def _of_files(paths: tuple[Path, ...], name: str, mapping_files: tuple[Path, ...
 
     source = sources.get(name)
     settings = shared().settings()
-    said = {"organization": "coverage", "mapping": orjson.dumps(_texts(mapping_files)).decode()}
+    facts = {"organization": "coverage", "mapping": orjson.dumps(_texts(mapping_files)).decode()}
     for path in inputs.find(paths):
         for stream in files.streams(path, settings.max_zip_ratio):
             try:
-                found = source.context(stream.name, files.head(stream), stream.open, {**said, "path": str(path)})
+                context = source.context(stream.name, files.head(stream), stream.open, {**facts, "path": str(path)})
             except SourceError:
                 continue  # a log, a manifest: what loading passes over
-            context = {**found, "organization": said["organization"]}
+            context = {**context, "organization": facts["organization"]}
             for block in source.split(stream.open(), context, _BLOCK, settings.max_record_bytes):
                 if isinstance(block, Flaw):
                     continue

@@ -43,16 +43,16 @@ def list_matches(
     from medmirror.matching import decisions
 
     with database() as engine:
-        found, count = decisions.find(
+        matches, count = decisions.find(
             engine, organization=organization, entity=entity, status=None if status == "any" else status, limit=limit
         )
         if show_values:
-            found = [{**one, "values": decisions.values(engine, one)} for one in found]
-    return output.Answer({"count": count, "matches": found}, lambda: _list(found, count))
+            matches = [{**match, "values": decisions.values(engine, match)} for match in matches]
+    return output.Answer({"count": count, "matches": matches}, lambda: _list(matches, count))
 
 
-def _list(found: list[dict[str, Any]], count: int) -> Iterable[Any]:
-    if not found:
+def _list(matches: list[dict[str, Any]], count: int) -> Iterable[Any]:
+    if not matches:
         yield "There are none."
         return
     names = [
@@ -70,29 +70,30 @@ def _list(found: list[dict[str, Any]], count: int) -> Iterable[Any]:
     ]
     yield output.table(
         names,
-        [(str(one["match_id"]), one["organization_id"], one["entity"], _key(one, "left"), _key(one, "right"),
-          _share(one["probability"]), one["status"], *(_fields(one, word) for word in ("agree", "close", "differ")),
-          "; ".join(one["evidence"].get("held", ()))) for one in found],
+        [(str(match["match_id"]), match["organization_id"], match["entity"], _key(match, "left"),
+          _key(match, "right"), _share(match["probability"]), match["status"],
+          *(_fields(match, word) for word in ("agree", "close", "differ")),
+          "; ".join(match["evidence"].get("held", ()))) for match in matches],
     )  # fmt: skip
-    for one in found:
-        if "values" in one:
-            yield f"match {one['match_id']}:"
-            yield _values(one["values"])
-    if count > len(found):
-        yield f"{len(found):,} of {count:,}; --limit shows more"
+    for match in matches:
+        if "values" in match:
+            yield f"match {match['match_id']}:"
+            yield _values(match["values"])
+    if count > len(matches):
+        yield f"{len(matches):,} of {count:,}; --limit shows more"
     yield "Look at one: medmirror matches show ID. Then accept, reject or undo it."
 
 
-def _key(one: dict[str, Any], side: str) -> str:
-    return " ".join(one[f"{side}_{part}"] for part in ("source", "feed", "id"))
+def _key(match: dict[str, Any], side: str) -> str:
+    return " ".join(match[f"{side}_{part}"] for part in ("source", "feed", "id"))
 
 
 def _share(probability: float | None) -> str:
     return "" if probability is None else f"{probability:.6f}"
 
 
-def _fields(one: dict[str, Any], word: str) -> str:
-    return ", ".join(name for name, field in one["evidence"].get("fields", {}).items() if field["says"] == word)
+def _fields(match: dict[str, Any], word: str) -> str:
+    return ", ".join(name for name, field in match["evidence"].get("fields", {}).items() if field["says"] == word)
 
 
 def _values(sides: dict[str, Any]) -> Any:
@@ -100,7 +101,7 @@ def _values(sides: dict[str, Any]) -> Any:
     for name in _SHOWN:
         pair = [None if record is None else record.get(name) for record in (sides["left"], sides["right"])]
         if any(pair):
-            rows.append([name, *("" if one is None else _compact(one) for one in pair)])
+            rows.append([name, *("" if value is None else _compact(value) for value in pair)])
     return output.table(["field", "left", "right"], rows)
 
 
@@ -133,12 +134,13 @@ def _show(data: dict[str, Any]) -> Iterable[Any]:
     yield output.facts({"match": str(data["match_id"]), **sides, **plain, **scores, "held back": held}.items())
     yield output.table(
         ["field", "compares", "level", "bits"],
-        [(name, one["says"], one["level"], one["weight"]) for name, one in data["evidence"].get("fields", {}).items()
-         if one["says"] != "missing"],
+        [(name, field["says"], field["level"], field["weight"])
+         for name, field in data["evidence"].get("fields", {}).items() if field["says"] != "missing"],
     )  # fmt: skip
     columns = ("decided_at", "decided_by", "grade", "status", "probability", "reason", "run_id")
     rows = [
-        [_share(one[name]) if name == "probability" else one[name] for name in columns] for one in data["decisions"]
+        [_share(decision[name]) if name == "probability" else decision[name] for name in columns]
+        for decision in data["decisions"]
     ]
     yield output.table(columns, rows)
     if "values" in data:
@@ -149,8 +151,8 @@ def _say(what: str, match_ids: tuple[int, ...], by: str | None, reason: str | No
     from medmirror.matching import decisions
 
     with database() as engine:
-        said = decisions.say(engine, what, match_ids, by=by or _user(), reason=reason)
-    return output.Answer([one._asdict() for one in said], lambda: _said(said))
+        decided = decisions.say(engine, what, match_ids, by=by or _user(), reason=reason)
+    return output.Answer([decision._asdict() for decision in decided], lambda: _said(decided))
 
 
 def _user() -> str:
@@ -160,11 +162,11 @@ def _user() -> str:
         raise UsageError("Nobody knows who you are here: say it with --by NAME.") from None
 
 
-def _said(said: list[Said]) -> Iterable[Any]:
-    for one in said:
-        yield f"match {one.match_id}: {one.before} -> {one.status}"
-        if one.together and one.status != "joined":
-            numbers = ", ".join(map(str, one.through))
+def _said(decided: list[Said]) -> Iterable[Any]:
+    for decision in decided:
+        yield f"match {decision.match_id}: {decision.before} -> {decision.status}"
+        if decision.together and decision.status != "joined":
+            numbers = ", ".join(map(str, decision.through))
             yield f"    both are still one person through match {numbers}; undo the wrong one of them, too"
 
 

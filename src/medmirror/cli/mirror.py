@@ -68,8 +68,8 @@ def mirror(
 
     names = tuple(name.strip().strip("/") for name in (only or "").split(",") if name.strip())
     wanted = Options(since, url, names, whole, tombstones, keep, dry_run)
-    made = publishers.mirror(publisher, wanted, settings=settings, folder=folder, got=_progress(options.quiet))
-    return output.Answer(made.as_dict(), lambda: [] if options.quiet else summary(made), made.exit_code)
+    result = publishers.mirror(publisher, wanted, settings=settings, folder=folder, got=_progress(options.quiet))
+    return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
 
 
 def _progress(quiet: bool) -> Any:
@@ -86,24 +86,24 @@ def _progress(quiet: bool) -> Any:
     return got
 
 
-def summary(made: Result) -> Iterable[Any]:
+def summary(result: Result) -> Iterable[Any]:
     """What was fetched, what became of it, and what to know of it."""
-    if made.status == "dry run":
-        yield from made.new[:_SHOWN]
-        if len(made.new) > _SHOWN:
-            yield f"and {len(made.new) - _SHOWN:,} more"
-        yield f"{len(made.new):,} to fetch" if made.new else "There is nothing new."
-        yield from made.notes
+    if result.status == "dry run":
+        yield from result.new[:_SHOWN]
+        if len(result.new) > _SHOWN:
+            yield f"and {len(result.new) - _SHOWN:,} more"
+        yield f"{len(result.new):,} to fetch" if result.new else "There is nothing new."
+        yield from result.notes
         return
-    if made.status == "nothing new":
+    if result.status == "nothing new":
         yield "There is nothing new."
     else:
         from medmirror.publishers.base import COUNTS
 
-        yield output.table(list(COUNTS), [[getattr(made, name) for name in COUNTS]])
-        yield f"{made.files:,} files loaded, {made.downloaded / 1e6:,.1f} MB fetched"
-    for name, mark in sorted(made.marks.items()):
+        yield output.table(list(COUNTS), [[getattr(result, name) for name in COUNTS]])
+        yield f"{result.files:,} files loaded, {result.downloaded / 1e6:,.1f} MB fetched"
+    for name, mark in sorted(result.marks.items()):
         yield f"mirrored up to: {name} {mark}"
-    yield from made.notes
-    if made.rejected:
-        yield f"{made.rejected:,} records could not be loaded: medmirror rejects list --run {made.runs[-1]}"
+    yield from result.notes
+    if result.rejected:
+        yield f"{result.rejected:,} records could not be loaded: medmirror rejects list --run {result.runs[-1]}"

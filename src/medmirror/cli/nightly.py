@@ -39,25 +39,25 @@ def nightly(path: Path, only: tuple[str, ...], plan: bool, show_values: bool, du
 
     if (plan and (due or loop)) or (loop and (due or only)) or (show_values and not plan):
         raise UsageError("These options do not go together; see `medmirror nightly --help`.")
-    told = config.read(path)
+    nightly_file = config.read(path)
     settings = shared().settings()
     if plan:
-        return _plan(told, settings, only, show_values)
+        return _plan(nightly_file, settings, only, show_values)
     if loop:
-        night.loop(path, settings, lambda made: output.show(_answer(made, receipt.exit_code(made)), as_json=False))
-    made = night.run(told, settings, only=only, if_due=due)
-    if made is None:
-        data = {"due": False, "next": night.next_night(told).isoformat()}
+        night.loop(path, settings, lambda night: output.show(_answer(night, receipt.exit_code(night)), as_json=False))
+    document = night.run(nightly_file, settings, only=only, if_due=due)
+    if document is None:
+        data = {"due": False, "next": night.next_night(nightly_file).isoformat()}
         return output.Answer(data, lambda: [f"Tonight's run is done; the next one is due at {data['next']}."])
-    return _answer(made, receipt.exit_code(made))
+    return _answer(document, receipt.exit_code(document))
 
 
-def _plan(told: Any, settings: Any, only: tuple[str, ...], show_values: bool) -> output.Answer:
+def _plan(nightly_file: Any, settings: Any, only: tuple[str, ...], show_values: bool) -> output.Answer:
     from medmirror.nightly import plan
 
-    made = plan.make(told, settings, only=only, show_values=show_values)
-    failed = any(one["status"] in ("failed", "skipped") for one in made["parts"].values())
-    return output.Answer(made, lambda: plan_summary(made), 1 if failed else 0)
+    document = plan.make(nightly_file, settings, only=only, show_values=show_values)
+    failed = any(part["status"] in ("failed", "skipped") for part in document["parts"].values())
+    return output.Answer(document, lambda: plan_summary(document), 1 if failed else 0)
 
 
 @click.command(cls=Command)
@@ -70,13 +70,13 @@ def apply(digest: str, path: Path) -> output.Answer:
     """
     from medmirror.nightly import config, plan, receipt
 
-    made = plan.apply(config.read(path), shared().settings(), digest)
-    return _answer(made, receipt.exit_code(made))
+    document = plan.apply(config.read(path), shared().settings(), digest)
+    return _answer(document, receipt.exit_code(document))
 
 
-def _answer(made: Mapping[str, Any], code: int) -> output.Answer:
+def _answer(document: Mapping[str, Any], code: int) -> output.Answer:
     quiet = shared().quiet
-    return output.Answer(dict(made), lambda: [] if quiet else summary(made), code)
+    return output.Answer(dict(document), lambda: [] if quiet else summary(document), code)
 
 
 def receipt_of(engine: Engine, run_id: int) -> dict[str, Any] | None:
@@ -87,52 +87,55 @@ def receipt_of(engine: Engine, run_id: int) -> dict[str, Any] | None:
         return book.receipt(conn, run_id)
 
 
-def summary(made: Mapping[str, Any]) -> Iterable[Any]:
+def summary(document: Mapping[str, Any]) -> Iterable[Any]:
     """A receipt as a terminal shows it."""
     from medmirror.nightly import page
 
     names = ("name", "status", "seconds", "read", "inserted", "updated", "unchanged", "tombstoned", "rejected")
-    yield output.table(["part", *names[1:]], [[part.get(name) for name in names] for part in made["parts"]])
-    moved = [(name, one["rows_before"], one["rows_after"], one["before"][-16:], one["after"][-16:])
-             for name, one in made["tables"].items() if one["before"] != one["after"]]  # fmt: skip
+    yield output.table(["part", *names[1:]], [[part.get(name) for name in names] for part in document["parts"]])
+    moved = [(name, change["rows_before"], change["rows_after"], change["before"][-16:], change["after"][-16:])
+             for name, change in document["tables"].items() if change["before"] != change["after"]]  # fmt: skip
     if moved:
         yield output.table(["table changed", "rows before", "after", "digest before", "after"], moved)
-    certificates = [(part["name"], ", ".join(one["kinds"]), one["whole"], "; ".join(one["reasons"]))
-                    for part in made["parts"] for one in part.get("certificates", ())]  # fmt: skip
+    certificates = [(part["name"], ", ".join(change["kinds"]), change["whole"], "; ".join(change["reasons"]))
+                    for part in document["parts"] for change in part.get("certificates", ())]  # fmt: skip
     if certificates:
         yield output.table(["certificate", "records of", "whole", "why not"], certificates)
-    cost = made["cost"]
+    cost = document["cost"]
     peak = cost["peak_memory_bytes"]
     yield (
-        f"run {made['run_id']}: {made['name']}, night of {made['nominal']}: {made['seconds']:,.1f} s,"
+        f"run {document['run_id']}: {document['name']}, night of {document['nominal']}: {document['seconds']:,.1f} s,"
         f" processors {cost['cpu_share_mean']:.0%} busy (peak {cost['cpu_share_peak']:.0%},"
-        f" limit {made['limits']['cpu']} %){f', peak memory {peak / 1e6:,.0f} MB' if peak else ''}"
+        f" limit {document['limits']['cpu']} %){f', peak memory {peak / 1e6:,.0f} MB' if peak else ''}"
     )
-    yield from page.notes(made)
-    if made.get("page"):
-        yield f"receipt: {made['page']}"
+    yield from page.notes(document)
+    if document.get("page"):
+        yield f"receipt: {document['page']}"
 
 
-def plan_summary(made: Mapping[str, Any]) -> Iterable[Any]:
+def plan_summary(document: Mapping[str, Any]) -> Iterable[Any]:
     """A plan as a terminal shows it: counts a table, then a sample of the changes."""
     names = ("inserts", "updates", "deletes", "conflicts")
     rows = [
-        [table, *(one[name] for name in names)] for table, one in made["tables"].items() if any(one[n] for n in names)
+        [table, *(counts[name] for name in names)]
+        for table, counts in document["tables"].items()
+        if any(counts[name] for name in names)
     ]
     yield output.table(["table", *names], rows) if rows else "Nothing would change."
-    for table, one in made["tables"].items():
+    for table, counts in document["tables"].items():
         shown: Counter[str] = Counter()
-        for change in one["sample"]:
+        for change in counts["sample"]:
             shown[change["op"]] += 1
             if shown[change["op"]] > _CHANGES:
                 continue
-            told = [_field(field) for field in change["fields"]]
-            some = ", ".join(told[:_FIELDS]) + (f" and {len(told) - _FIELDS} more" if len(told) > _FIELDS else "")
+            changed = [_field(field) for field in change["fields"]]
+            more = f" and {len(changed) - _FIELDS} more" if len(changed) > _FIELDS else ""
+            first = ", ".join(changed[:_FIELDS]) + more
             whole = change["op"] != "update" and not any("before" in field for field in change["fields"])
-            yield f"{table}: {change['op']} {change['record']}: {f'{len(told)} fields' if whole else some}"
-    yield from made["notes"]
-    yield f"plan {made['digest']}"
-    yield f"to do this: medmirror apply --plan {made['digest']} {made['file']}"
+            yield f"{table}: {change['op']} {change['record']}: {f'{len(changed)} fields' if whole else first}"
+    yield from document["notes"]
+    yield f"plan {document['digest']}"
+    yield f"to do this: medmirror apply --plan {document['digest']} {document['file']}"
 
 
 def _field(field: Mapping[str, Any]) -> str:

@@ -67,7 +67,7 @@ def add(
     from medmirror import remotes
     from medmirror.ingest import run
     from medmirror.remotes.base import Around
-    from medmirror.sync import organizations as known
+    from medmirror.sync import organizations as directory
     from medmirror.sync.destination import options_of
 
     settings = dict(_pair(pair) for pair in pairs)
@@ -78,10 +78,10 @@ def add(
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):
         raise UsageError(f"There is no time zone {zone!r}; write it like Australia/Sydney.") from None
-    opened = kind.open(organization, settings, known.read_secret(secret), Around())  # asks nothing of it yet
+    opened = kind.open(organization, settings, directory.read_secret(secret), Around())  # asks nothing of it yet
     source = opened.source
     opened.close()
-    one = known.Organization(
+    clinic = directory.Organization(
         organization_id=organization,
         source=source,
         remote=remote,
@@ -95,11 +95,11 @@ def add(
         mappings=run.read_mappings(mapping),
         webhook_secret=webhook_secret,
     )
-    if one.destination is not None:
-        options_of(one)  # what is wrong in its file is said now, not by the first sync
+    if clinic.destination is not None:
+        options_of(clinic)  # what is wrong in its file is said now, not by the first sync
     with database() as engine:
-        made = known.put(engine, one)
-    return output.Answer(shown(made), lambda: [f"{organization}: {source}, tier {made.tier}; "
+        is_new = directory.put(engine, clinic)
+    return output.Answer(shown(is_new), lambda: [f"{organization}: {source}, tier {is_new.tier}; "
                                                f"begin with: medmirror sync {organization} --wait"])  # fmt: skip
 
 
@@ -110,14 +110,14 @@ def list_remotes(remote: str | None) -> output.Answer:
     from medmirror import remotes
 
     chosen_ones = remotes.kinds().values() if remote is None else [remotes.kind(remote)]
-    told = {one.name: dict(one.settings) for one in chosen_ones}
-    tables = [output.table([name, "what it says"], list(settings.items())) for name, settings in told.items()]
-    return output.Answer(told, lambda: tables)
+    settings_of = {kind.name: dict(kind.settings) for kind in chosen_ones}
+    tables = [output.table([name, "what it says"], list(settings.items())) for name, settings in settings_of.items()]
+    return output.Answer(settings_of, lambda: tables)
 
 
 def _pair(text: str) -> tuple[str, Any]:
-    name, found, value = text.partition("=")
-    if not found or not name:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
         raise UsageError(f"--set takes NAME=VALUE, for example --set url=https://fhir.example.org/r4; not {name!r}.")
     try:
         return name, orjson.loads(value)
@@ -134,19 +134,19 @@ def _window(text: str) -> tuple[int, int]:
 
 def _json_file(path: Path) -> dict[str, Any]:
     try:
-        found = orjson.loads(path.read_bytes())
+        value = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise UsageError(f"The file {path} cannot be read as JSON: {type(error).__name__}.") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise UsageError(f"The file {path} must hold one JSON object.")
-    return found
+    return value
 
 
 @organizations.command("list")
 def list_() -> output.Answer:
     """Every system, how often it is looked at, and how its last sync went."""
     with database() as engine:
-        rows = [{**shown(one), **_state(engine, one)} for one in _known(engine)]
+        rows = [{**shown(clinic), **_state(engine, clinic)} for clinic in _known(engine)]
 
     def show() -> Iterable[Any]:
         if not rows:
@@ -187,56 +187,57 @@ def reset(organization: str, source: str | None) -> output.Answer:
     from medmirror.sync import watermark
 
     with database() as engine:
-        one = chosen(engine, organization, source)
-        retry.in_transaction(engine, lambda conn: watermark.reset(conn, one))
-    return output.Answer(shown(one), lambda: [f"The next sync of {organization} reads everything; "
+        clinic = chosen(engine, organization, source)
+        retry.in_transaction(engine, lambda conn: watermark.reset(conn, clinic))
+    return output.Answer(shown(clinic), lambda: [f"The next sync of {organization} reads everything; "
                                              f"at once: medmirror sync {organization} --force-full"])  # fmt: skip
 
 
 def _pause(organization: str, source: str | None, why: str | None) -> output.Answer:
-    from medmirror.sync import organizations as known
+    from medmirror.sync import organizations as directory
 
     with database() as engine:
-        one = chosen(engine, organization, source)
-        known.pause(engine, one, why)
-    done = f"Paused: {organization}, {one.source}." if why else f"Resumed: {organization}, {one.source}."
-    return output.Answer({**shown(replace(one, paused_why=why)), "paused": why is not None}, lambda: [done])
+        clinic = chosen(engine, organization, source)
+        directory.pause(engine, clinic, why)
+    done = f"Paused: {organization}, {clinic.source}." if why else f"Resumed: {organization}, {clinic.source}."
+    return output.Answer({**shown(replace(clinic, paused_why=why)), "paused": why is not None}, lambda: [done])
 
 
 def chosen(engine: Engine, organization: str, source: str | None) -> Organization:
     """The system of *organization* that *source* names, or its only one; UsageError saying what there is."""
-    from medmirror.sync import organizations as known
+    from medmirror.sync import organizations as directory
 
-    return known.one_of([one for one in _known(engine, organization) if source in (None, one.source)], organization)
+    clinics = [clinic for clinic in _known(engine, organization) if source in (None, clinic.source)]
+    return directory.one_of(clinics, organization)
 
 
 def _known(engine: Engine, organization: str | None = None) -> list[Organization]:
-    from medmirror.sync import organizations as known
+    from medmirror.sync import organizations as directory
 
     with engine.connect() as conn:
-        return known.every(conn, organization)
+        return directory.every(conn, organization)
 
 
-def _state(engine: Engine, one: Organization) -> dict[str, Any]:
+def _state(engine: Engine, clinic: Organization) -> dict[str, Any]:
     from medmirror.sync import state
 
     with engine.connect() as conn:
-        found = state.read(conn, one)
-    return {"last_success": found.success_at, "failures": found.failures, "error": found.error}
+        last = state.read(conn, clinic)
+    return {"last_success": last.success_at, "failures": last.failures, "error": last.error}
 
 
-def shown(one: Organization) -> dict[str, Any]:
-    """What may be shown of *one*: where its secret is, never the secret."""
+def shown(clinic: Organization) -> dict[str, Any]:
+    """What may be shown of *clinic*: where its secret is, never the secret."""
     return {
-        "organization_id": one.organization_id,
-        "source": one.source,
-        "remote": one.remote,
-        "settings": dict(one.settings),
-        "secret": one.secret,
-        "zone": one.zone,
-        "tier": one.tier,
-        "budget": one.windows,
-        "destination": one.destination and one.destination.get("remote"),
-        "paused": one.paused_at is not None,
-        "paused_why": one.paused_why,
+        "organization_id": clinic.organization_id,
+        "source": clinic.source,
+        "remote": clinic.remote,
+        "settings": dict(clinic.settings),
+        "secret": clinic.secret,
+        "zone": clinic.zone,
+        "tier": clinic.tier,
+        "budget": clinic.windows,
+        "destination": clinic.destination and clinic.destination.get("remote"),
+        "paused": clinic.paused_at is not None,
+        "paused_why": clinic.paused_why,
     }

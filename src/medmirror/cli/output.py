@@ -73,21 +73,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     from rich.text import Text
 
     body = [list(row) for row in rows]
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(columns):
         values = [row[place] for row in body if row[place] is not None]
         number = bool(values) and all(isinstance(value, int | float) for value in values)
-        made.add_column(name, justify="right" if number else "left", overflow="fold", min_width=len(name))
+        drawn.add_column(name, justify="right" if number else "left", overflow="fold", min_width=len(name))
     for row in body:
-        made.add_row(*(value if isinstance(value, Text) else Text(word(value)) for value in row))
-    return made
+        drawn.add_row(*(value if isinstance(value, Text) else Text(word(value)) for value in row))
+    return drawn
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
     """A table of names and values; empty values are left out."""
-    made = table(["name", "value"], [(name, word(value)) for name, value in pairs if value not in (None, "")])
-    made.show_header = False
-    return made
+    drawn = table(["name", "value"], [(name, word(value)) for name, value in pairs if value not in (None, "")])
+    drawn.show_header = False
+    return drawn
 
 
 def safe(content: str) -> str:
@@ -106,7 +106,7 @@ def word(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {word(one)}" for name, one in value.items())
+        return ", ".join(f"{name}: {word(item)}" for name, item in value.items())
     if hasattr(value, "astimezone"):
         return str(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
     return safe(str(value))

@@ -80,22 +80,22 @@ def _grid(left: float, right: float, marks: Sequence[float]) -> Iterator[str]:
 
 def _bars(loads: Sequence[Measured]) -> Iterator[str]:
     """CPU a record, stacked by stage: a pair of bars (new, unchanged) for each number of workers."""
-    stages = list(dict.fromkeys(stage for one in loads for stage in one.cpu_us_per_record))
+    stages = list(dict.fromkeys(stage for load in loads for stage in load.cpu_us_per_record))
     colours = {stage: _COLOURS[place % len(_COLOURS)] for place, stage in enumerate(stages)}
-    marks = ticks(max(one.cpu_us for one in loads))
+    marks = ticks(max(load.cpu_us for load in loads))
     left, right = _BARS
     yield _text(left, 26, "CPU a record, microseconds", "title")
     yield from _legend(left, 50, colours)
     yield from _grid(left, right, marks)
-    groups = list(dict.fromkeys(one.workers for one in loads))
+    groups = list(dict.fromkeys(load.workers for load in loads))
     room = (right - left) / len(groups)
     width = min(64.0, room / 3.2)
     for place, workers in enumerate(groups):
         middle = left + room * (place + 0.5)
-        some = [one for one in loads if one.workers == workers]
-        for number, one in enumerate(some):
-            x = middle + (width + 10) * (number - len(some) / 2) + 5
-            yield from _stack(x, width, one, colours, marks[-1])
+        group = [load for load in loads if load.workers == workers]
+        for number, load in enumerate(group):
+            x = middle + (width + 10) * (number - len(group) / 2) + 5
+            yield from _stack(x, width, load, colours, marks[-1])
         yield _text(middle, _BOTTOM + 40, f"{workers} {'worker' if workers == 1 else 'workers'}", "", "middle")
 
 
@@ -106,10 +106,10 @@ def _legend(x: float, y: float, colours: dict[str, str]) -> Iterator[str]:
         x += 30 + 7 * len(stage)
 
 
-def _stack(x: float, width: float, one: Measured, colours: dict[str, str], most: float) -> Iterator[str]:
+def _stack(x: float, width: float, load: Measured, colours: dict[str, str], most: float) -> Iterator[str]:
     reached = 0.0
     for stage, colour in colours.items():
-        share = one.cpu_us_per_record.get(stage, 0.0)
+        share = load.cpu_us_per_record.get(stage, 0.0)
         top, bottom = _place(reached + share, most), _place(reached, most)
         tip = escape(f"{stage}: {share:,.1f} us")
         yield (
@@ -118,15 +118,15 @@ def _stack(x: float, width: float, one: Measured, colours: dict[str, str], most:
         )
         reached += share
     yield _text(x + width / 2, _place(reached, most) - 6, f"{reached:,.0f}", "", "middle")
-    yield _text(x + width / 2, _BOTTOM + 18, one.load, "soft", "middle")
+    yield _text(x + width / 2, _BOTTOM + 18, load.load, "soft", "middle")
 
 
 def _scaling(loads: Sequence[Measured], cpus: int) -> Iterator[str]:
     """Records a second against the first number of workers; dashed: what the processors would allow at best."""
-    groups = list(dict.fromkeys(one.workers for one in loads))
+    groups = list(dict.fromkeys(measured.workers for measured in loads))
     left, right = _LINES
     best = [count / groups[0] for count in groups]
-    marks = ticks(max(*best, *(one.scaling for one in loads), 1.0), 4)
+    marks = ticks(max(*best, *(measured.scaling for measured in loads), 1.0), 4)
 
     def x(place: int) -> float:
         return left + (right - left) * (place + 0.5) / len(groups)
@@ -143,11 +143,11 @@ def _scaling(loads: Sequence[Measured], cpus: int) -> Iterator[str]:
     yield _text((left + right) / 2, _BOTTOM + 40, f"workers, on {cpus} processors", "", "middle")
     ends: list[float] = []
     for load, colour in (("new", _NEW), ("unchanged", _AGAIN)):
-        some = [one for one in loads if one.load == load]
-        spots = [(x(groups.index(one.workers)), _place(one.scaling, marks[-1])) for one in some]
+        same = [measured for measured in loads if measured.load == load]
+        spots = [(x(groups.index(measured.workers)), _place(measured.scaling, marks[-1])) for measured in same]
         yield f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in spots)}" class="line" stroke="{colour}"/>'
-        for (a, b), one in zip(spots, some, strict=True):
-            tip = escape(f"{load}, {one.workers}: {one.records_per_second:,.0f} records/s")
+        for (a, b), measured in zip(spots, same, strict=True):
+            tip = escape(f"{load}, {measured.workers}: {measured.records_per_second:,.0f} records/s")
             yield f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{colour}"><title>{tip}</title></circle>'
         if spots:
             a, b = spots[-1]

@@ -29,9 +29,9 @@ def decoded_size(path: Path) -> int:
                     return sum(info.file_size for info in archive.infolist())
             if magic.startswith(b"\x1f\x8b") and size > 18:
                 file.seek(-4, os.SEEK_END)
-                said = int.from_bytes(file.read(4), "little")
+                unpacked = int.from_bytes(file.read(4), "little")
                 # Modulo 4 GiB, and of the last member only: no more than a hint.
-                return said if said > size else size * _GUESS
+                return unpacked if unpacked > size else size * _GUESS
             return size
     except (OSError, zipfile.BadZipFile):
         return 0

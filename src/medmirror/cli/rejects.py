@@ -34,33 +34,34 @@ def rejects() -> None:
 @click.option("--limit", default=50, show_default=True, metavar="N", type=click.IntRange(1), help="At most so many.")
 def list_rejects(source: str | None, run_id: int | None, everything: bool, limit: int) -> output.Answer:
     """List open rejects: which file, where in it, what is wrong."""
-    from medmirror.ingest import rejects as kept
+    from medmirror.ingest import rejects as reject_store
 
     if source:
         sources.get(source)
     with database() as engine:
-        found, count = kept.find(engine, source=source, run_id=run_id, everything=everything, limit=limit)
-    return output.Answer({"count": count, "rejects": found}, lambda: _list(found, count))
+        rejects, count = reject_store.find(engine, source=source, run_id=run_id, everything=everything, limit=limit)
+    return output.Answer({"count": count, "rejects": rejects}, lambda: _list(rejects, count))
 
 
-def _list(found: list[dict[str, Any]], count: int) -> Iterable[Any]:
-    if not found:
+def _list(rejects: list[dict[str, Any]], count: int) -> Iterable[Any]:
+    if not rejects:
         yield "There are no rejects."
         return
     names = ["reject", "source", "file", "item", "bytes", "tries", "error", "reason"]
     yield output.table(
         names,
-        [(str(one["reject_id"]), one["source"], _place(one), one["item"], one["end_byte"] - one["start_byte"],
-          one["attempts"], one["error"], one["reason"]) for one in found],
+        [(str(reject["reject_id"]), reject["source"], _place(reject), reject["item"],
+          reject["end_byte"] - reject["start_byte"], reject["attempts"], reject["error"], reject["reason"])
+         for reject in rejects],
     )  # fmt: skip
-    if count > len(found):
-        yield f"{len(found):,} of {count:,}; --limit shows more"
+    if count > len(rejects):
+        yield f"{len(rejects):,} of {count:,}; --limit shows more"
     yield "Look at one: medmirror rejects show ID. After a fix: medmirror rejects retry."
 
 
-def _place(one: dict[str, Any]) -> str:
-    name = str(one["path"]).rpartition("/")[2]
-    return f"{name}: {one['member']}" if one["member"] else name
+def _place(reject: dict[str, Any]) -> str:
+    name = str(reject["path"]).rpartition("/")[2]
+    return f"{name}: {reject['member']}" if reject["member"] else name
 
 
 @rejects.command("show")
@@ -68,10 +69,10 @@ def _place(one: dict[str, Any]) -> str:
 @click.option("--raw", is_flag=True, help="Print the kept bytes and nothing else.")
 def show_reject(reject_id: int, raw: bool) -> output.Answer:
     """Tell all about reject ID, with the beginning of its bytes."""
-    from medmirror.ingest import rejects as kept
+    from medmirror.ingest import rejects as reject_store
 
     with database() as engine:
-        data = kept.get(engine, reject_id)
+        data = reject_store.get(engine, reject_id)
     body = bytes(data.pop("raw") or b"")
     content = body.decode("utf-8", "backslashreplace")
     document = {**data, "raw": content, "raw_bytes": len(body)}
@@ -99,7 +100,7 @@ def retry(reject_ids: tuple[int, ...], source: str | None, mapping: tuple[Path, 
     What loads now is resolved; what fails again stays, with one attempt more. Exit code: 0 all loaded, 3 some not.
     """
     from medmirror.db.database import open_database
-    from medmirror.ingest import rejects as kept
+    from medmirror.ingest import rejects as reject_store
     from medmirror.ingest import run
 
     if source and reject_ids:
@@ -107,7 +108,7 @@ def retry(reject_ids: tuple[int, ...], source: str | None, mapping: tuple[Path, 
     texts = run.read_mappings(mapping)
     engine, settings = open_database(shared().settings(workers=1))
     try:
-        result = kept.retry(engine, settings, source=source, reject_ids=reject_ids or None, mappings=texts)
+        result = reject_store.retry(engine, settings, source=source, reject_ids=reject_ids or None, mappings=texts)
     finally:
         engine.dispose()
     return output.Answer(result.as_dict(), lambda: _retried(result), result.exit_code)
@@ -117,7 +118,7 @@ def _retried(result: RetryResult) -> Iterable[Any]:
     if not result.rejects:
         yield "There was nothing to retry."
         return
-    for one in [one for one in result.rejects if one.outcome != "loaded"][:_SHOWN]:
-        yield f"reject {one.reject_id} {_OUTCOMES[one.outcome]}: {one.error}: {one.reason}"
+    for reject in [reject for reject in result.rejects if reject.outcome != "loaded"][:_SHOWN]:
+        yield f"reject {reject.reject_id} {_OUTCOMES[reject.outcome]}: {reject.error}: {reject.reason}"
     left = f", {result.left:,} could not be tried" if result.left else ""
     yield f"run {result.run_id}: {result.loaded:,} loaded, {result.failed:,} failed again{left}"

@@ -55,9 +55,18 @@ def _lines(result: RemapResult) -> Iterable[Any]:
     yield output.table(
         ["feed", "records", "mapped", "unchanged", "unmapped", "deletions", "problems", "left"],
         [
-            (name, one.records, one.mapped, one.unchanged, one.unmapped, one.deletions, one.problems, one.left)
-            for name, one in sorted(result.feeds.items())
-            if any(one)
+            (
+                name,
+                counts.records,
+                counts.mapped,
+                counts.unchanged,
+                counts.unmapped,
+                counts.deletions,
+                counts.problems,
+                counts.left,
+            )
+            for name, counts in sorted(result.feeds.items())
+            if any(counts)
         ],
     )
     for problem, times in result.problems.most_common(_PROBLEMS):

@@ -33,38 +33,38 @@ def review() -> None:
 @click.option("--limit", default=50, show_default=True, metavar="N", type=click.IntRange(1), help="At most so many.")
 def list_reviews(organization: str | None, state: str, limit: int) -> output.Answer:
     """List conflicts, the oldest first: which records, and why they wait. No values."""
-    from medmirror.sync.destination import review as store
+    from medmirror.sync.destination import review as review_store
 
     with database() as engine:
-        found, count = store.find(
+        reviews, count = review_store.find(
             engine, organization=organization, state=None if state == "any" else state, limit=limit
         )
-    return output.Answer({"count": count, "conflicts": found}, lambda: _list(found, count))
+    return output.Answer({"count": count, "conflicts": reviews}, lambda: _list(reviews, count))
 
 
-def _list(found: list[dict[str, Any]], count: int) -> Iterable[Any]:
-    if not found:
+def _list(reviews: list[dict[str, Any]], count: int) -> Iterable[Any]:
+    if not reviews:
         yield "There are none."
         return
     yield output.table(
         ["conflict", "organisation", "ours", "theirs", "kind", "why", "state", "since"],
         [
-            [str(one["review_id"]), one["organization_id"], _ours(one), _theirs(one), one["kind"], one["why"],
-             one["decision"] or one["state"], f"{one['created_at']:%Y-%m-%d %H:%M}"]
-            for one in found
+            [str(case["review_id"]), case["organization_id"], _ours(case), _theirs(case), case["kind"], case["why"],
+             case["decision"] or case["state"], f"{case['created_at']:%Y-%m-%d %H:%M}"]
+            for case in reviews
         ],
     )  # fmt: skip
-    if count > len(found):
-        yield f"{len(found):,} of {count:,}; --limit shows more"
+    if count > len(reviews):
+        yield f"{len(reviews):,} of {count:,}; --limit shows more"
     yield "Look at one: medmirror review show ID. Then say who is right: medmirror review decide ID source|destination"
 
 
-def _ours(one: dict[str, Any]) -> str:
-    return f"{one['source']} {one['feed']} {one['source_id']}"
+def _ours(case: dict[str, Any]) -> str:
+    return f"{case['source']} {case['feed']} {case['source_id']}"
 
 
-def _theirs(one: dict[str, Any]) -> str:
-    return f"{one['destination']} {one['remote_feed']} {one['remote_id']}" if one["remote_id"] else ""
+def _theirs(case: dict[str, Any]) -> str:
+    return f"{case['destination']} {case['remote_feed']} {case['remote_id']}" if case["remote_id"] else ""
 
 
 _id = click.argument("review_id", metavar="ID", type=int)
@@ -75,13 +75,13 @@ _id = click.argument("review_id", metavar="ID", type=int)
 @click.option("--show-values", is_flag=True, help="Print what the records say, too: names, birthdays, addresses.")
 def show_review(review_id: int, show_values: bool) -> output.Answer:
     """Tell all about conflict ID. What both records say: only if asked for."""
-    from medmirror.sync.destination import review as store
+    from medmirror.sync.destination import review as review_store
 
     with database() as engine:
-        data = store.get(engine, review_id)
+        data = review_store.get(engine, review_id)
     if not show_values:
         data = {name: value for name, value in data.items() if name not in _VALUES}
-    data["can be decided"] = ", ".join(store.DECISIONS[data["kind"]])
+    data["can be decided"] = ", ".join(review_store.DECISIONS[data["kind"]])
     return output.Answer(data, lambda: _show(data))
 
 
@@ -112,10 +112,10 @@ def decide_review(review_id: int, decision: str, by: str | None, reason: str | N
     """Say what is right: the source's record, the destination's, or both (apart: they are two things). The next sync
     does it."""
     from medmirror.clock import SYSTEM
-    from medmirror.sync.destination import review as store
+    from medmirror.sync.destination import review as review_store
 
     with database() as engine:
-        data = store.decide(
+        data = review_store.decide(
             engine, review_id, cast("Word", decision), by=by or _user(), reason=reason, now=SYSTEM.now()
         )
     data = {name: value for name, value in data.items() if name not in _VALUES}

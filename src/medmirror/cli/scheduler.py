@@ -82,10 +82,10 @@ def _document(ticked: Ticked) -> dict[str, Any]:
             "what": each.due.what,
             "due_at": each.due.at,
             "why": each.due.why,
-            "outcome": one.outcome,
-            "job": one.job.job_id,
-            "begins_at": one.job.next_at,
+            "outcome": answer.outcome,
+            "job": answer.job.job_id,
+            "begins_at": answer.job.next_at,
         }
-        for each, one in ticked.asked
+        for each, answer in ticked.asked
     ]
     return {"enabled": True, "asked": asked, "swept": ticked.swept, "next_at": ticked.next_at}

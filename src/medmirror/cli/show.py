@@ -45,8 +45,8 @@ def rows(engine: Engine, name: str, names: dict[str, str] | None = None, **value
 
     statement = sql.sections("show.sql")[name]
     with engine.connect() as conn:
-        found = conn.execute(text(statement.format(**names) if names else statement), values)
-        return [dict(row) for row in found.mappings()]
+        result = conn.execute(text(statement.format(**names) if names else statement), values)
+        return [dict(row) for row in result.mappings()]
 
 
 @click.command(cls=Command)
@@ -80,19 +80,19 @@ def _feed(engine: Engine, source: str, feed: str) -> dict[str, Any]:
 
 def _status(data: dict[str, Any]) -> Iterable[Any]:
     yield f"{data['dsn']} (Postgres {data['version']}, {data['bytes'] / 1e6:,.1f} MB)"
-    some = [one for one in data["feeds"] if one["living"] or one["deleted"]]
-    if not some:
+    feeds = [feed for feed in data["feeds"] if feed["living"] or feed["deleted"]]
+    if not feeds:
         yield "The mirror is empty: medmirror load FILE..."
         return
     yield output.table(
         ["table", "records", "deleted", "MB", "search"],
-        [(f"{one['source']}.{one['feed']}", one["living"], one["deleted"], one["bytes"] / 1e6, one["searchable"])
-         for one in some],
+        [(f"{feed['source']}.{feed['feed']}", feed["living"], feed["deleted"], feed["bytes"] / 1e6, feed["searchable"])
+         for feed in feeds],
     )  # fmt: skip
     yield output.table(
         ["source", "files loaded", "unfinished", "refused", "open rejects", "last load"],
-        [(one["source"], one["done"], one["open"], one["refused"], one["open_rejects"], one["last_load"])
-         for one in data["sources"]],
+        [(feed["source"], feed["done"], feed["open"], feed["refused"], feed["open_rejects"], feed["last_load"])
+         for feed in data["sources"]],
     )  # fmt: skip
     for run in data["running"]:
         yield f"run {run['run_id']} ({run['command']}) is running on {run['host']}, process {run['pid']}"
@@ -108,17 +108,17 @@ def runs(ctx: click.Context, limit: int) -> output.Answer | None:
     if ctx.invoked_subcommand:
         return None
     with database() as engine:
-        found = rows(engine, "runs", limit=limit)
-    return output.Answer(found, lambda: _runs(found))
+        listed = rows(engine, "runs", limit=limit)
+    return output.Answer(listed, lambda: _runs(listed))
 
 
-def _runs(found: Sequence[dict[str, Any]]) -> Iterable[Any]:
-    if not found:
+def _runs(listed: Sequence[dict[str, Any]]) -> Iterable[Any]:
+    if not listed:
         yield "There was no run yet."
         return
     yield output.table([name.removesuffix("_id").removesuffix("_at") for name in RUN_COLUMNS],
-                       [[run[name] for name in RUN_COLUMNS] for run in found])  # fmt: skip
-    yield from (f"run {run['run_id']}: {run['error']}" for run in found if run["error"])
+                       [[run[name] for name in RUN_COLUMNS] for run in listed])  # fmt: skip
+    yield from (f"run {run['run_id']}: {run['error']}" for run in listed if run["error"])
 
 
 @runs.command("show")
@@ -126,10 +126,10 @@ def _runs(found: Sequence[dict[str, Any]]) -> Iterable[Any]:
 def show_run(number: int) -> output.Answer:
     """Tell all about run NUMBER: its settings, counts, cost and files."""
     with database() as engine:
-        found = rows(engine, "run", run_id=number)
-        if not found:
+        matching = rows(engine, "run", run_id=number)
+        if not matching:
             raise UsageError(f"There is no run {number}; `medmirror runs` lists them.")
-        data = {**found[0], "files": rows(engine, "run files", run_id=number)}
+        data = {**matching[0], "files": rows(engine, "run files", run_id=number)}
         if data["command"] == "nightly":
             data["receipt"] = nightly.receipt_of(engine, number)
     return output.Answer(data, lambda: _run(data))
@@ -138,14 +138,14 @@ def show_run(number: int) -> output.Answer:
 def _run(data: dict[str, Any]) -> Iterable[Any]:
     plain = [(name, value) for name, value in data.items() if name not in ("files", "counts", "settings", "receipt")]
     inner = [(name, value) for part in ("settings", "counts") for name, value in (data[part] or {}).items()]
-    told = {"paths", "run_id", "status", "seconds", "cpu_seconds"}
+    shown_above = {"paths", "run_id", "status", "seconds", "cpu_seconds"}
     inner = list(dict(inner).items())
     stages = ((data["counts"] or {}).get("cpu_seconds") or {}).items()
     yield output.facts(
         [
             ("run_id", str(data["run_id"])),
             *((name, value) for name, value in plain[1:] if name != "pid"),
-            *((name, value) for name, value in inner if name not in told),
+            *((name, value) for name, value in inner if name not in shown_above),
             *((f"CPU s, {stage}", seconds) for stage, seconds in stages),
         ]
     )
@@ -195,15 +195,15 @@ def _highlighted(snippet: str) -> Any:
     """*snippet* on one line with its matches in bold."""
     from rich.text import Text
 
-    made = Text()
+    line = Text()
     for place, piece in enumerate(output.safe(" ".join(snippet.split())).split("⟦")):
         match, sign, rest = piece.partition("⟧")
         if place and sign:
-            made.append(match, "bold yellow")
-            made.append(rest)
+            line.append(match, "bold yellow")
+            line.append(rest)
         else:
-            made.append(piece)
-    return made
+            line.append(piece)
+    return line
 
 
 @click.command(cls=Command)
@@ -220,7 +220,8 @@ def audit() -> output.Answer:
 
 
 def _audit(report: AuditReport) -> Iterable[Any]:
-    yield output.table(["check", "looked at", "wrong"], [(one.what, one.looked_at, one.wrong) for one in report.checks])
+    rows = [(check.what, check.looked_at, check.wrong) for check in report.checks]
+    yield output.table(["check", "looked at", "wrong"], rows)
     for finding in report.findings:
         yield f"{finding.where}: {finding.what}\n    {finding.advice}"
     for warning in report.warnings:

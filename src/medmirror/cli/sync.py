@@ -56,8 +56,8 @@ def sync(
     """
     if mode in _DEPRECATED:
         _log.warning("the mode %s is deprecated; use incremental", mode)
-    said = {"allow_empty": allow_empty, "accept_deletions": accept_deletions}
-    args = {name: True for name, value in said.items() if value}
+    consents = {"allow_empty": allow_empty, "accept_deletions": accept_deletions}
+    args = {name: True for name, value in consents.items() if value}
     # Only a full sync can see what is gone, and the one that did not believe it may have been a moment ago.
     return _ask(organization, source, wait, mode=mode, force_full=force_full or bool(args), args=args)
 
@@ -82,23 +82,24 @@ def backfill(organization: str, source: str | None, first: str, wait: bool) -> o
     return _ask(organization, source, wait, refuse=_without_history, kind="backfill", args=args)
 
 
-def _without_history(one: Organization) -> None:
-    """Raise UsageError when nothing of *one* can be filled in. Where its secret is not on this machine, its worker
+def _without_history(clinic: Organization) -> None:
+    """Raise UsageError when nothing of *clinic* can be filled in. Where its secret is not on this machine, its worker
     will say so."""
     from medmirror import remotes
     from medmirror.remotes.base import Around
     from medmirror.sync import organizations
 
     try:
-        secret = organizations.read_secret(one.secret)
+        secret = organizations.read_secret(clinic.secret)
     except UsageError:
         return
-    remote = remotes.kind(one.remote).open(one.organization_id, one.settings, secret, Around())  # asks nothing of it
+    kind = remotes.kind(clinic.remote)
+    remote = kind.open(clinic.organization_id, clinic.settings, secret, Around())  # asks nothing of it
     try:
         if not remote.capabilities.windowed:
             raise UsageError(
-                f"The remote {one.remote} of {one.organization_id} has no list of appointments to fill in: its first"
-                " sync reads everything."
+                f"The remote {clinic.remote} of {clinic.organization_id} has no list of appointments to fill in: its"
+                " first sync reads everything."
             )
     finally:
         remote.close()
@@ -109,7 +110,7 @@ def _ask(
     source: str | None,
     wait: bool,
     *,
-    refuse: Callable[[Organization], None] = lambda one: None,
+    refuse: Callable[[Organization], None] = lambda clinic: None,
     **request: Any,
 ) -> output.Answer:
     from medmirror import jobs
@@ -119,10 +120,10 @@ def _ask(
 
     engine, settings = open_database(shared().settings())
     try:
-        one = chosen(engine, organization, source)
-        refuse(one)
+        clinic = chosen(engine, organization, source)
+        refuse(clinic)
         line = queue.of(settings)
-        wanted = jobs.Request(organization, one.source, trigger="command", **request)
+        wanted = jobs.Request(organization, clinic.source, trigger="command", **request)
         asked = jobs.ask(engine, line, wanted, SYSTEM.now())
         if not wait or asked.outcome == "fresh":
             taken = asked.outcome not in ("queued", "coalesced") or waiting.is_taken(engine, asked.job.job_id, SYSTEM)

@@ -48,19 +48,19 @@ def worker(concurrency: int, name: str | None, burst: bool, once: bool, create_q
     finally:
         line.close()
         engine.dispose()
-    said = "stopped" if done is None else "1 job done" if done == 1 else f"{done:,} jobs done"
-    return output.Answer({"jobs": done}, lambda: [said])
+    message = "stopped" if done is None else "1 job done" if done == 1 else f"{done:,} jobs done"
+    return output.Answer({"jobs": done}, lambda: [message])
 
 
 def _create(settings: Settings) -> output.Answer:
     from medmirror.errors import UsageError
     from medmirror.jobs import queue
 
-    made: Any = queue.of(settings)
-    if not hasattr(made, "create"):
+    line: Any = queue.of(settings)
+    if not hasattr(line, "create"):
         raise UsageError("Only a queue in SQS is made: --queue sqs://NAME")
-    made.create()
-    made.close()
+    line.create()
+    line.close()
     return output.Answer({"queue": settings.queue}, lambda: [f"{settings.queue} is there, and its dead queue"])
 
 

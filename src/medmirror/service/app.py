@@ -32,17 +32,17 @@ def create(
 ) -> FastAPI:
     """The application. *engine* should give up a statement after some seconds; its pool bounds how many requests are
     at the database at once. Rate limits are this process's own."""
-    told = options or Options()
+    settled = options or Options()
     service = Service(
         engine=engine,
         queue=queue,
         settings=settings,
         clock=clock,
-        options=told,
-        schedule=told.schedule,
-        session_key=told.session_secret or secrets.token_bytes(32),
-        callers=Buckets(told.rate, told.burst),
-        strangers=Buckets(told.failures, told.failure_burst),
+        options=settled,
+        schedule=settled.schedule,
+        session_key=settled.session_secret or secrets.token_bytes(32),
+        callers=Buckets(settled.rate, settled.burst),
+        strangers=Buckets(settled.failures, settled.failure_burst),
         metrics=Metrics(),
     )
     app = FastAPI(
@@ -64,11 +64,11 @@ def create(
 
 def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """What gives the OpenAPI document of *app*: made when it is first asked for, which takes a while."""
-    made = app.openapi
+    generate = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            problems.describe(made())
+            problems.describe(generate())
         assert app.openapi_schema is not None
         return app.openapi_schema
 
@@ -77,10 +77,10 @@ def _documented(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 def _around(service: Service) -> list[Middleware]:
     """What each request passes on its way in, outermost first."""
-    told = service.options
+    options = service.options
     return [
-        Middleware(Envelope, service.metrics.answered, told.hosts, told.secure),
-        Middleware(Audit, service.engine, service.clock, told.audit_days, told.audit_strangers),
-        Middleware(Size, told.body_bytes, told.headers, told.body_seconds),
+        Middleware(Envelope, service.metrics.answered, options.hosts, options.secure),
+        Middleware(Audit, service.engine, service.clock, options.audit_days, options.audit_strangers),
+        Middleware(Size, options.body_bytes, options.headers, options.body_seconds),
         Middleware(Guard),
     ]

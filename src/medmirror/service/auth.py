@@ -51,17 +51,17 @@ def stranger(request: Request, service: Service) -> None:
 def admit(request: Request, service: Service, token: str) -> Caller:
     """The caller of *token*; Problem 401 when it is not valid, 429 when it (or its address) asks too often."""
     with service.engine.connect() as conn:
-        found = keys.find(conn, token, service.clock.now())
-    if found is None:
+        key = keys.find(conn, token, service.clock.now())
+    if key is None:
         stranger(request, service)
         raise Problem(
             "key-missing",
             "Send a key as `Authorization: Bearer mm_...`; an operator makes one with `medmirror keys add`.",
             {"WWW-Authenticate": 'Bearer realm="medmirror"'},
         )
-    request.state.key_id = found.key_id
-    refuse_when_spent(service.callers, found.key_id, seconds(service))
-    return found
+    request.state.key_id = key.key_id
+    refuse_when_spent(service.callers, key.key_id, seconds(service))
+    return key
 
 
 def allowed(scope: str) -> Callable[..., Caller]:
@@ -109,8 +109,8 @@ def visitor(request: Request, service: Service) -> Caller | None:
     if match is None or int(match[2]) <= seconds(service):
         return None
     with service.engine.connect() as conn:
-        found = keys.by_id(conn, match[1], service.clock.now())
-    if found is None or not hmac.compare_digest(_signature(service, found, int(match[2])), match[3]):
+        key = keys.by_id(conn, match[1], service.clock.now())
+    if key is None or not hmac.compare_digest(_signature(service, key, int(match[2])), match[3]):
         return None
-    request.state.key_id = found.key_id
-    return found if "read" in found.scopes else None
+    request.state.key_id = key.key_id
+    return key if "read" in key.scopes else None

@@ -38,12 +38,12 @@ class Chart(NamedTuple):
 
 def chart(days: Sequence[Day], today: date) -> Chart:
     """The ``DAYS`` days up to *today*, those without a job among them as nothing."""
-    known = {day.day: day for day in days}
+    counted = {day.day: day for day in days}
     shown = [today - timedelta(days=back) for back in reversed(range(DAYS))]
-    found = [known.get(day, Day(day, 0, 0, 0)) for day in shown]
-    top = max((day.records for day in found), default=0)
+    columns = [counted.get(day, Day(day, 0, 0, 0)) for day in shown]
+    top = max((day.records for day in columns), default=0)
     each = WIDTH / DAYS
-    bars = tuple(_bar(place, day, top, each) for place, day in enumerate(found))
+    bars = tuple(_bar(place, day, top, each) for place, day in enumerate(columns))
     highest = max(bars, key=lambda bar: bar.records)
     return Chart(
         bars,

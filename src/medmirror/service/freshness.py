@@ -15,14 +15,14 @@ GRACE = timedelta(minutes=30)  # a sync waits its turn and takes its time
 _REMEMBERED = timedelta(hours=24)  # how long a recovery is told
 
 
-def freshness(known: Known, recovered_at: datetime | None, rule: Rule, now: datetime) -> Freshness:
+def freshness(history: Known, recovered_at: datetime | None, rule: Rule, now: datetime) -> Freshness:
     """*never*: no sync has succeeded. *stale*: since the last one that did, one was due by *rule* and has not come;
     a night without business hours makes nothing stale. *recovered*: fresh, and there were failures before, within a
     day. Else *fresh*."""
-    if known.success_at is None:
+    if history.success_at is None:
         return "never"
     # Asked as of then: what was due first after it, however much has come due since.
-    next_then = due(Known(known.success_at, known.full_at), rule, known.success_at).at
+    next_then = due(Known(history.success_at, history.full_at), rule, history.success_at).at
     if now > next_then + GRACE:
         return "stale"
     return "recovered" if recovered_at is not None and now - recovered_at < _REMEMBERED else "fresh"

@@ -15,32 +15,32 @@ def within(seconds: float) -> Callable[..., H11Protocol]:
     *seconds*, at most twice as long. uvicorn itself waits for it as long as the client likes."""
 
     def make(**given: Any) -> H11Protocol:
-        made = H11Protocol(**given)
-        usual = made.connection_made
+        protocol = H11Protocol(**given)
+        usual = protocol.connection_made
 
         def begun(transport: Any) -> None:
             usual(transport)
-            _again(made, seconds, ())
+            _again(protocol, seconds, ())
 
-        made.connection_made = begun  # type: ignore[method-assign]
-        return made
+        protocol.connection_made = begun  # type: ignore[method-assign]
+        return protocol
 
     return make
 
 
-def _again(one: H11Protocol, seconds: float, before: tuple[object, ...]) -> None:
-    """Look at *one* in *seconds*, and so on for as long as it is open."""
-    asyncio.get_running_loop().call_later(seconds, _look, one, seconds, before)
+def _again(protocol: H11Protocol, seconds: float, before: tuple[object, ...]) -> None:
+    """Look at *protocol* in *seconds*, and so on for as long as it is open."""
+    asyncio.get_running_loop().call_later(seconds, _look, protocol, seconds, before)
 
 
-def _look(one: H11Protocol, seconds: float, before: tuple[object, ...]) -> None:
-    if one.transport.is_closing():
+def _look(protocol: H11Protocol, seconds: float, before: tuple[object, ...]) -> None:
+    if protocol.transport.is_closing():
         return
     # The request before is the same, and the next one has not wholly come. One that has not begun is uvicorn's affair
     # (keep alive), unless there was none at all yet.
-    waits = one.conn.their_state is h11.IDLE and (one.cycle is None or bool(one.conn.trailing_data[0]))
-    now = (one.cycle,) if waits else ()
+    waits = protocol.conn.their_state is h11.IDLE and (protocol.cycle is None or bool(protocol.conn.trailing_data[0]))
+    now = (protocol.cycle,) if waits else ()
     if waits and now == before:
-        one.transport.close()
+        protocol.transport.close()
         return
-    _again(one, seconds, now)
+    _again(protocol, seconds, now)

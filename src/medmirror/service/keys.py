@@ -106,7 +106,7 @@ def rotate(engine: Engine, key_id: str, now: datetime, overlap: timedelta) -> Ma
 
     The new one lives as long from now as the old one was to live in all. UsageError when the old one holds no more.
     """
-    old = next((one for one in every(engine) if one["key_id"] == key_id), None)
+    old = next((key for key in every(engine) if key["key_id"] == key_id), None)
     if old is None or old["revoked_at"] is not None or (old["expires_at"] is not None and old["expires_at"] <= now):
         raise UsageError(f"There is no valid key {key_id}; see medmirror keys list.")
     lifetime = None if old["expires_at"] is None else old["expires_at"] - old["created_at"]

@@ -42,9 +42,9 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request. Routes are those that are documented, so nobody can make labels up."""
-        known = method if method in _METHODS else "other"
-        self.requests.labels(known, route, str(status)).inc()
-        self.seconds.labels(known, route).observe(seconds)
+        label = method if method in _METHODS else "other"
+        self.requests.labels(label, route, str(status)).inc()
+        self.seconds.labels(label, route).observe(seconds)
 
 
 def page(metrics: Metrics, conn: Connection, seen: Iterable[Seen], scope: dict[str, Any], now: datetime) -> bytes:
@@ -97,12 +97,12 @@ def _of_organizations(seen: list[Seen]) -> Iterable[GaugeMetricFamily]:
         "medmirror_dead_letters_open", "Dead letters that nobody has dealt with.", labels=labels
     )
     failures = GaugeMetricFamily("medmirror_sync_failures", "Failures since the last success.", labels=labels)
-    for one in seen:
-        who = [one.organization_id, one.source]
-        if one.age is not None:
-            age.add_metric(who, one.age)
+    for clinic in seen:
+        who = [clinic.organization_id, clinic.source]
+        if clinic.age is not None:
+            age.add_metric(who, clinic.age)
         for name in STATES:
-            state.add_metric([*who, name], float(name == one.badge))
-        letters.add_metric(who, one.dead_letters)
-        failures.add_metric(who, one.failures)
+            state.add_metric([*who, name], float(name == clinic.badge))
+        letters.add_metric(who, clinic.dead_letters)
+        failures.add_metric(who, clinic.failures)
     return age, state, letters, failures

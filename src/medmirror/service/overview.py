@@ -73,25 +73,25 @@ def see(
     organization_id: str | None = None,
     source: str | None = None,
     after: tuple[str, str] | None = None,
-    some: int = 1000,
+    limit: int = 1000,
 ) -> list[Seen]:
     """The systems that *caller* may see (of *organization_id* and *source*, if given), in the order of both, from
-    behind *after* on, at most *some*."""
+    behind *after* on, at most *limit*."""
     last = after or (None, None)
     values = {"organization_id": organization_id, "source": source, "after": last[0], "after_source": last[1]}
-    rows = conn.execute(_statement("overview"), {**values, **caller.scope_values(), "some": some}).mappings()
+    rows = conn.execute(_statement("overview"), {**values, **caller.scope_values(), "some": limit}).mappings()
     return [_seen(dict(row), now, schedule) for row in rows]
 
 
 def _seen(row: Mapping[str, Any], now: datetime, schedule: ScheduleSettings) -> Seen:
     success = row["success_at"]
-    known = Known(success, row["full_at"], row["failures"], row["failed_at"])
-    one = {name: row[name] for name in ("organization_id", "source", "remote", "zone", "tier")}
-    rule = rules.rule(schedule, Organization(**one))
-    fresh = freshness(known, row["recovered_at"], rule, now)
+    history = Known(success, row["full_at"], row["failures"], row["failed_at"])
+    named = {name: row[name] for name in ("organization_id", "source", "remote", "zone", "tier")}
+    rule = rules.rule(schedule, Organization(**named))
+    fresh = freshness(history, row["recovered_at"], rule, now)
     scheduled = schedule.enabled and row["paused_at"] is None
     return Seen(
-        **one,
+        **named,
         **{name: row[name] for name in ("failures", "paused_at", "paused_why", "recovered_at", "dead_letters")},
         freshness=fresh,
         badge=badge(fresh, row["failures"], row["paused_at"] is not None),
@@ -101,7 +101,7 @@ def _seen(row: Mapping[str, Any], now: datetime, schedule: ScheduleSettings) -> 
         last_success_at=success,
         last_failure_at=row["failed_at"],
         last_error=row["error"] if row["failures"] else None,
-        next_at=due(known, rule, now).at if scheduled else None,
+        next_at=due(history, rule, now).at if scheduled else None,
         job=None if row["job_id"] is None else _running(row),
     )
 

@@ -113,8 +113,10 @@ def _place(error: BaseException) -> str:
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # Neither the value that was sent nor what the check wanted it for: only where, and in what way it is wrong.
-    errors = [{"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]} for one in error.errors()]
-    if any(one["type"] == "json_invalid" for one in error.errors()):
+    errors = [
+        {"where": ".".join(str(part) for part in problem["loc"]), "what": problem["msg"]} for problem in error.errors()
+    ]
+    if any(problem["type"] == "json_invalid" for problem in error.errors()):
         return response("bad-request", "The body is not JSON.")
     return response("invalid", "See errors for each place.", errors=errors)
 

@@ -49,7 +49,7 @@ class JobSeen:
     @classmethod
     def of(cls, job: jobs.Job) -> JobSeen:
         """*job* without what is nobody's business: which worker, which key."""
-        return cls(**{one.name: getattr(job, one.name) for one in fields(cls)})
+        return cls(**{field.name: getattr(job, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -167,17 +167,17 @@ def jobs_of(
     state: str | None = None,
     before: datetime | None = None,
     before_id: UUID | None = None,
-    some: int = 50,
+    limit: int = 50,
 ) -> list[JobSeen]:
-    """Jobs that *caller* may see, newest first, at most *some*, older than (*before*, *before_id*) if given."""
+    """Jobs that *caller* may see, newest first, at most *limit*, older than (*before*, *before_id*) if given."""
     values = {"job_id": job_id, "organization_id": organization_id, "source": source, "state": state}
-    page = {"before": before, "before_id": before_id, "some": some}
+    page = {"before": before, "before_id": before_id, "some": limit}
     return [JobSeen(**row) for row in _rows(conn, "jobs", caller, {**values, **page})]
 
 
-def log_lines(conn: Connection, job_id: UUID, some: int = 200) -> list[LogLine]:
+def log_lines(conn: Connection, job_id: UUID, limit: int = 200) -> list[LogLine]:
     """What a job said, oldest first. The caller has seen to it that it may be shown."""
-    return [LogLine(*line) for line in jobs.log_of(conn, job_id, some)]
+    return [LogLine(*line) for line in jobs.log_of(conn, job_id, limit)]
 
 
 def watermarks(conn: Connection, organization_id: str, source: str) -> list[Watermark]:
@@ -196,10 +196,10 @@ def runs_of(
     run_id: int | None = None,
     organization_id: str | None = None,
     before: int | None = None,
-    some: int = 50,
+    limit: int = 50,
 ) -> list[RunSeen]:
     """Runs that *caller* may see, newest first. Those of no organisation are for keys of all organisations."""
-    values = {"run_id": run_id, "organization_id": organization_id, "before": before, "some": some}
+    values = {"run_id": run_id, "organization_id": organization_id, "before": before, "some": limit}
     return [RunSeen(**row) for row in _rows(conn, "runs", caller, values)]
 
 
@@ -212,19 +212,19 @@ def letters_of(
     source: str | None = None,
     state: str | None = None,
     before: int | None = None,
-    some: int = 50,
+    limit: int = 50,
 ) -> list[LetterSeen]:
     """Dead letters that *caller* may see, newest first."""
     values = {"dead_letter_id": dead_letter_id, "organization_id": organization_id, "source": source, "state": state}
-    rows = _rows(conn, "dead letters", caller, {**values, "before": before, "some": some})
+    rows = _rows(conn, "dead letters", caller, {**values, "before": before, "some": limit})
     return [LetterSeen(letter_class=row.pop("class"), **row) for row in rows]
 
 
 def groups_of(
-    conn: Connection, caller: Caller, *, organization_id: str | None = None, some: int = 20
+    conn: Connection, caller: Caller, *, organization_id: str | None = None, limit: int = 20
 ) -> list[LetterGroup]:
     """Open dead letters by cause, the most frequent first."""
-    rows = _rows(conn, "letter groups", caller, {"organization_id": organization_id, "some": some})
+    rows = _rows(conn, "letter groups", caller, {"organization_id": organization_id, "some": limit})
     return [LetterGroup(letter_class=row.pop("class"), **row) for row in rows]
 
 

@@ -123,15 +123,15 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there; OSError when it cannot."""
     # Says that it is TCP, which socket.create_server does not: asyncio turns Nagle's algorithm off only where it sees
     # that, and with it on each answer waits 40 ms for the client's delayed acknowledgement.
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(_BACKLOG)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except BaseException:
-        made.close()
+        listener.close()
         raise
-    return made
+    return listener
 
 
 def run(
@@ -140,13 +140,13 @@ def run(
     where: Where,
     options: Options,
     stop: threading.Event,
-    told: Callable[[str], None],
+    announce: Callable[[str], None],
     *,
     at_once: int,
     scheduler: bool,
     clock: Clock = SYSTEM,
 ) -> None:
-    """Serve until *stop* is set; *told* hears the address. Jobs that have begun are put back at their next step.
+    """Serve until *stop* is set; *announce* hears the address. Jobs that have begun are put back at their next step.
 
     Raises MedmirrorError, after all has stopped, when the workers or the scheduler could not go on."""
     failed: list[MedmirrorError] = []
@@ -157,7 +157,7 @@ def run(
         with http(app, where) as address:
             schedule = options.schedule if scheduler else None
             threads = _others(engine, line, settings, clock, stop, failed, at_once, schedule)
-            told(address)
+            announce(address)
             stop.wait()
             for thread in threads:
                 thread.join()

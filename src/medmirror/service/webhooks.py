@@ -60,21 +60,21 @@ def sign(key: bytes, event: str, timestamp: str, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-def is_genuine(one: Organization | None, sent: Sent, now: datetime) -> bool:
-    """Whether *sent* was signed with *one*'s secret at most ``TOLERANCE`` from *now*. Of unknown organisations, and
+def is_genuine(clinic: Organization | None, sent: Sent, now: datetime) -> bool:
+    """Whether *sent* was signed with *clinic*'s secret at most ``TOLERANCE`` from *now*. Of unknown organisations, and
     those without a secret, nothing is; that takes as long to say."""
     key = _NONE
-    known = False
-    if one is not None and one.webhook_secret is not None:
+    genuine = False
+    if clinic is not None and clinic.webhook_secret is not None:
         try:
-            secret = read_secret(one.webhook_secret)
-            key, known = (key_of(secret.reveal()), True) if secret else (_NONE, False)
+            secret = read_secret(clinic.webhook_secret)
+            key, genuine = (key_of(secret.reveal()), True) if secret else (_NONE, False)
         except UsageError as error:  # ours to mend; the sender must not learn where our secrets are
-            _log.error("webhooks of %s, %s are refused: %s", one.organization_id, one.source, error.message)
+            _log.error("webhooks of %s, %s are refused: %s", clinic.organization_id, clinic.source, error.message)
     right = sign(key, sent.event, sent.timestamp, sent.body).encode()
     given = sent.signatures.encode("utf-8", "replace").split(b" ")[:_MOST]
     same = sum(hmac.compare_digest(right, each) for each in given) > 0  # not any(): all of them are compared
-    return known and same and bool(sent.event) and _in_time(sent.timestamp, now)
+    return genuine and same and bool(sent.event) and _in_time(sent.timestamp, now)
 
 
 def _in_time(timestamp: str, now: datetime) -> bool:
@@ -83,9 +83,9 @@ def _in_time(timestamp: str, now: datetime) -> bool:
     return abs(now.timestamp() - int(timestamp)) <= TOLERANCE.total_seconds()
 
 
-def _values(one: Organization, event: str) -> dict[str, Any]:
+def _values(clinic: Organization, event: str) -> dict[str, Any]:
     digest = hashlib.sha256(event.encode()).digest()
-    return {**one.key, "event": digest}
+    return {**clinic.key, "event": digest}
 
 
 def idempotency_key(event: str) -> str:
@@ -93,12 +93,12 @@ def idempotency_key(event: str) -> str:
     return "webhook " + hashlib.sha256(event.encode()).hexdigest()
 
 
-def was_taken(conn: Connection, one: Organization, event: str) -> bool:
-    """Whether *event* of *one* was taken before."""
-    return bool(conn.execute(_statement("event known"), _values(one, event)).scalar())
+def was_taken(conn: Connection, clinic: Organization, event: str) -> bool:
+    """Whether *event* of *clinic* was taken before."""
+    return bool(conn.execute(_statement("event known"), _values(clinic, event)).scalar())
 
 
-def remember(conn: Connection, one: Organization, event: str, now: datetime) -> None:
-    """Note that *event* of *one* was taken; forget those whose signature would be too old by now."""
-    conn.execute(_statement("remember event"), {**_values(one, event), "now": now})
+def remember(conn: Connection, clinic: Organization, event: str, now: datetime) -> None:
+    """Note that *event* of *clinic* was taken; forget those whose signature would be too old by now."""
+    conn.execute(_statement("remember event"), {**_values(clinic, event), "now": now})
     conn.execute(_statement("forget events"), {"before": now - _KEPT})

@@ -86,7 +86,7 @@ def list_jobs(
     """Jobs, newest first."""
     last = place(before)
     with service_of(request).engine.connect() as conn:
-        found = reading.jobs_of(
+        jobs = reading.jobs_of(
             conn,
             caller,
             organization_id=organization_id,
@@ -94,25 +94,25 @@ def list_jobs(
             state=state,
             before=last.at,
             before_id=last.job_id,
-            some=limit,
+            limit=limit,
         )
-    return Jobs(found, text_of(found[-1].created_at, found[-1].job_id) if len(found) == limit else None)
+    return Jobs(jobs, text_of(jobs[-1].created_at, jobs[-1].job_id) if len(jobs) == limit else None)
 
 
-def _only(request: Request, found: Sequence[T]) -> T:
+def _only(request: Request, matching: Sequence[T]) -> T:
     """What was asked for by its number, noted for the audit log; the one Problem 404 when the caller may see none."""
-    if not found:
+    if not matching:
         raise not_found()
-    about(request, found[0].organization_id, found[0].source)
-    return found[0]
+    about(request, matching[0].organization_id, matching[0].source)
+    return matching[0]
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"], response_model=JobWithLog)
 def show_job(request: Request, caller: Reader, job_id: UUID) -> JobWithLog:
     """A job, how far it is, how it ended, and what it said."""
     with service_of(request).engine.connect() as conn:
-        found = reading.jobs_of(conn, caller, job_id=job_id, some=1)
-        return JobWithLog(_only(request, found), reading.log_lines(conn, job_id))
+        matching = reading.jobs_of(conn, caller, job_id=job_id, limit=1)
+        return JobWithLog(_only(request, matching), reading.log_lines(conn, job_id))
 
 
 @router.get("/runs", tags=["runs"], response_model=Runs)
@@ -125,16 +125,16 @@ def list_runs(
 ) -> Runs:
     """Runs, newest first. Those that belong to no organisation are for keys of all organisations."""
     with service_of(request).engine.connect() as conn:
-        found = reading.runs_of(conn, caller, organization_id=organization_id, before=before, some=limit)
-    return Runs(found, found[-1].run_id if len(found) == limit else None)
+        runs = reading.runs_of(conn, caller, organization_id=organization_id, before=before, limit=limit)
+    return Runs(runs, runs[-1].run_id if len(runs) == limit else None)
 
 
 @router.get("/runs/{run_id}", tags=["runs"], response_model=RunSeen)
 def show_run(request: Request, caller: Reader, run_id: Number) -> RunSeen:
     """A run."""
     with service_of(request).engine.connect() as conn:
-        found = reading.runs_of(conn, caller, run_id=run_id, some=1)
-    return _only(request, found)
+        matching = reading.runs_of(conn, caller, run_id=run_id, limit=1)
+    return _only(request, matching)
 
 
 @router.get("/dead-letters", tags=["dead letters"], response_model=Letters)
@@ -149,18 +149,18 @@ def list_letters(
 ) -> Letters:
     """What was given up, newest first. Never the record itself: that is in the database, for those who may see it."""
     with service_of(request).engine.connect() as conn:
-        found = reading.letters_of(
-            conn, caller, organization_id=organization_id, source=source, state=state, before=before, some=limit
+        letters = reading.letters_of(
+            conn, caller, organization_id=organization_id, source=source, state=state, before=before, limit=limit
         )
-    return Letters(found, found[-1].dead_letter_id if len(found) == limit else None)
+    return Letters(letters, letters[-1].dead_letter_id if len(letters) == limit else None)
 
 
 @router.get("/dead-letters/{dead_letter_id}", tags=["dead letters"], response_model=LetterSeen)
 def show_letter(request: Request, caller: Reader, dead_letter_id: Number) -> LetterSeen:
     """A dead letter."""
     with service_of(request).engine.connect() as conn:
-        found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
-    return _only(request, found)
+        matching = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, limit=1)
+    return _only(request, matching)
 
 
 @router.post("/dead-letters/{dead_letter_id}/requeue", tags=["dead letters"], status_code=202, response_model=Requeued)
@@ -168,11 +168,11 @@ def requeue(request: Request, caller: Syncer, dead_letter_id: Number) -> Requeue
     """Have the letter's job done again, or its record loaded again. 409 when somebody has dealt with it before."""
     service = service_of(request)
     with service.engine.connect() as conn:
-        found = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, some=1)
-    if _only(request, found).state != "open":
+        matching = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, limit=1)
+    if _only(request, matching).state != "open":
         raise Problem("not-possible", "Only an open letter is requeued.")
     chosen = deadletters.Chosen(ids=[dead_letter_id])
-    made = requeueing.requeue(service.engine, service.queue, chosen, service.clock.now(), settings=service.settings)
-    if not made or made[0].outcome == "refused":
+    outcomes = requeueing.requeue(service.engine, service.queue, chosen, service.clock.now(), settings=service.settings)
+    if not outcomes or outcomes[0].outcome == "refused":
         raise Problem("not-possible", "It is not open any more, or its organisation is paused.")
-    return Requeued(dead_letter_id, made[0].outcome, made[0].job_id)
+    return Requeued(dead_letter_id, outcomes[0].outcome, outcomes[0].job_id)

@@ -64,6 +64,6 @@ def scrape(request: Request, caller: Scraper) -> Response:
     """Counters of this process, and how the organisations of the key are, in Prometheus' text format."""
     service = service_of(request)
     with service.engine.connect() as conn:
-        seen = see(conn, caller, service.clock.now(), service.schedule, some=_MOST)
+        seen = see(conn, caller, service.clock.now(), service.schedule, limit=_MOST)
         body = metrics.page(service.metrics, conn, seen, caller.scope_values(), service.clock.now())
     return Response(body, media_type=metrics.CONTENT_TYPE)

@@ -36,14 +36,14 @@ _FROM_HERE = ("same-origin", "none", "")
 
 @cache
 def _templates() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("medmirror.service"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    made.filters.update(
+    environment.filters.update(
         span=words.span, number=words.number, step=words.step, progress=words.progress, clock=words.clock, quote=quote
     )
-    made.globals.update(version=__version__, refresh=_REFRESH, states=_WORST_FIRST, days=DAYS)
-    return made
+    environment.globals.update(version=__version__, refresh=_REFRESH, states=_WORST_FIRST, days=DAYS)
+    return environment
 
 
 @cache
@@ -53,12 +53,12 @@ def _css() -> bytes:
 
 def _page(name: str, service: Service, status: int = 200, **values: Any) -> HTMLResponse:
     now = service.clock.now()
-    made = (
+    response = (
         _templates()
         .get_template(name)
         .render(now=now, when=lambda at: words.when(at, now), open_status=service.options.open_status, **values)
     )
-    return HTMLResponse(made, status)
+    return HTMLResponse(response, status)
 
 
 @router.get("/static/status.css")
@@ -76,7 +76,7 @@ def index(request: Request, page: int = 1) -> Response:
         return RedirectResponse("/login", 303)
     now = service.clock.now()
     with service.engine.connect() as conn:
-        seen = sorted(see(conn, caller, now, service.schedule, some=_MOST), key=_worst_first)
+        seen = sorted(see(conn, caller, now, service.schedule, limit=_MOST), key=_worst_first)
         shared = _shared(conn, service, caller, None)
     page = min(max(1, page), 1 + len(seen) // _PAGE)
     shown = seen[(page - 1) * _PAGE : page * _PAGE]
@@ -86,9 +86,9 @@ def index(request: Request, page: int = 1) -> Response:
         caller=caller,
         seen=shown,
         total=len(seen),
-        badges=Counter(one.badge for one in seen),
-        letters=sum(one.dead_letters for one in seen),
-        running=[one for one in seen if one.job is not None and one.job.state == "in_progress"],
+        badges=Counter(clinic.badge for clinic in seen),
+        letters=sum(clinic.dead_letters for clinic in seen),
+        running=[clinic for clinic in seen if clinic.job is not None and clinic.job.state == "in_progress"],
         page=page,
         pages=max(1, -(-len(seen) // _PAGE)),
         **shared,
@@ -106,7 +106,7 @@ def organization(request: Request, organization_id: OrganizationId) -> Response:
         seen = see(conn, caller, service.clock.now(), service.schedule, organization_id=organization_id)
         if not seen:
             return _page("missing.html", service, 404, caller=caller)
-        marks = {one.source: reading.watermarks(conn, organization_id, one.source) for one in seen}
+        marks = {system.source: reading.watermarks(conn, organization_id, system.source) for system in seen}
         shared = _shared(conn, service, caller, organization_id)
         last = shared["runs"][0] if shared["runs"] else None
         log = reading.log_lines(conn, last.job_id, _LOG) if last else []
@@ -123,8 +123,8 @@ def organization(request: Request, organization_id: OrganizationId) -> Response:
     )
 
 
-def _worst_first(one: Seen) -> tuple[int, str, str]:
-    return _WORST_FIRST.index(one.badge), one.organization_id, one.source
+def _worst_first(clinic: Seen) -> tuple[int, str, str]:
+    return _WORST_FIRST.index(clinic.badge), clinic.organization_id, clinic.source
 
 
 def _shared(conn: Connection, service: Service, caller: Caller, organization_id: str | None) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _shared(conn: Connection, service: Service, caller: Caller, organization_id:
         "ticks": ticks or not service.schedule.enabled,
         "chart": chart(reading.days_of(conn, caller, since, organization_id=organization_id), now.date()),
         "groups": reading.groups_of(conn, caller, organization_id=organization_id),
-        "runs": reading.jobs_of(conn, caller, organization_id=organization_id, some=_RUNS),
+        "runs": reading.jobs_of(conn, caller, organization_id=organization_id, limit=_RUNS),
     }
 
 

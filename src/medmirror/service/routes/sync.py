@@ -77,10 +77,10 @@ _ANSWERS: dict[int | str, dict[str, object]] = {
 
 def visible(conn: Connection, caller: Caller, organization_id: str, source: str) -> Organization:
     """That organisation's system, if *caller* may see it; the one Problem 404 otherwise."""
-    found = organizations.get(conn, organization_id, source) if caller.sees(organization_id) else None
-    if found is None:
+    clinic = organizations.get(conn, organization_id, source) if caller.sees(organization_id) else None
+    if clinic is None:
         raise not_found()
-    return found
+    return clinic
 
 
 @router.post("/{source}/sync/{organization_id}", status_code=202, response_model=Triggered, responses=_ANSWERS)
@@ -97,8 +97,8 @@ def trigger(
     """Have an organisation synchronised: 202 with the job, 409 while one runs, 200 when it is fresh (< 30 minutes)."""
     service = service_of(request)
     with service.engine.connect() as conn:
-        one = visible(conn, caller, organization_id, source)
-    if one.paused_at is not None:
+        clinic = visible(conn, caller, organization_id, source)
+    if clinic.paused_at is not None:
         raise Problem("not-possible", "The organisation is paused; POST to its /resume first.")
     wanted = jobs.Request(
         organization_id, source, mode=mode, force_full=force_full, trigger="api", idempotency_key=idempotency_key
@@ -144,11 +144,11 @@ def status(
     with service.engine.connect() as conn:
         visible(conn, caller, organization_id, source)
         seen = see(
-            conn, caller, service.clock.now(), service.schedule, organization_id=organization_id, source=source, some=1
+            conn, caller, service.clock.now(), service.schedule, organization_id=organization_id, source=source, limit=1
         )
         if not seen:
             raise not_found()
-        recent = jobs_of(conn, caller, organization_id=organization_id, source=source, some=_RECENT)
+        recent = jobs_of(conn, caller, organization_id=organization_id, source=source, limit=_RECENT)
         logs = {str(job.job_id): log_lines(conn, job.job_id) for job in recent} if include_logs else {}
         return Status(seen[0], watermarks(conn, organization_id, source), recent, logs)
 
@@ -174,39 +174,39 @@ def _take(request: Request, source: str, organization_id: str, sent: webhooks.Se
     service = service_of(request)
     now = service.clock.now()
     with service.engine.connect() as conn:
-        one = organizations.get(conn, organization_id, source)
-        if one is None or not webhooks.is_genuine(one, sent, now):
-            if one is None:
+        clinic = organizations.get(conn, organization_id, source)
+        if clinic is None or not webhooks.is_genuine(clinic, sent, now):
+            if clinic is None:
                 webhooks.is_genuine(None, sent, now)
             service.metrics.webhooks.labels("refused").inc()
             auth.stranger(request, service)
             raise Problem(
                 "signature-refused", "Sign id.timestamp.body with the webhook secret, at the time of sending."
             )
-        taken = webhooks.was_taken(conn, one, sent.event)
+        taken = webhooks.was_taken(conn, clinic, sent.event)
     request.state.key_id = "webhook"
-    refuse_when_spent(service.callers, f"webhook {one.number}", auth.seconds(service))
-    outcome = _follow(service, one, sent.event, now, taken)
+    refuse_when_spent(service.callers, f"webhook {clinic.number}", auth.seconds(service))
+    outcome = _follow(service, clinic, sent.event, now, taken)
     service.metrics.webhooks.labels(outcome).inc()
     return Taken(outcome)
 
 
 def _follow(
-    service: Service, one: Organization, event: str, now: datetime, taken: bool
+    service: Service, clinic: Organization, event: str, now: datetime, taken: bool
 ) -> Literal["queued", "repeated", "paused"]:
     if taken:
         return "repeated"
-    if one.paused_at is None:
+    if clinic.paused_at is None:
         wanted = jobs.Request(
-            one.organization_id, one.source, trigger="webhook", idempotency_key=webhooks.idempotency_key(event)
+            clinic.organization_id, clinic.source, trigger="webhook", idempotency_key=webhooks.idempotency_key(event)
         )
         asked = jobs.ask(service.engine, service.queue, wanted, now)
         if asked.outcome == "repeated":
             return "repeated"
     # Only now: an event that is remembered before it has been followed would be lost if we died in between.
-    _remember(service.engine, one, event, now)
-    return "queued" if one.paused_at is None else "paused"
+    _remember(service.engine, clinic, event, now)
+    return "queued" if clinic.paused_at is None else "paused"
 
 
-def _remember(engine: Engine, one: Organization, event: str, now: datetime) -> None:
-    retry.in_transaction(engine, lambda conn: webhooks.remember(conn, one, event, now), policy=BRIEFLY)
+def _remember(engine: Engine, clinic: Organization, event: str, now: datetime) -> None:
+    retry.in_transaction(engine, lambda conn: webhooks.remember(conn, clinic, event, now), policy=BRIEFLY)

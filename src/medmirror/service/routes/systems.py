@@ -87,9 +87,9 @@ def every(
     organization_id, _, source = (after or "").partition("~")
     place = (organization_id, source) if after else None
     with service.engine.connect() as conn:
-        found = see(conn, caller, service.clock.now(), service.schedule, after=place, some=limit)
-    last = f"{found[-1].organization_id}~{found[-1].source}" if len(found) == limit else None
-    return Systems(found, last)
+        systems = see(conn, caller, service.clock.now(), service.schedule, after=place, limit=limit)
+    last = f"{systems[-1].organization_id}~{systems[-1].source}" if len(systems) == limit else None
+    return Systems(systems, last)
 
 
 @router.get("/{organization_id}/{source}", response_model=Seen)
@@ -141,8 +141,8 @@ def resume(request: Request, caller: Admin, organization_id: OrganizationId, sou
 def _paused(request: Request, caller: Caller, organization_id: str, source: str, why: str | None) -> Seen:
     service = service_of(request)
     with service.engine.connect() as conn:
-        one = visible(conn, caller, organization_id, source)
-    organizations.pause(service.engine, one, why)
+        clinic = visible(conn, caller, organization_id, source)
+    organizations.pause(service.engine, clinic, why)
     return _seen(request, caller, organization_id, source)
 
 
@@ -151,9 +151,9 @@ def _seen(request: Request, caller: Caller, organization_id: str, source: str) -
     with service.engine.connect() as conn:
         if not caller.sees(organization_id):
             raise not_found()
-        found = see(
-            conn, caller, service.clock.now(), service.schedule, organization_id=organization_id, source=source, some=1
+        systems = see(
+            conn, caller, service.clock.now(), service.schedule, organization_id=organization_id, source=source, limit=1
         )
-    if not found:
+    if not systems:
         raise not_found()
-    return found[0]
+    return systems[0]
