@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,13 @@ from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 from syncclinics import added
 
 LIVE = places.ROOT / "scripts" / "live.py"
+
+
+@pytest.fixture
+def dsn(database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """A database of this test's own: it loads records, which the one that the service's tests share must not keep."""
+    with database() as own:
+        yield own
 
 
 def test_a_change_at_the_clinic_is_in_the_mirror_a_moment_later(
