@@ -71,7 +71,7 @@ class Benchmark:
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
-        return {**asdict(self), "loads": [{**asdict(one), "cpu_us": round(one.cpu_us, 1)} for one in self.loads]}
+        return {**asdict(self), "loads": [{**asdict(load), "cpu_us": round(load.cpu_us, 1)} for load in self.loads]}
 
 
 def bench(
@@ -103,7 +103,7 @@ def bench(
                 facts = (version, server is not None)
                 for load in (NEW, AGAIN):
                     on_step(f"{count} {'worker' if count == 1 else 'workers'}, {load}")
-                    first = next((one for one in loads if one.load == load), None)
+                    first = next((measured for measured in loads if measured.load == load), None)
                     loads.append(_measure(engine, own, source, inputs, load, server, first))
             finally:
                 engine.dispose()

@@ -81,10 +81,10 @@ def _own_id(named: Any, feed: str, source_id: str) -> bytes:
     """The bytes of a UUID of version 5 (RFC 9562, section 5.5), which ``uuid5`` makes three times as slowly."""
     digest = named.copy()
     digest.update(f"{feed}\x1f{source_id}".encode())
-    made = bytearray(digest.digest()[:16])
-    made[6] = made[6] & 0x0F | 0x50
-    made[8] = made[8] & 0x3F | 0x80
-    return bytes(made)
+    octets = bytearray(digest.digest()[:16])
+    octets[6] = octets[6] & 0x0F | 0x50
+    octets[8] = octets[8] & 0x3F | 0x80
+    return bytes(octets)
 
 
 def store(
@@ -165,12 +165,12 @@ def note_deletions(conn: Connection, source: str, organization: str, run_id: int
     """
     newest: dict[tuple[str, str], Deletion] = {}
     for row in rows:
-        known = newest.get((row.feed, row.source_id))
-        if known is None or row.version > known.version:
+        before = newest.get((row.feed, row.source_id))
+        if before is None or row.version > before.version:
             newest[row.feed, row.source_id] = row
     if newest:
-        some = list(newest.values())
-        values = dict(zip(Deletion._fields, map(list, zip(*some, strict=True)), strict=True))
-        values["own_id"] = [own_id(organization, source, row.feed, row.source_id) for row in some]
+        deletions = list(newest.values())
+        values = dict(zip(Deletion._fields, map(list, zip(*deletions, strict=True)), strict=True))
+        values["own_id"] = [own_id(organization, source, row.feed, row.source_id) for row in deletions]
         shared = {"organization": organization, "source": source, "run_id": run_id}
         conn.execute(_statement("note deletions"), {**values, **shared})

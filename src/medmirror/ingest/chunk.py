@@ -118,7 +118,7 @@ class _Load:
         """Every item of every part with its digest, by feed; flaws go to ``self.flaws``."""
         feeds: dict[str, list[Candidate]] = {}
         salt = self.functions.salt
-        known = {feed.name: feed for feed in self.source.feeds}
+        feeds_by_name = {feed.name: feed for feed in self.source.feeds}
         for number, part in enumerate(self.parts):
             self.flaws += [(number, flaw) for flaw in part.flaws]
             if part.given_up or not part.data:
@@ -128,13 +128,13 @@ class _Load:
                 if isinstance(item, Flaw):
                     self._flaw(number, item)
                     continue
-                if bad := bad_key(known[item.feed].key, item.key):
+                if bad := bad_key(feeds_by_name[item.feed].key, item.key):
                     reason = f"Column {bad} of the key cannot hold its value."
                     self._flaw(
                         number, Flaw(item.feed, item.ordinal, item.start, item.end, InvalidRecord.__name__, reason)
                     )
                     continue
-                if self.organization is not None and not known[item.feed].deletions:
+                if self.organization is not None and not feeds_by_name[item.feed].deletions:
                     self.seen[number].append(canonical.seen(item))
                 if self.functions.filter and not item.deleted and not self._wanted(number, item):
                     continue
@@ -168,12 +168,12 @@ class _Load:
         table = store.table_of(self.source, feed)
         keys = list({candidate.item.key for candidate in candidates})
         with self.stages.stage("known"):
-            known = retry.in_transaction(engine, lambda conn: store.known(conn, table, keys), tally=self.tally)
+            facts = retry.in_transaction(engine, lambda conn: store.known(conn, table, keys), tally=self.tally)
         while True:
             best, others = newest(candidates)
             plan = _Plan(table, [], [], [], others, feed)
             for key, candidate in best.items():
-                self._sort_in(plan, candidate, known.get(key))
+                self._sort_in(plan, candidate, facts.get(key))
             with self.stages.stage("parse"):
                 bad = self._parse(feed, plan.write)
             if not bad:
@@ -201,9 +201,11 @@ class _Load:
         for candidate in write:
             if (candidate.part, candidate.item.start) not in self.rows:
                 by_part.setdefault(candidate.part, []).append(candidate)
-        for number, some in by_part.items():
+        for number, unparsed in by_part.items():
             data = self.parts[number].data
-            for candidate, row in zip(some, self._rows(feed, data, [one.item for one in some]), strict=True):
+            for candidate, row in zip(
+                unparsed, self._rows(feed, data, [candidate.item for candidate in unparsed]), strict=True
+            ):
                 item = candidate.item
                 if isinstance(row, RecordError):
                     bad.add((number, item.start))
@@ -213,7 +215,7 @@ class _Load:
                 else:
                     self.rows[number, item.start] = row
         if not bad:
-            write[:] = [one._replace(row=self.rows[one.part, one.item.start]) for one in write]
+            write[:] = [candidate._replace(row=self.rows[candidate.part, candidate.item.start]) for candidate in write]
         return bad
 
     def _rows(self, feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
@@ -221,10 +223,10 @@ class _Load:
         rows: list[bytes | RecordError] = [b""] * len(items)
         living = [(place, item) for place, item in enumerate(items) if not item.deleted]
         if self.functions.transform:
-            made = [self._transformed(feed, data, item) for _, item in living]
+            encoded = [self._transformed(feed, data, item) for _, item in living]
         else:
-            made = self.source.rows(feed, data, [item for _, item in living]) if living else []
-        for (place, _), row in zip(living, made, strict=True):
+            encoded = self.source.rows(feed, data, [item for _, item in living]) if living else []
+        for (place, _), row in zip(living, encoded, strict=True):
             rows[place] = row
         for place, item in enumerate(items):
             if item.deleted:
@@ -243,22 +245,29 @@ class _Load:
     def _meanings(self, plans: list[_Plan]) -> list[dict[store.Key, canonical.Meaning]]:
         """What the records of each of *plans* mean that have to be written; nothing for a source of no
         organisations."""
-        made: list[dict[store.Key, canonical.Meaning]] = [{} for _ in plans]
+        meanings_of_plans: list[dict[store.Key, canonical.Meaning]] = [{} for _ in plans]
         if self.organization is None:
-            return made
+            return meanings_of_plans
         mappers = mappers_of(self.job.mappings, self.job.functions)
         with self.stages.stage("map"):
-            for plan, meanings in zip(plans, made, strict=True):
+            for plan, meanings in zip(plans, meanings_of_plans, strict=True):
                 for candidate in plan.write:
                     item = candidate.item
                     document = None
                     if not item.deleted:
                         document = self._document(plan.feed, self.parts[candidate.part].data, item)
-                    one = meanings[item.key] = canonical.Meaning.nothing()
+                    meaning = meanings[item.key] = canonical.Meaning.nothing()
                     canonical.add_record(
-                        one, mappers, self.source.name, plan.feed, item.key, item.version, candidate.digest, document
+                        meaning,
+                        mappers,
+                        self.source.name,
+                        plan.feed,
+                        item.key,
+                        item.version,
+                        candidate.digest,
+                        document,
                     )
-        return made
+        return meanings_of_plans
 
     def _document(self, feed: Feed, data: bytes, item: Item) -> Mapping[str, Any]:
         if self.source.document:
@@ -272,12 +281,15 @@ class _Load:
         """Write what those records mean that were written, and the versions of those that were only moved."""
         assert self.organization is not None
         where = (conn, self.source.name, self.organization, self.job.run_id)
-        changed = [meanings[one.item.key] for one in plan.write if one.item.key not in stored.lost]
-        canonicalstore.store(*where, [row for one in changed for row in one.rows], new=not stored.replaced)
-        canonicalstore.note_deletions(*where, [row for one in changed for row in one.deletions])
+        changed = [meanings[candidate.item.key] for candidate in plan.write if candidate.item.key not in stored.lost]
+        canonicalstore.store(*where, [row for candidate in changed for row in candidate.rows], new=not stored.replaced)
+        canonicalstore.note_deletions(*where, [row for candidate in changed for row in candidate.deletions])
         if not plan.feed.deletions:
-            moved = [(*canonical.name_of(plan.feed.name, one.item.key), one.item.version) for one in plan.advance]
-            canonicalstore.advance(*where, [canonicalstore.Advance(*one) for one in moved])
+            moved = [
+                (*canonical.name_of(plan.feed.name, candidate.item.key), candidate.item.version)
+                for candidate in plan.advance
+            ]
+            canonicalstore.advance(*where, [canonicalstore.Advance(*candidate) for candidate in moved])
 
     def _store(
         self,
@@ -291,7 +303,7 @@ class _Load:
         if self.tries <= _GIVES_WAY:
             store.give_way(conn)
         retry.shared_lock(conn, locks.for_source(self.source.name), self.tally)
-        counts: list[Counter[str]] = [Counter(filtered=some) for some in self.filtered]
+        counts: list[Counter[str]] = [Counter(filtered=filtered) for filtered in self.filtered]
         for plan, means in zip(plans, meanings, strict=True):
             stored = store.store(conn, plan.table, self.job.run_id, plan.write, plan.advance)
             if stored.moved:
@@ -319,20 +331,20 @@ class _Load:
         ledger.resolve_rejects(conn, self.job.run_id, self.parts)
         rejects = [(self.parts[number], flaw) for number, flaw in self.flaws]
         ledger.add_rejects(conn, self.source.name, self.job.run_id, rejects)
-        made = [Counts(**count) for count in counts]
-        keys = [None if self.organization is None else b"".join(some) for some in self.seen]
-        return ledger.add_chunk(conn, self.job.run_id, self.parts, made, time.perf_counter() - began, keys)
+        summed = [Counts(**count) for count in counts]
+        keys = [None if self.organization is None else b"".join(filtered) for filtered in self.seen]
+        return ledger.add_chunk(conn, self.job.run_id, self.parts, summed, time.perf_counter() - began, keys)
 
     def _drop_refused(self, engine: Engine, plans: list[_Plan], feeds: dict[str, list[Candidate]]) -> bool:
         """Find what Postgres refuses and make flaws of it; return whether there was any."""
-        found = False
+        any_refused = False
         for plan in plans:
 
             def look(conn: Connection, plan: _Plan = plan) -> dict[store.Key, RefusedByDatabase]:
                 return store.refused(conn, plan.table, plan.write)
 
             refused = retry.in_transaction(engine, look, tally=self.tally) if plan.write else {}
-            found = found or bool(refused)
+            any_refused = any_refused or bool(refused)
             for candidate in plan.write:
                 item = candidate.item
                 if error := refused.get(item.key):
@@ -340,10 +352,12 @@ class _Load:
                         candidate.part,
                         Flaw(item.feed, item.ordinal, item.start, item.end, type(error).__name__, str(error)),
                     )
-            gone = {(one.part, one.item.start) for one in plan.write if one.item.key in refused}
-            some = feeds[plan.table.name]
-            some[:] = [one for one in some if (one.part, one.item.start) not in gone]
-        return found
+            gone = {(candidate.part, candidate.item.start) for candidate in plan.write if candidate.item.key in refused}
+            candidates = feeds[plan.table.name]
+            candidates[:] = [
+                candidate for candidate in candidates if (candidate.part, candidate.item.start) not in gone
+            ]
+        return any_refused
 
 
 def _by_key(candidate: Candidate) -> tuple[int | str, ...]:

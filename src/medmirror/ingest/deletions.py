@@ -73,74 +73,78 @@ def evidence(files: Iterable[Mapping[str, Any]], nominal: date) -> bytes:
     taken up again. A live database counts as looked at once a night.
     """
     facts = []
-    for one in files:
-        if sources.get(one["source"]).origins is not None:
-            facts.append(f"{one['path']}\x1f{nominal}")
+    for file in files:
+        if sources.get(file["source"]).origins is not None:
+            facts.append(f"{file['path']}\x1f{nominal}")
             continue
         with suppress(OSError):
-            written = Path(one["path"]).stat().st_mtime_ns
-            facts.append(f"{one['digest']}\x1f{one['file_order']}\x1f{written}")
-    made = hashlib.sha256("\x1e".join(sorted(facts)).encode())
-    return made.digest()
+            written = Path(file["path"]).stat().st_mtime_ns
+            facts.append(f"{file['digest']}\x1f{file['file_order']}\x1f{written}")
+    digest = hashlib.sha256("\x1e".join(sorted(facts)).encode())
+    return digest.digest()
 
 
 def whole(certificates: Iterable[Certificate]) -> dict[str, Certificate]:
     """One certificate a feed. Several loads may speak of the same one: then each of them must say that it was whole."""
-    found: dict[str, Certificate] = {}
-    for one in certificates:
-        for kind in one.kinds:
-            known = found.get(kind)
-            found[kind] = one if known is None else _both(known, one)
-    return found
+    by_kind: dict[str, Certificate] = {}
+    for certificate in certificates:
+        for kind in certificate.kinds:
+            other = by_kind.get(kind)
+            by_kind[kind] = certificate if other is None else _both(other, certificate)
+    return by_kind
 
 
-def _both(one: Certificate, other: Certificate) -> Certificate:
-    known = one.expected is not None and other.expected is not None
+def _both(first: Certificate, other: Certificate) -> Certificate:
+    expected = first.expected is not None and other.expected is not None
     return Certificate(
-        kinds=one.kinds,
-        whole=one.whole and other.whole,
-        expected=(one.expected or 0) + (other.expected or 0) if known else None,
-        seen=one.seen + other.seen,
-        reasons=tuple(dict.fromkeys((*one.reasons, *other.reasons))),
+        kinds=first.kinds,
+        whole=first.whole and other.whole,
+        expected=(first.expected or 0) + (other.expected or 0) if expected else None,
+        seen=first.seen + other.seen,
+        reasons=tuple(dict.fromkeys((*first.reasons, *other.reasons))),
     )
 
 
 def judge(
-    engine: Engine, one: Pass, certificates: Mapping[str, Certificate], limits: Limits, run_id: int
+    engine: Engine, whole_pass: Pass, certificates: Mapping[str, Certificate], limits: Limits, run_id: int
 ) -> list[Verdict]:
     """Bring ``missing`` of the pass's feeds to what the pass showed; return a verdict for each. A transaction a feed.
 
     Running it again with the same evidence changes nothing.
     """
-    made = []
+    verdicts = []
     for feed in sorted(certificates):
-        judged = partial(_judge, one=one, feed=feed, certificate=certificates[feed], limits=limits, run_id=run_id)
-        made.append(retry.in_transaction(engine, judged))
-    return made
+        judged = partial(
+            _judge, whole_pass=whole_pass, feed=feed, certificate=certificates[feed], limits=limits, run_id=run_id
+        )
+        verdicts.append(retry.in_transaction(engine, judged))
+    return verdicts
 
 
-def _judge(conn: Connection, one: Pass, feed: str, certificate: Certificate, limits: Limits, run_id: int) -> Verdict:
-    about = {"organization": one.organization, "source": one.source, "feed": feed}
-    unread = conn.execute(_statement("unread"), {"file_ids": list(one.file_ids), "feed": feed}).scalar_one()
+def _judge(
+    conn: Connection, whole_pass: Pass, feed: str, certificate: Certificate, limits: Limits, run_id: int
+) -> Verdict:
+    about = {"organization": whole_pass.organization, "source": whole_pass.source, "feed": feed}
+    unread = conn.execute(_statement("unread"), {"file_ids": list(whole_pass.file_ids), "feed": feed}).scalar_one()
     if unread:  # any of them may be a record that would be missed
         reason = f"{unread} records could not be read: medmirror rejects list"
         certificate = certificate._replace(whole=False, reasons=(*certificate.reasons, reason))
     before = conn.execute(_statement("last pass"), about).scalar()
     values = {
         **about,
-        "file_ids": list(one.file_ids),
+        "file_ids": list(whole_pass.file_ids),
         "whole": certificate.whole,
-        "other": before is None or bytes(before) != one.evidence,
+        "other": before is None or bytes(before) != whole_pass.evidence,
         "count": limits.count,
         "share": limits.share,
         "run_id": run_id,
     }
     row = conn.execute(_statement("judge"), values).one()
     if certificate.whole and not row.withheld:
-        conn.execute(_statement("note pass"), {**about, "evidence": one.evidence, "run_id": run_id})
+        conn.execute(_statement("note pass"), {**about, "evidence": whole_pass.evidence, "run_id": run_id})
     return Verdict(feed, certificate.whole, **row._mapping, reasons=certificate.reasons)
 
 
 def status(verdicts: Sequence[Verdict]) -> str:
     """`rejects` when deletions were withheld, which a person has to look at; else `done`."""
-    return "rejects" if any(one.withheld for one in verdicts) else "done"
+    return "rejects" if any(verdict.withheld for verdict in verdicts) else "done"

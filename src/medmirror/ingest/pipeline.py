@@ -162,12 +162,12 @@ class Pipeline:
         elif part.given_up or not part.data:
             raise MedmirrorError("A worker process died twice where it should not.", file=part.path)
         else:
-            made = single.call(halves, chunk.source, part) or []
-            if not made:
+            parts = single.call(halves, chunk.source, part) or []
+            if not parts:
                 reason = "The worker process died each time it met this record."
                 flaw = Flaw(None, part.ordinal, part.start, part.end, KillsWorker.__name__, reason)
-                made = [part._replace(flaws=(*part.flaws, flaw), given_up=True)]
-            pieces = [chunk._replace(parts=(one,)) for one in made]
+                parts = [part._replace(flaws=(*part.flaws, flaw), given_up=True)]
+            pieces = [chunk._replace(parts=(half,)) for half in parts]
         for piece in pieces:
             self._isolate(single, piece)
 
@@ -176,11 +176,11 @@ def halves(source: str, part: Part) -> list[Part]:
     """*part* as two parts, cut between items near its middle; nothing when it cannot be cut (a single item)."""
     read = sources.get(source).items
     whole = list(read(part.data, part.ordinal, part.context))
-    starts = sorted({found.start for found in whole})[1:]
+    starts = sorted({item.start for item in whole})[1:]
     for cut in sorted(starts, key=lambda start: abs(start - len(part.data) // 2))[:_CUTS]:
         left, right = part.data[:cut], part.data[cut:]
         first = list(read(left, part.ordinal, part.context))
-        rest = [_moved(found, cut, len(first)) for found in read(right, part.ordinal + len(first), part.context)]
+        rest = [_moved(item, cut, len(first)) for item in read(right, part.ordinal + len(first), part.context)]
         if list(map(_identity, first + rest)) == list(map(_identity, whole)):  # not within a list of deletions
             middle = part.start + cut
             return [
@@ -190,10 +190,10 @@ def halves(source: str, part: Part) -> list[Part]:
     return []
 
 
-def _moved(found: Item | Flaw, by: int, items: int) -> Item | Flaw:
-    return found._replace(start=found.start + by, end=found.end + by, ordinal=found.ordinal + items)
+def _moved(item: Item | Flaw, by: int, items: int) -> Item | Flaw:
+    return item._replace(start=item.start + by, end=item.end + by, ordinal=item.ordinal + items)
 
 
-def _identity(found: Item | Flaw) -> tuple[object, ...]:
-    key = found.key if isinstance(found, Item) else None
-    return key, found.start, found.end, found.ordinal
+def _identity(item: Item | Flaw) -> tuple[object, ...]:
+    key = item.key if isinstance(item, Item) else None
+    return key, item.start, item.end, item.ordinal

@@ -62,6 +62,6 @@ def context(preload: str) -> ForkServerContext | SpawnContext:
     """
     if sys.platform != "linux":
         return _Spawn()
-    made = _ForkServer()
-    made.set_forkserver_preload([preload])
-    return made
+    server = _ForkServer()
+    server.set_forkserver_preload([preload])
+    return server

@@ -56,14 +56,14 @@ class RetryResult:
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
-        named = {"counts": self.counts._asdict(), "rejects": [one._asdict() for one in self.rejects]}
+        named = {"counts": self.counts._asdict(), "rejects": [reject._asdict() for reject in self.rejects]}
         return {**asdict(self), **named}
 
-    def add(self, one: Retried) -> None:
-        """Count *one*."""
-        self.rejects.append(one)
-        self.tried += one.outcome != "left"
-        setattr(self, one.outcome, getattr(self, one.outcome) + 1)
+    def add(self, reject: Retried) -> None:
+        """Count *reject*."""
+        self.rejects.append(reject)
+        self.tried += reject.outcome != "left"
+        setattr(self, reject.outcome, getattr(self, reject.outcome) + 1)
 
 
 _statement = partial(sql.statement, "rejects.sql")
@@ -76,8 +76,8 @@ def find(
     how many there are. Raw bytes are not among it."""
     values = {"source": source, "run_id": run_id, "everything": everything}
     with engine.connect() as conn:
-        found = conn.execute(_statement("list"), {**values, "limit": limit}).mappings()
-        return [dict(row) for row in found], conn.execute(_statement("count"), values).scalar_one()
+        rows = conn.execute(_statement("list"), {**values, "limit": limit}).mappings()
+        return [dict(row) for row in rows], conn.execute(_statement("count"), values).scalar_one()
 
 
 def get(engine: Engine, reject_id: int) -> dict[str, Any]:
@@ -121,11 +121,11 @@ def retry(
 def _open(engine: Engine, source: str | None, reject_ids: Sequence[int] | None) -> list[Row[Any]]:
     asked = list(reject_ids) if reject_ids else None
     with engine.connect() as conn:
-        found = list(conn.execute(_statement("open"), {"source": source, "reject_ids": asked}))
-    if missing := sorted(set(asked or ()) - {row.reject_id for row in found}):
+        rows = list(conn.execute(_statement("open"), {"source": source, "reject_ids": asked}))
+    if missing := sorted(set(asked or ()) - {row.reject_id for row in rows}):
         named = ", ".join(map(str, missing[:10]))
         raise UsageError(f"These are no open rejects{f' of {source}' if source else ''}: {named}.")
-    return found
+    return rows
 
 
 def _process(single: pool.Single, source: str, part: Part, job: worker.Job) -> Counts:
@@ -159,8 +159,8 @@ def _try(
         return
     values = {"run_id": result.run_id, "file_id": row.file_id, "member": row.member}
     with engine.connect() as conn:
-        found = conn.execute(_statement("outcome"), {**values, "start_byte": part.start, "end_byte": part.end})
-        why = found.one()
+        rows = conn.execute(_statement("outcome"), {**values, "start_byte": part.start, "end_byte": part.end})
+        why = rows.one()
     result.add(Retried(row.reject_id, "failed", why.error, why.reason))
 
 
@@ -170,8 +170,8 @@ _Found = Iterator[tuple[Row[Any], Part | SourceError]]
 def _parts(engine: Engine, settings: Settings, rows: Sequence[Row[Any]]) -> _Found:
     """Each of *rows* as a part that a worker can process, or why its bytes cannot be had. One at a time is held; a file
     is read once for all that is needed from it."""
-    for (_, _, kept), some in groupby(rows, lambda row: (row.file_id, row.member, row.raw_complete)):
-        group = list(some)
+    for (_, _, kept), of_stream in groupby(rows, lambda row: (row.file_id, row.member, row.raw_complete)):
+        group = list(of_stream)
         if not kept:
             yield from _from_file(group, settings)
             continue

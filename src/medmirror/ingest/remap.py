@@ -50,7 +50,7 @@ class RemapResult:
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
-        feeds = {name: one._asdict() for name, one in sorted(self.feeds.items())}
+        feeds = {name: counts._asdict() for name, counts in sorted(self.feeds.items())}
         return {**asdict(self), **self.counts._asdict(), "feeds": feeds, "problems": dict(self.problems.most_common())}
 
     def add(self, unit: stored.Unit, counts: Mapped) -> None:
@@ -172,13 +172,13 @@ class _Todo:
     def pages(self) -> Iterator[Page]:
         """The records to map, some at a time, feed by feed; feeds of deletions last, for what they tell of records."""
         every = [(source, feed) for source in self.sources for feed in source.feeds]
-        for source, feed in sorted(every, key=lambda one: one[1].deletions):
+        for source, feed in sorted(every, key=lambda pair: pair[1].deletions):
             with self.engine.connect() as conn:
                 units = stored.units(conn, store.table_of(source, feed), feed.document, self.organization)
             for unit in units:
                 ids = stored.stale(self.engine, unit, self._stale(source, feed, unit))
-                while some := tuple(itertools.islice(ids, _PAGE)):
-                    yield Page(unit, some, self.everything)
+                while page_ids := tuple(itertools.islice(ids, _PAGE)):
+                    yield Page(unit, page_ids, self.everything)
 
     def _stale(self, source: Source, feed: Feed, unit: stored.Unit) -> stored.Stale:
         if feed.deletions:

@@ -128,16 +128,16 @@ class _Page:
         if self.same:
             unchanged = stored.touch(self.conn, unit, [row.source_id for row in self.same], self.same[0].mapping_digest)
         canonical.note_deletions(*where, self.meaning.deletions)
-        found = Mapped(
+        counts = Mapped(
             mapped=mapped,
             unmapped=unmapped,
             unchanged=unchanged,
             deletions=len(self.meaning.deletions),
             problems=len(self.meaning.problems),
         )
-        self.counts = self.counts.plus(found)
+        self.counts = self.counts.plus(counts)
         name = f"{unit.table.schema}.{unit.kind}"
-        self.problems.update(f"{name}: {one.field} {one.code}" for one in self.meaning.problems)
+        self.problems.update(f"{name}: {problem.field} {problem.code}" for problem in self.meaning.problems)
         self._begin()
 
 

@@ -75,10 +75,10 @@ def _descendants(root: int) -> list[int]:
         if entry.name.isdigit():
             with suppress(OSError):
                 children.setdefault(_stat(int(entry.name))[0], []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
+    pids = [root]
+    for pid in pids:
+        pids += children.get(pid, [])
+    return pids
 
 
 def memory(root: int | None = None) -> int | None:

@@ -80,7 +80,9 @@ class LoadResult:
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
-        certificates = {name: [one._asdict() for one in some] for name, some in self.certificates.items()}
+        certificates = {
+            name: [certificate._asdict() for certificate in of_source] for name, of_source in self.certificates.items()
+        }
         return {**asdict(self), "certificates": certificates}
 
 
@@ -196,7 +198,7 @@ def execute(
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     named = sources.get(source) if source else None
-    said = _said(named, organization, mappings, url)
+    facts = _facts(named, organization, mappings, url)
     began = time.perf_counter()
     cpu = time.process_time()
     todo = list(find([Path(path) for path in given]))
@@ -209,7 +211,7 @@ def execute(
             own_functions = (filter, transform, dict(map_with or {}))
             functions = worker.pack(own_functions) if any(own_functions) else b""
             own = frozenset(Path(path) for path in given)
-            inputs = Inputs(engine, settings, run.run_id, named, force=force, given=said, named=own)
+            inputs = Inputs(engine, settings, run.run_id, named, force=force, given=facts, named=own)
             pipeline = Pipeline(
                 inputs,
                 worker.Job(settings, run.run_id, functions, mappings),
@@ -250,7 +252,7 @@ def read_mappings(files: Iterable[str | os.PathLike[str]] | str | os.PathLike[st
     return tuple(texts)
 
 
-def _said(source: Source | None, organization: str | None, texts: tuple[str, ...], url: str | None) -> dict[str, str]:
+def _facts(source: Source | None, organization: str | None, texts: tuple[str, ...], url: str | None) -> dict[str, str]:
     """What the user said of the files, for their source."""
     if source and source.tenant and not organization:
         raise UsageError(f"Say whose records these are: medmirror load {source.name} --org ORGANIZATION ...")
@@ -258,8 +260,8 @@ def _said(source: Source | None, organization: str | None, texts: tuple[str, ...
         raise UsageError(f"{source.name} is public: its records belong to no organisation; leave --org out.")
     if organization is not None and (not organization.strip() or organization == "*" or "\0" in organization):
         raise UsageError("An organisation's name must be a plain text, for example org_123.")
-    said = {"organization": organization, "mapping": orjson.dumps(texts).decode() if texts else None, "url": url}
-    return {name: value for name, value in said.items() if value is not None}
+    facts = {"organization": organization, "mapping": orjson.dumps(texts).decode() if texts else None, "url": url}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _certificates(engine: Engine, inputs: Inputs) -> dict[str, list[Certificate]]:
@@ -268,11 +270,11 @@ def _certificates(engine: Engine, inputs: Inputs) -> dict[str, list[Certificate]
     if not any(sources.get(name).certify for name in {state.source for state in inputs.files if state.source}):
         return {}
     census = retry.in_transaction(engine, lambda conn: ledger.census(conn, numbers))
-    made = {}
-    for name, some in inputs.witnesses(census).items():
+    certificates = {}
+    for name, witnesses in inputs.witnesses(census).items():
         if name and (certify := sources.get(name).certify):
-            made[name] = certify(some)
-    return made
+            certificates[name] = certify(witnesses)
+    return certificates
 
 
 def _reason(error: MedmirrorError) -> str:

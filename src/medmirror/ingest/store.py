@@ -161,22 +161,22 @@ def refused(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> 
     statements = _statements(table)
     bad: dict[Key, RefusedByDatabase] = {}
 
-    def attempt(some: Sequence[Candidate]) -> None:
+    def attempt(tried: Sequence[Candidate]) -> None:
         savepoint = conn.begin_nested()
         try:
-            conn.execute(text(statements["forget"]), _key_arrays([candidate.item.key for candidate in some]))
-            _copy(conn, table, some)
+            conn.execute(text(statements["forget"]), _key_arrays([candidate.item.key for candidate in tried]))
+            _copy(conn, table, tried)
         except Exception as error:
             savepoint.rollback()
             refusal = refusals.of_value(error)
             if refusal is None:
                 raise
-            if len(some) == 1:
-                bad[some[0].item.key] = refusal
+            if len(tried) == 1:
+                bad[tried[0].item.key] = refusal
                 return
-            middle = len(some) // 2
-            attempt(some[:middle])
-            attempt(some[middle:])
+            middle = len(tried) // 2
+            attempt(tried[:middle])
+            attempt(tried[middle:])
         else:
             savepoint.rollback()
 

@@ -65,9 +65,9 @@ def functions_of(packed: bytes) -> Functions:
 @cache
 def mappers_of(texts: tuple[str, ...], packed: bytes) -> mapping.Mappers:
     """The mappers of a run, with the user's own files and functions above the built-in ones."""
-    made = mapping.mappers(texts)
+    mappers = mapping.mappers(texts)
     own = functions_of(packed).mapping
-    return made.with_functions(own) if own else made
+    return mappers.with_functions(own) if own else mappers
 
 
 @cache

@@ -135,74 +135,78 @@ class Tool:
 
         return retry.in_transaction(self.engine, ask)
 
-    def mark(self, some: Mapping[str, str], forget: Sequence[str] = ()) -> None:
+    def mark(self, marks: Mapping[str, str], forget: Sequence[str] = ()) -> None:
         """Note how far lists were mirrored, and *forget* files that belong to what was before."""
 
         def work(conn: Connection) -> None:
-            for name, mark in some.items():
+            for name, mark in marks.items():
                 conn.execute(_statement("mark"), {"publisher": self.publisher, "list": name, "mark": mark})
             if forget:
                 conn.execute(_statement("forget"), {"publisher": self.publisher, "names": list(forget)})
 
         retry.in_transaction(self.engine, work)
-        self.result.marks.update(some)
+        self.result.marks.update(marks)
 
-    def load(self, some: Sequence[Here], *, remember: bool = True) -> list[Loaded]:
+    def load(self, files: Sequence[Here], *, remember: bool = True) -> list[Loaded]:
         """Load files that lie here, remember them (if asked), and delete them (unless they are to be kept).
 
         Raises LayoutChanged when one is not what it claims to be, after the others were remembered.
         """
-        if not some:
+        if not files:
             return []
         self.reached("fetched")
-        made = run.load(self.publisher, [one.path for one in some], settings=self.settings)
+        loaded = run.load(self.publisher, [file_here.path for file_here in files], settings=self.settings)
         self.reached("loaded")
         result = self.result
         for name in COUNTS:
-            setattr(result, name, getattr(result, name) + getattr(made, name))
-        result.runs.append(made.run_id)
-        by_path = {file.path: file for file in made.files}
-        numbers = [file.file_id for file in made.files if file.file_id]
+            setattr(result, name, getattr(result, name) + getattr(loaded, name))
+        result.runs.append(loaded.run_id)
+        by_path = {file.path: file for file in loaded.files}
+        numbers = [file.file_id for file in loaded.files if file.file_id]
         census = retry.in_transaction(self.engine, lambda conn: ledger.census(conn, numbers))
         counted: dict[int, tuple[int, int]] = {}
         for (number, _), (read, rejected) in census.items():
             before = counted.get(number, (0, 0))
             counted[number] = (before[0] + read, before[1] + rejected)
         good: list[Loaded] = []
-        for one in some:
-            file = by_path[str(one.path)]
+        for file_here in files:
+            file = by_path[str(file_here.path)]
             if file.status in ("done", "skipped"):
                 records, rejected = counted.get(file.file_id, (0, 0))
-                good.append(Loaded(one, records, rejected, file.status == "done" and not made.duplicate))
+                good.append(Loaded(file_here, records, rejected, file.status == "done" and not loaded.duplicate))
         result.files += len(good)
         if remember:
-            self.remember(good, made.run_id)
-        bad = [by_path[str(one.path)] for one in some if by_path[str(one.path)].status not in ("done", "skipped")]
+            self.remember(good, loaded.run_id)
+        bad = [
+            by_path[str(file_here.path)]
+            for file_here in files
+            if by_path[str(file_here.path)].status not in ("done", "skipped")
+        ]
         if bad:
-            name = next(one.name for one in some if str(one.path) == bad[0].path)
+            name = next(file_here.name for file_here in files if str(file_here.path) == bad[0].path)
             raise LayoutChanged(f"A file of the publisher was not loaded: {bad[0].reason}", name=name)
         return good
 
-    def remember(self, some: Sequence[Loaded], run_id: int | None) -> None:
+    def remember(self, files: Sequence[Loaded], run_id: int | None) -> None:
         """Note that files were mirrored, in that run; delete them unless they are to be kept."""
         rows = [
             {
                 "publisher": self.publisher,
-                "name": one.here.name,
-                "sign": one.here.sign,
-                "listed": one.here.listed,
-                "records": one.records,
-                "rejected": one.rejected,
+                "name": file.here.name,
+                "sign": file.here.sign,
+                "listed": file.here.listed,
+                "records": file.records,
+                "rejected": file.rejected,
                 "run_id": run_id,
             }
-            for one in some
+            for file in files
         ]
         if rows:
             retry.in_transaction(self.engine, lambda conn: conn.execute(_statement("remember"), rows))
         self.reached("remembered")
         if not self.options.keep:
-            for one in some:
-                self.downloads.remove(one.here.path)
+            for file in files:
+                self.downloads.remove(file.here.path)
 
     def note(self, text: str) -> None:
         """Say *text* to whoever asked."""
@@ -260,13 +264,13 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def batches(some: Iterator[Here]) -> Iterator[list[Here]]:
-    """*some* in lists that are worth loading together, and small enough to lie here."""
+def batches(files: Iterator[Here]) -> Iterator[list[Here]]:
+    """*files* in lists that are worth loading together, and small enough to lie here."""
     waiting: list[Here] = []
     size = 0
-    for one in some:
-        waiting.append(one)
-        size += one.path.stat().st_size
+    for file in files:
+        waiting.append(file)
+        size += file.path.stat().st_size
         if size >= BATCH_BYTES or len(waiting) >= BATCH_FILES:
             yield waiting
             waiting, size = [], 0

@@ -68,8 +68,8 @@ def run(tool: Tool) -> Result:
 
 def _version(tool: Tool) -> str:
     """What the publisher calls the state of its data: a time."""
-    said = _json(tool, tool.downloads.get(tool.downloads.address("version")).body)
-    moment = said.get("dataTimestamp")
+    answer = _json(tool, tool.downloads.get(tool.downloads.address("version")).body)
+    moment = answer.get("dataTimestamp")
     if not isinstance(moment, str) or not re.match(r"\d{4}-\d\d-\d\d", moment, re.ASCII):
         raise LayoutChanged("The publisher's /version holds no dataTimestamp; its API is another than this one knows.")
     return moment
@@ -115,14 +115,14 @@ def _read(tool: Tool, since: date | None) -> _Listed:
     waiting: list[Here] = []
     size = 0
     for number, page in enumerate(_pages(tool, since), 1):
-        found = _json(tool, page)
+        answer = _json(tool, page)
         if number == 1:
-            total = found.get("totalCount")
+            total = answer.get("totalCount")
             if not isinstance(total, int):
                 raise LayoutChanged("The publisher's list does not say how many studies it has.")
             listed = listed._replace(total=total)
-        listed.numbers.update(_numbers(found))
-        if not found["studies"]:
+        listed.numbers.update(_numbers(answer))
+        if not answer["studies"]:
             continue
         path = tool.downloads.folder / f"studies-{number:05d}.json"
         write(path, page)
@@ -135,10 +135,10 @@ def _read(tool: Tool, since: date | None) -> _Listed:
     return listed
 
 
-def _load(tool: Tool, some: list[Here]) -> None:
-    for one in tool.load(some, remember=False):
+def _load(tool: Tool, files: list[Here]) -> None:
+    for loaded in tool.load(files, remember=False):
         if not tool.options.keep:
-            tool.downloads.remove(one.here.path)
+            tool.downloads.remove(loaded.here.path)
 
 
 def _pages(tool: Tool, since: date | None) -> Iterator[bytes]:
@@ -176,17 +176,17 @@ def _body(tool: Tool, since: date | None, token: str | None, size: int) -> bytes
 
 def _json(tool: Tool, body: bytes) -> dict[str, Any]:
     try:
-        found = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise RemoteUnavailable("The publisher's answer is no whole JSON document.")
-    return found
+    return value
 
 
 def _numbers(page: dict[str, Any]) -> set[str]:
     try:
-        return {one["protocolSection"]["identificationModule"]["nctId"] for one in page["studies"]}
+        return {study["protocolSection"]["identificationModule"]["nctId"] for study in page["studies"]}
     except (KeyError, TypeError):
         raise LayoutChanged("The publisher's list holds studies without a number.") from None
 
@@ -194,8 +194,8 @@ def _numbers(page: dict[str, Any]) -> set[str]:
 def _settle(tool: Tool, listed: _Listed) -> None:
     """Count the studies that are not in a list of everything."""
     gone = [
-        vanished.Gone(one.key, one.version + 1)
-        for one in vanished.below(tool, "study", (1 << 63) - 1)
-        if one.key[0] not in listed.numbers
+        vanished.Gone(study.key, study.version + 1)
+        for study in vanished.below(tool, "study", (1 << 63) - 1)
+        if study.key[0] not in listed.numbers
     ]
     vanished.settle(tool, "study", gone, "ClinicalTrials.gov")

@@ -38,10 +38,10 @@ def md5(path: Path) -> str:
 def read_meta(path: Path) -> dict[str, str]:
     """What is said of the bytes of *path*; nothing when that cannot be read."""
     try:
-        found = orjson.loads(meta(path).read_bytes())
+        facts = orjson.loads(meta(path).read_bytes())
     except (OSError, ValueError):
         return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
 
 
 def write_meta(path: Path, facts: Mapping[str, str]) -> None:

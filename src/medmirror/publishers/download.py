@@ -76,7 +76,7 @@ class Downloads:
     ) -> None:
         self.folder = folder
         self._base = base(url.rstrip("/"))
-        self._origins = {origin(self._base), *(origin(base(one)) for one in others)}
+        self._origins = {origin(self._base), *(origin(base(other)) for other in others)}
         self._clock = clock
         self._got = got
         self._random = random.Random()
@@ -118,8 +118,8 @@ class Downloads:
         for last in (False, True):
             fresh, resumed = self._fill(wanted)
             part = disk.part(target)
-            found = disk.md5(part) if wanted.md5 else None
-            if found == wanted.md5:
+            digest = disk.md5(part) if wanted.md5 else None
+            if digest == wanted.md5:
                 break
             part.unlink()
             if last:
@@ -134,8 +134,8 @@ class Downloads:
 
     def remove(self, path: Path) -> None:
         """Delete a file that was fetched, with what stands beside it."""
-        for one in (path, disk.meta(path), path.with_name(path.name + ".md5")):
-            one.unlink(missing_ok=True)
+        for file in (path, disk.meta(path), path.with_name(path.name + ".md5")):
+            file.unlink(missing_ok=True)
 
     def _check(self, url: str) -> None:
         try:
@@ -178,8 +178,8 @@ class Downloads:
 
         start = disk.size(part)
         headers = {"User-Agent": "medmirror", "Accept-Encoding": "identity"}
-        known = disk.read_meta(self.folder / wanted.name)
-        validator = known.get("etag") or known.get("last-modified")
+        meta = disk.read_meta(self.folder / wanted.name)
+        validator = meta.get("etag") or meta.get("last-modified")
         if start and (validator or wanted.md5):
             headers["Range"] = f"bytes={start}-"
             headers |= {"If-Range": validator} if validator else {}
@@ -210,23 +210,23 @@ class Downloads:
 
     def _begin(self, response: httpx.Response, wanted: Wanted, start: int) -> tuple[int, int]:
         """(where in the part the body belongs, how long the whole file is; 0: not said). Notes which version it is."""
-        status, found = response.status_code, {name.lower(): value for name, value in response.headers.items()}
+        status, headers = response.status_code, {name.lower(): value for name, value in response.headers.items()}
         part = disk.part(self.folder / wanted.name)
         if status == 416:  # the part is longer than the file: it is of another version
             part.unlink(missing_ok=True)
             raise RemoteUnavailable(file=wanted.name, reason="the part that was here was of another version")
         if status not in (200, 206):
-            raise self._refusal(status, found, wanted.url)
-        total, begin = int(found.get("content-length") or 0), 0
+            raise self._refusal(status, headers, wanted.url)
+        total, begin = int(headers.get("content-length") or 0), 0
         if status == 206:
-            place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", found.get("content-range", ""), re.ASCII)
+            place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""), re.ASCII)
             if place is None or int(place[1]) != start:
                 part.unlink(missing_ok=True)
                 raise RemoteUnavailable(file=wanted.name, reason="the server sent another part than it was asked for")
             begin, total = start, int(place[3])
-        etag = found.get("etag", "")
+        etag = headers.get("etag", "")
         facts = {"sign": wanted.sign, "etag": "" if etag.startswith("W/") else etag}  # a weak one says little of bytes
-        disk.write_meta(self.folder / wanted.name, {**facts, "last-modified": found.get("last-modified", "")})
+        disk.write_meta(self.folder / wanted.name, {**facts, "last-modified": headers.get("last-modified", "")})
         return begin, total
 
     def _room(self, needed: int) -> None:

@@ -73,15 +73,15 @@ def run(tool: Tool) -> Result:
     if unknown := sorted(set(only) - set(FEEDS)):
         raise UsageError(f"There is no endpoint {unknown[0]!r} that is mirrored; there are {', '.join(FEEDS)}.")
     marks = tool.marks()
-    found, etag = _manifest(tool, marks if tool.options.since == "auto" and not tool.options.whole else {})
-    if found is None:
+    endpoints, etag = _manifest(tool, marks if tool.options.since == "auto" and not tool.options.whole else {})
+    if endpoints is None:
         tool.result.status = "nothing new"
         return tool.result
-    missing = [name for name in only if name not in found]
+    missing = [name for name in only if name not in endpoints]
     if tool.options.only and missing:
         raise LayoutChanged(f"The publisher's manifest has no endpoint {missing[0]}.")
-    wanted = [found[name] for name in only if name in found and _is_new(tool, found[name], marks)]
-    tool.result.new = [f"{one.name} of {one.exported}" for one in wanted]
+    wanted = [endpoints[name] for name in only if name in endpoints and _is_new(tool, endpoints[name], marks)]
+    tool.result.new = [f"{endpoint.name} of {endpoint.exported}" for endpoint in wanted]
     if tool.options.dry_run:
         tool.result.status = "dry run"
         return tool.result
@@ -122,15 +122,16 @@ def _endpoint(name: str, facts: Any) -> Endpoint:
     try:
         exported, total = facts["export_date"], facts["total_records"]
         partitions = tuple(
-            Partition(one["file"], _name(one["file"]), int(one["records"])) for one in facts["partitions"]
+            Partition(partition["file"], _name(partition["file"]), int(partition["records"]))
+            for partition in facts["partitions"]
         )
         date.fromisoformat(exported)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise LayoutChanged(
             "The publisher's manifest is not laid out as this program knows it.", endpoint=name
         ) from None
-    names = {one.name for one in partitions}
-    if len(names) != len(partitions) or sum(one.records for one in partitions) != total or not partitions:
+    names = {partition.name for partition in partitions}
+    if len(names) != len(partitions) or sum(partition.records for partition in partitions) != total or not partitions:
         raise ListingIncomplete(
             "The partitions that the publisher's manifest names do not add up to the records that it says there are.",
             endpoint=name,
@@ -162,8 +163,8 @@ def _mirror(tool: Tool, endpoint: Endpoint) -> None:
     """Load every partition of *endpoint*, of one export, and note that it is done."""
     for left in reversed(range(_TRIES)):
         loaded, wrong = _load(tool, endpoint)
-        found, _ = _manifest(tool, {})
-        now = (found or {}).get(endpoint.name)
+        endpoints, _ = _manifest(tool, {})
+        now = (endpoints or {}).get(endpoint.name)
         if now is not None and now.exported == endpoint.exported and not wrong:
             break
         if now is None or not left or (wrong and now == endpoint):
@@ -174,7 +175,7 @@ def _mirror(tool: Tool, endpoint: Endpoint) -> None:
         tool.note(f"{endpoint.name} was exported anew while it was fetched; it is begun again.")
         endpoint = now
     _settle(tool, endpoint, loaded)
-    names = {f"{endpoint.name}/{one.name}" for one in endpoint.partitions}
+    names = {f"{endpoint.name}/{partition.name}" for partition in endpoint.partitions}
     old = [name for name in tool.known() if name.startswith(f"{endpoint.name}/") and name not in names]
     tool.mark({endpoint.name: endpoint.exported}, forget=old)
 
@@ -203,43 +204,43 @@ class _Whole(NamedTuple):
 def _load(tool: Tool, endpoint: Endpoint) -> tuple[_Whole, str]:
     """Load what is not loaded of this export; return what that came to, and what is wrong with it (empty: nothing)."""
     again = tool.options.since == "all" or tool.options.whole
-    known = {} if again else tool.known()
-    found, wrong = _Whole(0, _DAY, frozenset()), ""
+    remembered = {} if again else tool.known()
+    whole, wrong = _Whole(0, _DAY, frozenset()), ""
     todo: list[Partition] = []
-    for one in endpoint.partitions:
-        before = known.get(f"{endpoint.name}/{one.name}")
-        if before is not None and before.sign == endpoint.exported and before.records == one.records:
-            found = found.plus(before.rejected, orjson.loads(before.listed))
+    for partition in endpoint.partitions:
+        before = remembered.get(f"{endpoint.name}/{partition.name}")
+        if before is not None and before.sign == endpoint.exported and before.records == partition.records:
+            whole = whole.plus(before.rejected, orjson.loads(before.listed))
         else:
-            todo.append(one)
-    said = {f"{endpoint.name}/{one.name}": one.records for one in todo}
-    for some in batches(_fetch(tool, endpoint, todo)):
+            todo.append(partition)
+    promised = {f"{endpoint.name}/{partition.name}": partition.records for partition in todo}
+    for batch in batches(_fetch(tool, endpoint, todo)):
         held = []
-        for here in tool.load(some, remember=False):
+        for here in tool.load(batch, remember=False):
             name = here.here.name
-            if here.records != said[name]:
-                wrong = wrong or f"{name} holds {here.records} records, not {said[name]}"
+            if here.records != promised[name]:
+                wrong = wrong or f"{name} holds {here.records} records, not {promised[name]}"
                 tool.downloads.remove(here.here.path)
                 continue
             seen = _seen(tool, endpoint, here)
-            found = found.plus(here.rejected, seen)
+            whole = whole.plus(here.rejected, seen)
             held.append(here._replace(here=here.here._replace(listed=orjson.dumps(seen).decode())))
         tool.remember(held, tool.result.runs[-1])
-    return found, wrong
+    return whole, wrong
 
 
 def _fetch(tool: Tool, endpoint: Endpoint, todo: Sequence[Partition]) -> Iterator[Here]:
-    for one in todo:
-        path = tool.downloads.fetch(Wanted(one.url, one.name, endpoint.exported)).path
-        yield Here(path, f"{endpoint.name}/{one.name}", endpoint.exported)
+    for partition in todo:
+        path = tool.downloads.fetch(Wanted(partition.url, partition.name, endpoint.exported)).path
+        yield Here(path, f"{endpoint.name}/{partition.name}", endpoint.exported)
 
 
-def _seen(tool: Tool, endpoint: Endpoint, one: Loaded) -> _Seen:
+def _seen(tool: Tool, endpoint: Endpoint, loaded: Loaded) -> _Seen:
     source = sources.get("openfda")
-    for stream in files.streams(one.here.path, tool.settings.max_zip_ratio):
+    for stream in files.streams(loaded.here.path, tool.settings.max_zip_ratio):
         context = source.context(stream.name, files.head(stream), stream.open, {})
         day = int(context["exported"])
-        old = set() if one.sure else {gone.key for gone in vanished.below(tool, FEEDS[endpoint.name], day, _DAY)}
+        old = set() if loaded.sure else {gone.key for gone in vanished.below(tool, FEEDS[endpoint.name], day, _DAY)}
         return day, [key for key in _keys(tool, stream, context) if key in old] if old else []
     return 0, []
 
@@ -248,17 +249,17 @@ def _keys(tool: Tool, stream: Stream, context: Context) -> Iterator[_Key]:
     source, settings = sources.get("openfda"), tool.settings
     with stream.open() as opened:
         for block in source.split(opened, context, settings.chunk_bytes, settings.max_record_bytes):
-            found = () if isinstance(block, Flaw) else source.items(block.data, block.ordinal, context)
-            yield from (item.key for item in found if isinstance(item, Item))
+            items = () if isinstance(block, Flaw) else source.items(block.data, block.ordinal, context)
+            yield from (item.key for item in items if isinstance(item, Item))
 
 
 def _settle(tool: Tool, endpoint: Endpoint, loaded: _Whole) -> None:
     """Count the records that are older than the whole export."""
     feed, day = FEEDS[endpoint.name], loaded.day
     gone = [
-        vanished.Gone(one.key, (one.version & ~_DAY) | day)
-        for one in vanished.below(tool, feed, day, _DAY)
-        if one.key not in loaded.kept
+        vanished.Gone(product.key, (product.version & ~_DAY) | day)
+        for product in vanished.below(tool, feed, day, _DAY)
+        if product.key not in loaded.kept
     ]
     if loaded.rejected and tool.options.tombstones and gone:
         tool.result.vanished[feed] = len(gone)

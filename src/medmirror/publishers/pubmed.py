@@ -51,20 +51,20 @@ class File(NamedTuple):
 
 def run(tool: Tool) -> Result:
     """Mirror what is new."""
-    found = [file for folder in _FOLDERS for file in _list(tool, folder)]
-    year, files = _newest(tool, found)
+    listed = [file for folder in _FOLDERS for file in _list(tool, folder)]
+    year, files = _newest(tool, listed)
     _check(files)
     begin = _begin(tool.options.since, year)
-    known = {} if tool.options.since == "all" else tool.known()
-    wanted = [one for one in files if one.number >= begin]
-    todo = list(_new(tool, wanted, known))
+    remembered = {} if tool.options.since == "all" else tool.known()
+    wanted = [file for file in files if file.number >= begin]
+    todo = list(_new(tool, wanted, remembered))
     tool.result.new = [file.name for file, _ in todo]
     if tool.options.dry_run:
         tool.result.status = "dry run"
         return tool.result
-    _say_year(tool, year, known)
-    for some in batches(_fetch(tool, todo)):
-        tool.load(some)
+    _say_year(tool, year, remembered)
+    for batch in batches(_fetch(tool, todo)):
+        tool.load(batch)
     _settle(tool, year, files)
     if not todo:
         tool.result.status = "nothing new"
@@ -76,30 +76,30 @@ def run(tool: Tool) -> Result:
 def _list(tool: Tool, folder: str) -> Iterator[File]:
     """The files of *folder* that have their checksum beside them."""
     answer = tool.downloads.get(tool.downloads.address(f"{folder}/"), {"Accept": "text/html"})
-    said: dict[str, str] = {}
+    names: dict[str, str] = {}
     for link, behind in _LINK.findall(answer.body.decode("utf-8", "replace")):
         name = html.unescape(link).removeprefix("./")
         if _FILE.fullmatch(name.removesuffix(".md5")):
-            said[name] = " ".join(html.unescape(_TAG.sub(" ", behind)).split())
-    for name, listed in said.items():
-        if (told := _FILE.fullmatch(name)) and f"{name}.md5" in said:
-            both = f"{listed} / {said[f'{name}.md5']}" if listed else ""
-            yield File(int(told[1]), int(told[2]), folder, name, both)
+            names[name] = " ".join(html.unescape(_TAG.sub(" ", behind)).split())
+    for name, listed in names.items():
+        if (match := _FILE.fullmatch(name)) and f"{name}.md5" in names:
+            both = f"{listed} / {names[f'{name}.md5']}" if listed else ""
+            yield File(int(match[1]), int(match[2]), folder, name, both)
 
 
-def _newest(tool: Tool, found: Sequence[File]) -> tuple[int, list[File]]:
+def _newest(tool: Tool, listed: Sequence[File]) -> tuple[int, list[File]]:
     """The newest year that has a baseline, and its files in order. Raises ListingIncomplete when there is none."""
-    years = {file.year for file in found if file.folder == "baseline"}
+    years = {file.year for file in listed if file.folder == "baseline"}
     if not years:
         raise ListingIncomplete("The publisher's list names no baseline file; look at the address, or try again later.")
     year = max(years)
-    if ahead := sorted(file.name for file in found if file.year > year):
+    if ahead := sorted(file.name for file in listed if file.year > year):
         raise ListingIncomplete(
             f"There are update files of a year whose baseline is not there yet ({ahead[0]}); try again later."
         )
-    if left := [file for file in found if file.year < year]:
+    if left := [file for file in listed if file.year < year]:
         tool.note(f"{len(left):,} files of earlier years are still listed; the baseline of {year:02d} replaces them.")
-    return year, sorted(file for file in found if file.year == year)
+    return year, sorted(file for file in listed if file.year == year)
 
 
 def _check(files: Sequence[File]) -> None:
@@ -129,10 +129,10 @@ def _begin(since: str, year: int) -> int:
     return int(named[2])
 
 
-def _new(tool: Tool, wanted: Sequence[File], known: Mapping[str, Known]) -> Iterator[tuple[File, str]]:
+def _new(tool: Tool, wanted: Sequence[File], remembered: Mapping[str, Known]) -> Iterator[tuple[File, str]]:
     """Those of *wanted* that are to be fetched, each with its MD5."""
     for file in wanted:
-        before = known.get(file.name)
+        before = remembered.get(file.name)
         if before is not None and file.listed and file.listed == before.listed:
             continue
         if tool.options.dry_run and before is None:
@@ -148,10 +148,10 @@ def _new(tool: Tool, wanted: Sequence[File], known: Mapping[str, Known]) -> Iter
 
 def _md5(tool: Tool, file: File) -> str:
     answer = tool.downloads.get(tool.downloads.address(f"{file.folder}/{file.name}.md5"))
-    said = _MD5.search(answer.body.decode("ascii", "replace"))
-    if said is None or said[1].strip().rsplit("/", 1)[-1] != file.name:
+    match = _MD5.search(answer.body.decode("ascii", "replace"))
+    if match is None or match[1].strip().rsplit("/", 1)[-1] != file.name:
         raise ListingIncomplete("A checksum of the publisher is not written as MD5(name)= hex.", file=file.name)
-    return said[2].lower()
+    return match[2].lower()
 
 
 def _fetch(tool: Tool, todo: Sequence[tuple[File, str]]) -> Iterator[Here]:
@@ -162,8 +162,8 @@ def _fetch(tool: Tool, todo: Sequence[tuple[File, str]]) -> Iterator[Here]:
         yield Here(path, file.name, md5, file.listed)
 
 
-def _say_year(tool: Tool, year: int, known: Mapping[str, Known]) -> None:
-    before = {int(told[1]) for name in known if (told := _FILE.fullmatch(name))}
+def _say_year(tool: Tool, year: int, remembered: Mapping[str, Known]) -> None:
+    before = {int(match[1]) for name in remembered if (match := _FILE.fullmatch(name))}
     if before and max(before) < year:
         tool.note(f"There is a new baseline, that of {year:02d}: all of it is loaded, above that of {max(before):02d}.")
 
@@ -172,16 +172,16 @@ def _settle(tool: Tool, year: int, files: Sequence[File]) -> None:
     """Count the citations that are older than the year's baseline, once all of it was loaded."""
     if tool.marks().get("year") == f"{year:02d}" and not (tool.options.tombstones or tool.options.whole):
         return  # it goes through the facts of every citation
-    known = tool.known()
-    baseline = [known.get(file.name) for file in files if file.folder == "baseline"]
-    if any(one is None for one in baseline):
+    remembered = tool.known()
+    baseline = [remembered.get(file.name) for file in files if file.folder == "baseline"]
+    if any(entry is None for entry in baseline):
         return
     gone = vanished.below(tool, "citation", year << 52)
-    if any(one.rejected for one in baseline if one is not None):
+    if any(entry.rejected for entry in baseline if entry is not None):
         tool.result.vanished["citation"] = len(gone)
         if tool.options.tombstones and gone:
             tool.note("Nothing was buried: some records of the baseline could not be loaded.")
         return
-    buried = [vanished.Gone(one.key, year << 52) for one in gone]  # older than whatever the baseline holds
+    buried = [vanished.Gone(entry.key, year << 52) for entry in gone]  # older than whatever the baseline holds
     vanished.settle(tool, "citation", buried, f"the baseline of {year:02d}")
     tool.mark({"year": f"{year:02d}"})

@@ -39,8 +39,8 @@ class Gone(NamedTuple):
 
 @cache
 def _statements(source: str, feed: str) -> dict[str, str]:
-    known = sources.get(source).feed(feed)
-    names = {"keys": ", ".join(one.name for one in known.key), "fact": f'"{source}"."{feed}_fact"'}
+    layout = sources.get(source).feed(feed)
+    names = {"keys": ", ".join(column.name for column in layout.key), "fact": f'"{source}"."{feed}_fact"'}
     return {name: sql.sections("publishers.sql")[name].format(**names) for name in ("below", "living")}
 
 
@@ -88,7 +88,7 @@ def _bury(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
     total = Counts()
     with runs.record(tool.engine, "mirror", source.name, {"vanished": len(gone), "feed": feed}) as run:
         run.counts = lambda: {name: count for name, count in total._asdict().items() if name != "created"}
-        digest = hashlib.sha256(repr([what, feed, [one.key for one in gone]]).encode()).digest()
+        digest = hashlib.sha256(repr([what, feed, [record.key for record in gone]]).encode()).digest()
         facts = ledger.FileFacts(f"vanished from {what}", None, digest, f"{run.run_id}")
         numbers = retry.in_transaction(
             tool.engine, lambda conn: ledger.register_files(conn, source.name, run.run_id, [facts])
@@ -125,21 +125,23 @@ class _Burial(NamedTuple):
         """Write them; return the counts that hold."""
         encode = encoder(self.feed.all_columns)
         empty = [None] * len(self.feed.columns)
-        some = sorted(
+        candidates = sorted(
             (
                 Candidate(
-                    Item(self.feed.name, one.key, one.version, n, n, n + 1, deleted=True),
+                    Item(self.feed.name, record.key, record.version, n, n, n + 1, deleted=True),
                     0,
                     TOMBSTONE_DIGEST,
-                    encode((*one.key, True, *empty)),
+                    encode((*record.key, True, *empty)),
                 )
-                for n, one in enumerate(self.gone)
+                for n, record in enumerate(self.gone)
             ),
-            key=lambda one: one.item.key,
+            key=lambda candidate: candidate.item.key,
         )
         store.give_way(conn)
         retry.shared_lock(conn, locks.for_source(self.source.name), retry.Tally())
-        stored = store.store(conn, store.table_of(self.source, self.feed), self.run_id, some, [])
+        stored = store.store(conn, store.table_of(self.source, self.feed), self.run_id, candidates, [])
         lost = len(stored.lost)
-        counts = Counts(read=len(some), tombstoned=len(some) - lost, duplicate=lost, created=len(stored.created))
+        counts = Counts(
+            read=len(candidates), tombstoned=len(candidates) - lost, duplicate=lost, created=len(stored.created)
+        )
         return ledger.add_chunk(conn, self.run_id, [self.part], [counts], 0.0)[0]

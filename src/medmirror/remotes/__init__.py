@@ -14,12 +14,12 @@ from medmirror.remotes.base import Kind
 @cache
 def kinds() -> Mapping[str, Kind]:
     """Every kind of remote by its name, in alphabetical order."""
-    found = {}
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name):
+    kinds_by_name = {}
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
         kind = getattr(importlib.import_module(f"{__name__}.{module.name}"), "REMOTE", None)
         if kind is not None:
-            found[kind.name] = kind
-    return found
+            kinds_by_name[kind.name] = kind
+    return kinds_by_name
 
 
 def kind(name: str) -> Kind:

@@ -125,7 +125,7 @@ class FolderRemote:
     def _known(self) -> dict[str, Print]:
         try:
             kept = orjson.loads(self._around.notes.get(_NOTE) or "{}")
-            return {name: Print(*one) for name, one in kept.items()}
+            return {name: Print(*print_) for name, print_ in kept.items()}
         except (ValueError, TypeError, AttributeError):
             return {}  # a note of another version: every file is new
 
@@ -208,7 +208,7 @@ def _number(value: Any) -> float:
 
 def _source(settings: Mapping[str, Any]) -> str:
     name = settings.get("source")
-    able = [one for one in sources.names() if sources.get(one).tenant and sources.get(one).origins is None]
+    able = [name for name in sources.names() if sources.get(name).tenant and sources.get(name).origins is None]
     if name not in able:
         raise UsageError(f"Say whose files they are: the setting source, one of {', '.join(able)}.")
     return str(name)

@@ -278,6 +278,7 @@ def test_a_body_is_unpacked_as_it_was_asked_for(shop: Shop) -> None:
         ("gzip", gzip.compress(b'{"a": 1}')[:-9]),  # ends too early
         ("gzip", b"{}"),
     ],
+    ids=["a bomb", "not asked for", "cut off", "no gzip"],  # a name of its own bytes holds the time it was packed at
 )
 def test_a_body_in_another_encoding_is_no_answer(shop: Shop, encoding: str, body: bytes) -> None:
     shop.answer = lambda request: Reply(200, body, {"Content-Encoding": encoding})

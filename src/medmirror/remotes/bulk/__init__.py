@@ -85,8 +85,8 @@ class BulkRemote:
         return where, self._rank.get(file.kind, len(self._rank))
 
     def _look_for_errors(self, job: Job, manifest: Manifest, folder: Path) -> None:
-        some = [number for number, file in enumerate(manifest.files) if file.where == "error"]
-        count = bulkfiles.errors([self._fetch(job, manifest, number, folder)[0] for number in some])
+        numbers = [number for number, file in enumerate(manifest.files) if file.where == "error"]
+        count = bulkfiles.errors([self._fetch(job, manifest, number, folder)[0] for number in numbers])
         if count:
             log.warning("The export tells of %d errors; what they are of is missing from it.", count)
         if count and not self._allow_errors:

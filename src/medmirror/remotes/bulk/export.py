@@ -96,10 +96,10 @@ class Exports:
             answer = self._ask(job, job.url)
             if answer.status != 202:
                 return self._read(job, answer)
-            said = "retry-after" in answer.headers
-            wait = wait_of(answer.headers) if said else own
+            has_wait = "retry-after" in answer.headers
+            wait = wait_of(answer.headers) if has_wait else own
             if wait > _SHORT or waited + wait > _PATIENCE:
-                raise StillPreparing(wait=wait if said else _PATIENCE)
+                raise StillPreparing(wait=wait if has_wait else _PATIENCE)
             self._sleep(wait)
             waited, own = waited + wait, own * 2
 
@@ -126,7 +126,7 @@ class Exports:
             files += [file for where in _LISTS for file in self._files(value, where)]
             links_on = value.get("link")
             onward = [
-                one.get("url") for one in links_on or () if isinstance(one, dict) and one.get("relation") == "next"
+                link.get("url") for link in links_on or () if isinstance(link, dict) and link.get("relation") == "next"
             ]
             if not onward:
                 break
@@ -153,14 +153,14 @@ class Exports:
         return value
 
     def _files(self, value: Mapping[str, Any], where: str) -> list[File]:
-        made = []
-        some = value.get(where)
-        for one in some if isinstance(some, list) else ():
-            if not isinstance(one, dict) or not isinstance(one.get("url"), str):
+        files = []
+        entries = value.get(where)
+        for entry in entries if isinstance(entries, list) else ():
+            if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
                 raise RemoteUnavailable("The export's manifest names a file without an address.")
-            kind, link, count = str(one.get("type", "")), self._link(one["url"]), one.get("count")
-            made.append(File(where, kind, link, count if isinstance(count, int) else None))  # type: ignore[arg-type]
-        return made
+            kind, link, count = str(entry.get("type", "")), self._link(entry["url"]), entry.get("count")
+            files.append(File(where, kind, link, count if isinstance(count, int) else None))  # type: ignore[arg-type]
+        return files
 
     def expired(self, job: Job) -> PageExpired:
         """The error that says that the server has the export of *job* no more; next time another one is begun."""

@@ -35,8 +35,12 @@ def describe(manifest: Manifest, folder: Path) -> None:
     for number, file in enumerate(manifest.files):
         count = {} if file.lines is None else {"count": file.lines}
         named[file.where].append({"type": file.kind, "url": name_of(file, number), **count})
-    said = {"transactionTime": text(manifest.time), "request": manifest.request, "requiresAccessToken": manifest.token}
-    (folder / "manifest.json").write_bytes(orjson.dumps({**said, **named}))
+    description = {
+        "transactionTime": text(manifest.time),
+        "request": manifest.request,
+        "requiresAccessToken": manifest.token,
+    }
+    (folder / "manifest.json").write_bytes(orjson.dumps({**description, **named}))
 
 
 def fetch(http: Http, file: File, path: Path, *, token: bool) -> int:
@@ -72,8 +76,8 @@ def _rest(http: Http, file: File, out: BinaryIO, *, token: bool) -> None:
     start = out.tell()
     headers = {**_ACCEPT, "Accept-Encoding": "identity"}
     with tempfile.TemporaryFile() as probe:
-        one = {**headers, "Range": f"bytes={start}-{start}"}
-        answer = http.download(file.url, probe, one, abroad=not token)
+        first_byte = {**headers, "Range": f"bytes={start}-{start}"}
+        answer = http.download(file.url, probe, first_byte, abroad=not token)
         if not (answer.status == 206 and answer.headers.get("content-range", "").startswith(f"bytes {start}-{start}/")):
             out.seek(0)
             out.truncate()
@@ -109,16 +113,16 @@ def deletions(path: Path) -> int:
 
 def errors(paths: Sequence[Path]) -> int:
     """How many errors there are in files of OperationOutcomes."""
-    found = 0
+    count = 0
     for path in paths:
         for line in lines(path):
             issues = _array(line, "issue")
-            found += sum(1 for one in issues if isinstance(one, dict) and one.get("severity") in _SEVERE)
-    return found
+            count += sum(1 for issue in issues if isinstance(issue, dict) and issue.get("severity") in _SEVERE)
+    return count
 
 
 def _array(line: bytes, name: str) -> list[Any]:
     """The array called *name* in the object of a line; an empty one where there is none."""
     value = parse(line)[0]
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, list) else []
+    array = value.get(name) if isinstance(value, dict) else None
+    return array if isinstance(array, list) else []

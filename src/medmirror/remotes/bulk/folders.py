@@ -27,8 +27,8 @@ def sweep(place: Path) -> int:
     """Remove the folders in *place* whose process is gone and that this user owns; return how many."""
     removed = 0
     for folder in place.glob(f"{_PREFIX}*"):
-        made = _OURS.match(folder.name)
-        if made is not None and not _runs(int(made[1])) and _is_ours(folder):
+        match = _OURS.match(folder.name)
+        if match is not None and not _runs(int(match[1])) and _is_ours(folder):
             shutil.rmtree(folder, ignore_errors=True)
             removed += not folder.exists()
     return removed

@@ -123,8 +123,8 @@ class Cliniko:
         if feed not in self._capabilities.deleted:
             raise UsageError(f"Cliniko has no list of what was deleted of {feed}.")
         listing = _DELETED[feed]
-        found = clinikolist.walk(self._http, listing, since // MICROSECOND, until // MICROSECOND + 1)
-        for answered, upto in found:
+        answers = clinikolist.walk(self._http, listing, since // MICROSECOND, until // MICROSECOND + 1)
+        for answered, upto in answers:
             yield self._page(feed, listing, answered, upto)
 
     def get(self, feed: str, id: str) -> Page | None:

@@ -76,16 +76,16 @@ def walk(http: Http, listing: Listing, low: int, high: int) -> Iterator[Reached]
     """
     at, again = low, False  # whether a record of the second *at* was given before
     while at < high:
-        found = _page(http, listing, at, high)
-        if found.following is None:
-            if found.ids:
-                yield found, reached(found)
+        answered = _page(http, listing, at, high)
+        if answered.following is None:
+            if answered.ids:
+                yield answered, reached(answered)
             elif again and not ask(http, listing, at, _LATEST).ids:
                 raise _incomplete(listing)  # if it was changed it is later now, not gone
             return
-        if found.times[-1] > at:
-            at, again = found.times[-1], True
-            yield found, Position(at * MICROSECOND)
+        if answered.times[-1] > at:
+            at, again = answered.times[-1], True
+            yield answered, Position(at * MICROSECOND)
         else:
             yield from _second(http, listing, at)
             at, again = at + 1, False
@@ -94,10 +94,10 @@ def walk(http: Http, listing: Listing, low: int, high: int) -> Iterator[Reached]
 def _page(http: Http, listing: Listing, low: int, high: int) -> Answered:
     """The first page of what lies in [*low*, *high*), complete and in order."""
     for _ in range(_TRIES):
-        found = ask(http, listing, low, high)
-        if found.following is not None or len(found.ids) == found.total:
-            if all(a <= b for a, b in zip([low, *found.times], [*found.times, high - 1], strict=True)):
-                return found
+        answered = ask(http, listing, low, high)
+        if answered.following is not None or len(answered.ids) == answered.total:
+            if all(a <= b for a, b in zip([low, *answered.times], [*answered.times, high - 1], strict=True)):
+                return answered
             raise ListingIncomplete("The remote's list is not in the order, or not of the time, that was asked for.")
     raise _incomplete(listing)
 
@@ -110,10 +110,10 @@ def _second(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
     alone = (f"{listing.time}:>={moment(at)}", f"{listing.time}:<{moment(at + 1)}")
     inner = listing._replace(time="created_at", including=(*listing.including, *alone))
     before, greatest = None, ""
-    for found, _ in walk(http, inner, 0, _LATEST):
+    for answered, _ in walk(http, inner, 0, _LATEST):
         if before is not None:
             yield before, None
-        before, greatest = found, max(greatest, *found.ids)
+        before, greatest = answered, max(greatest, *answered.ids)
     if before is not None:
         yield before, Position(at * MICROSECOND, greatest)
 
@@ -128,22 +128,22 @@ def _counted(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
     for _ in range(_TRIES):
         met: set[str] = set()
         given = 0
-        found = ask(http, listing, at, at + 1)
-        total = found.total
-        while found.ids and found.total == total and given <= total:  # links may lead on and on
-            met.update(found.ids)
-            given += len(found.ids)
-            if found.following is None:
+        answered = ask(http, listing, at, at + 1)
+        total = answered.total
+        while answered.ids and answered.total == total and given <= total:  # links may lead on and on
+            met.update(answered.ids)
+            given += len(answered.ids)
+            if answered.following is None:
                 break
-            yield found, None
-            found = read(http, listing, http.get(found.following))
-        if found.following is None and found.total == total == len(met):
+            yield answered, None
+            answered = read(http, listing, http.get(answered.following))
+        if answered.following is None and answered.total == total == len(met):
             if ever is not None and met <= ever:
-                if found.ids:
-                    yield found, Position(at * MICROSECOND, max(ever))
+                if answered.ids:
+                    yield answered, Position(at * MICROSECOND, max(ever))
                 return
-            if found.ids:
-                yield found, None
+            if answered.ids:
+                yield answered, None
             ever = met | (ever or set())
     raise _incomplete(listing)
 
@@ -151,34 +151,36 @@ def _counted(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
 def ask(http: Http, listing: Listing, low: int, high: int) -> Answered:
     """The first page of what lies in the seconds [*low*, *high*)."""
     filters = [f"{listing.time}:>={moment(low)}", f"{listing.time}:<{moment(high)}", *listing.including]
-    query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", one) for one in filters)]
+    query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", filter) for filter in filters)]
     return read(http, listing, http.get(listing.path, query))
 
 
 def whole(http: Http, listing: Listing) -> Answered:
     """The first page of all there is."""
-    query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", one) for one in listing.including)]
+    query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", state) for state in listing.including)]
     return read(http, listing, http.get(listing.path, query))
 
 
 def read(http: Http, listing: Listing, answer: Answer) -> Answered:
     """What *answer* holds. RemoteUnavailable when it is no page of the list: an error, or half of one."""
     body = answer.json()
-    found = body.get(listing.array) if isinstance(body, dict) else None
+    records = body.get(listing.array) if isinstance(body, dict) else None
     links = body.get("links") if isinstance(body, dict) else None
     total = whole_number(body.get("total_entries")) if isinstance(body, dict) else None
-    if not isinstance(found, list) or not isinstance(links, dict) or total is None:
+    if not isinstance(records, list) or not isinstance(links, dict) or total is None:
         raise RemoteUnavailable("The remote's answer is no page of the list.", path=answer.path, status=answer.status)
     following = links.get("next")
-    if not all(isinstance(one, dict) for one in found) or (following is not None and not isinstance(following, str)):
+    if not all(isinstance(record, dict) for record in records) or (
+        following is not None and not isinstance(following, str)
+    ):
         raise RemoteUnavailable("The remote's answer is no page of the list.", path=answer.path, status=answer.status)
-    if following is not None and not found:
+    if following is not None and not records:
         raise ListingIncomplete("A page of the list is empty and yet not the last.", path=answer.path)
     times: list[int] = []
-    for one in found:  # what has no time of its own stands where it was given
-        said = seconds(one.get(listing.time))
-        times.append(said if said is not None else times[-1] if times else 0)
-    return Answered(answer, [id_of(one) for one in found], times, found, total, following or None)
+    for record in records:  # what has no time of its own stands where it was given
+        stamp = seconds(record.get(listing.time))
+        times.append(stamp if stamp is not None else times[-1] if times else 0)
+    return Answered(answer, [id_of(record) for record in records], times, records, total, following or None)
 
 
 def id_of(record: Mapping[str, Any]) -> str:
@@ -198,11 +200,11 @@ def whole_number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def reached(found: Answered) -> Position:
+def reached(answered: Answered) -> Position:
     """Where the last record of an answer that holds some stands."""
-    last = found.times[-1]
+    last = answered.times[-1]
     return Position(
-        last * MICROSECOND, max(id for id, time in zip(found.ids, found.times, strict=True) if time == last)
+        last * MICROSECOND, max(id for id, time in zip(answered.ids, answered.times, strict=True) if time == last)
     )
 
 

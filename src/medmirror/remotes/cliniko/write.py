@@ -43,7 +43,7 @@ def one(http: Http, listing: Listing, id: str) -> Answer | None:
     A cancelled appointment may be left out like in a list; it is asked for once more.
     """
     path = f"{listing.path}/{quote(id, safe='')}"
-    ways = [(), tuple(("q[]", one) for one in listing.including)]
+    ways = [(), tuple(("q[]", state) for state in listing.including)]
     for way in ways if "cancelled_at:*" in listing.including else ways[:1]:
         try:
             answer = http.get(path, way)
@@ -58,13 +58,13 @@ def one(http: Http, listing: Listing, id: str) -> Answer | None:
 
 def fields_of(feed: str, document: Mapping[str, Any]) -> dict[str, Any]:
     """What of *document* the API lets be written, in the form that it takes: a relation by its id."""
-    found = {name: value for name, value in document.items() if name in _FIELDS[feed]}
+    fields = {name: value for name, value in document.items() if name in _FIELDS[feed]}
     for name in _RELATIONS[feed]:
         if f"{name}_id" in document:
-            found[f"{name}_id"] = document[f"{name}_id"]
+            fields[f"{name}_id"] = document[f"{name}_id"]
         elif isinstance(document.get(name), Mapping):
-            found[f"{name}_id"] = id_of(document[name]) or None
-    return found
+            fields[f"{name}_id"] = id_of(document[name]) or None
+    return fields
 
 
 class _Note(NamedTuple):
@@ -88,15 +88,15 @@ class Writer:
         if note.made is not None:
             return note.made
         fields = fields_of(self._feed, document)
-        made = self._create(name, note, fields) if id is None else self._change(id, fields, expected)
+        written = self._create(name, note, fields) if id is None else self._change(id, fields, expected)
         if document.get("cancelled_at") and self._feed == "appointment":
-            made = self._cancel(made.id, document) or made
-        self._notes.set(name, orjson.dumps({"made": list(made)}).decode())
-        return made
+            written = self._cancel(written.id, document) or written
+        self._notes.set(name, orjson.dumps({"made": list(written)}).decode())
+        return written
 
     def _create(self, name: str, note: _Note, fields: Mapping[str, Any]) -> Pushed:
-        if note.begun is not None and (found := self._made_since(note.begun - _MARGIN, fields)):
-            return found
+        if note.begun is not None and (earlier := self._made_since(note.begun - _MARGIN, fields)):
+            return earlier
         if note.begun is None:
             self._notes.set(name, orjson.dumps({"begun": self._now()}).decode())
         try:

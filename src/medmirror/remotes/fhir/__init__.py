@@ -96,8 +96,8 @@ class FhirRemote:
             if error.context.get("status") not in _GONE:
                 raise
             return None
-        body, one = fhirbundles.alone(answer.body, answer.date or 0)
-        return Page(feed, feed, body, 1, Position(one.time, one.id) if one.time else None)
+        body, entry = fhirbundles.alone(answer.body, answer.date or 0)
+        return Page(feed, feed, body, 1, Position(entry.time, entry.id) if entry.time else None)
 
     def push(
         self, feed: str, document: Mapping[str, Any], *, id: str | None, expected: str | None, idempotency_key: str
@@ -127,17 +127,17 @@ class FhirRemote:
 
 def types_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """The setting *types*, a list or names with commas between; none when there is none. UsageError."""
-    said = settings.get("types") or ()
-    names = tuple(one.strip() for one in said.split(",")) if isinstance(said, str) else tuple(said)
-    if not all(isinstance(one, str) and _TYPE.fullmatch(one) for one in names) or len(set(names)) < len(names):
+    types = settings.get("types") or ()
+    names = tuple(name.strip() for name in types.split(",")) if isinstance(types, str) else tuple(types)
+    if not all(isinstance(name, str) and _TYPE.fullmatch(name) for name in names) or len(set(names)) < len(names):
         raise UsageError("The setting types names types of resource, each once, for example Patient,Appointment.")
     return names
 
 
-def connect(settings: Mapping[str, Any], secret: Secret | None, around: Around, known: Mapping[str, str]) -> Http:
-    """Requests to the server that *settings* name. Raises UsageError when they hold what is not *known*."""
-    if unknown := sorted(set(settings) - set(known)):
-        raise UsageError(f"There is no setting {unknown[0]!r}; there are {', '.join(known)}.")
+def connect(settings: Mapping[str, Any], secret: Secret | None, around: Around, described: Mapping[str, str]) -> Http:
+    """Requests to the server that *settings* name. Raises UsageError when they hold what is not *described*."""
+    if unknown := sorted(set(settings) - set(described)):
+        raise UsageError(f"There is no setting {unknown[0]!r}; there are {', '.join(described)}.")
     if not isinstance(settings.get("url"), str):
         raise UsageError("The setting url, the server's base URL (like https://fhir.example.org/r4), is missing.")
     auth = fhirauth.auth(settings, secret, around)
@@ -158,7 +158,7 @@ def _open(organization: str, settings: Mapping[str, Any], secret: Secret | None,
     count, flags = settings.get("count", _COUNT), {name: settings.get(name, True) for name in ("history", "totals")}
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 10_000:
         raise UsageError("The setting count is a whole number of at most 10000.")
-    if not all(isinstance(one, bool) for one in flags.values()):
+    if not all(isinstance(flag, bool) for flag in flags.values()):
         raise UsageError("The settings history and totals are true or false.")
     sort = str(settings.get("sort") or "_lastUpdated,_id")
     http = connect(settings, secret, around, SETTINGS)

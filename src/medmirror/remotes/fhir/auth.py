@@ -86,13 +86,13 @@ class _Smart:
         }
         http = Http(f"{parts.scheme}://{parts.netloc}", self._around)
         try:
-            said = http.form(self._url, fields).json()
+            answer = http.form(self._url, fields).json()
         finally:
             http.close()
-        token = said.get("access_token") if isinstance(said, dict) else None
+        token = answer.get("access_token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not token:
             raise AuthenticationFailed("The token endpoint gave no access token.")
-        life = said.get("expires_in")
+        life = answer.get("expires_in")
         self._token = Secret(token)
         self._ends = time.monotonic() + max(0, (life if isinstance(life, int) else _LIFE) - _EARLY)
 
@@ -104,7 +104,7 @@ class _Smart:
         head = {"alg": "RS384", "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
         ends = int(SYSTEM.now().timestamp()) + _LIFE
         claims = {"iss": self._client, "sub": self._client, "aud": self._url, "exp": ends, "jti": uuid4().hex}
-        text = b".".join(_url64(orjson.dumps(one)) for one in (head, claims))
+        text = b".".join(_url64(orjson.dumps(part)) for part in (head, claims))
         return (text + b"." + _url64(_key(self._secret).sign(text, padding.PKCS1v15(), SHA384()))).decode()
 
 

@@ -62,18 +62,19 @@ def read(body: bytes, date: int | None = None) -> Bundle:
     if value.get("resourceType") != "Bundle":
         raise RemoteUnavailable("The answer is no Bundle; check that the setting url is the base of a FHIR server.")
     begin, end = member(body, body.index(b"{"), "entry")
-    found = [
-        _entry(body[begin:end], one.start, one.end, one.value) for one in pieces(body[begin : max(begin, end - 1)])
+    entries = [
+        _entry(body[begin:end], piece.start, piece.end, piece.value)
+        for piece in pieces(body[begin : max(begin, end - 1)])
     ]
     total, links = value.get("total"), value.get("link")
-    some = links if isinstance(links, list) else ()
-    onward = [one.get("url") for one in some if isinstance(one, dict) and one.get("relation") == "next"]
-    said = value.get("timestamp") or child(value, "meta").get("lastUpdated")
+    listed = links if isinstance(links, list) else ()
+    onward = [piece.get("url") for piece in listed if isinstance(piece, dict) and piece.get("relation") == "next"]
+    stamp = value.get("timestamp") or child(value, "meta").get("lastUpdated")
     return Bundle(
-        tuple(one for one in found if one is not None),
+        tuple(piece for piece in entries if piece is not None),
         total if isinstance(total, int) else None,
         str(onward[0]) if onward and onward[0] else None,
-        moment_number(moment(said)) or date or 0,
+        moment_number(moment(stamp)) or date or 0,
     )
 
 
@@ -98,26 +99,26 @@ def _entry(data: bytes, start: int, end: int, value: Any) -> Entry | None:
 
 def child(value: Any, name: str) -> Mapping[str, Any]:
     """The object called *name* in *value*; an empty one where either is something else."""
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
+    inner = value.get(name) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def _severity(outcome: Mapping[str, Any]) -> list[str]:
     """The codes of an outcome's issues that are errors."""
     issues = outcome.get("issue")
-    some = [one for one in issues if isinstance(one, dict)] if isinstance(issues, list) else []
-    return [str(one.get("code", "")) for one in some if one.get("severity") in _SEVERE]
+    objects = [issue for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
+    return [str(issue.get("code", "")) for issue in objects if issue.get("severity") in _SEVERE]
 
 
 def failure(outcome: Mapping[str, Any]) -> SyncError:
     """The error that an OperationOutcome tells of. Only codes of the standard are repeated: its texts may quote."""
     codes = _severity(outcome)
-    known = ", ".join(sorted(set(codes) & _CODES)) or "none of the standard"
+    named = ", ".join(sorted(set(codes) & _CODES)) or "none of the standard"
     if codes and set(codes) <= _PASSING:
-        return RemoteUnavailable("The server answered that something went wrong for now.", codes=known)
+        return RemoteUnavailable("The server answered that something went wrong for now.", codes=named)
     if set(codes) & _LOGIN:
-        return AuthenticationFailed(codes=known)
-    return RemoteRefused("The server answered that it cannot do what was asked.", codes=known)
+        return AuthenticationFailed(codes=named)
+    return RemoteRefused("The server answered that it cannot do what was asked.", codes=named)
 
 
 def page(entries: Iterable[bytes], *, kind: str = "searchset", time: int = 0) -> bytes:
@@ -128,10 +129,10 @@ def page(entries: Iterable[bytes], *, kind: str = "searchset", time: int = 0) ->
     return orjson.dumps(begin)[:-1] + b',"entry":[' + b",".join(entries) + b"]}"
 
 
-def deletion(one: Entry, time: int) -> bytes:
-    """An entry that says that the resource of *one* was deleted, at *time* when *one* does not say when."""
-    said = {"request": {"method": "DELETE", "url": f"{one.kind}/{one.id}"}}
-    return orjson.dumps({**said, "response": {"status": "204", "lastModified": text(one.time or time)}})
+def deletion(entry: Entry, time: int) -> bytes:
+    """An entry that says that the resource of *entry* was deleted, at *time* when *entry* does not say when."""
+    tombstone = {"request": {"method": "DELETE", "url": f"{entry.kind}/{entry.id}"}}
+    return orjson.dumps({**tombstone, "response": {"status": "204", "lastModified": text(entry.time or time)}})
 
 
 def alone(body: bytes, time: int) -> tuple[bytes, Entry]:
@@ -140,10 +141,10 @@ def alone(body: bytes, time: int) -> tuple[bytes, Entry]:
     if reason or not isinstance(value, dict) or "resourceType" not in value:
         raise RemoteUnavailable("The answer is no resource; it was cut short, or is not of a FHIR server.")
     raw = b'{"resource":' + body + b"}"
-    one = _entry(raw, 0, len(raw), {"resource": value})
-    if one is None:
+    entry = _entry(raw, 0, len(raw), {"resource": value})
+    if entry is None:
         raise failure(value)
-    return page([raw], kind="collection", time=time), one
+    return page([raw], kind="collection", time=time), entry
 
 
 def text(time: int) -> str:

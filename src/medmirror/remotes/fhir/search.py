@@ -39,7 +39,7 @@ class Search(NamedTuple):
 
     def params(self, *bounds: str) -> Params:
         """Those that find what was last changed within *bounds*."""
-        filters = [("_lastUpdated", one) for one in bounds if one]
+        filters = [("_lastUpdated", bound) for bound in bounds if bound]
         return [*filters, ("_sort", self.sort), ("_count", str(self.size)), ("_total", "accurate")]
 
 
@@ -50,9 +50,9 @@ def changed(search: Search, since: Position, until: int) -> Iterator[Page]:
     while True:
         params = search.params(low, high)
         bundle = search.ask(search.feed, params)
-        times = [one.time for one in bundle.entries]
+        times = [entry.time for entry in bundle.entries]
         if bundle.next is None and (bundle.total or 0) <= len(times):
-            fresh = [one for one in bundle.entries if _known(one) not in given]
+            fresh = [entry for entry in bundle.entries if _known(entry) not in given]
             if fresh:
                 yield page(search.feed, fresh, bundle.time, Position(times[-1]) if _rises(times) else None)
             return
@@ -64,9 +64,9 @@ def changed(search: Search, since: Position, until: int) -> Iterator[Page]:
             yield from _settled(search, search.params(_bound("ge", last), _bound("le", last)), given)
             low, floor = _bound("gt", last), last + 1
             continue
-        fresh = [one for one in bundle.entries if _known(one) not in given]
+        fresh = [entry for entry in bundle.entries if _known(entry) not in given]
         yield page(search.feed, fresh, bundle.time, Position(last))
-        given = {_known(one) for one in bundle.entries if one.time == last}
+        given = {_known(entry) for entry in bundle.entries if entry.time == last}
         low, floor = _bound("ge", last), last
 
 
@@ -80,10 +80,10 @@ def _settled(search: Search, params: Params, given: set[tuple[str, str, int]]) -
         try:
             for bundle in _linked(search, search.feed, params):
                 pages += 1
-                seen |= {one.id for one in bundle.entries}
+                seen |= {entry.id for entry in bundle.entries}
                 totals.add(bundle.total)
-                fresh = [one for one in bundle.entries if _known(one) not in given]
-                given |= {_known(one) for one in fresh}
+                fresh = [entry for entry in bundle.entries if _known(entry) not in given]
+                given |= {_known(entry) for entry in fresh}
                 if fresh:
                     yield page(search.feed, fresh, bundle.time, None)
         except PageExpired as error:
@@ -121,15 +121,15 @@ def deleted(search: Search, since: int, until: int) -> Iterator[Page]:
     for bundle in _history(search, since):
         least = least if seen else bundle.total or 0
         seen += len(bundle.entries)
-        last = max([last, *(one.time for one in bundle.entries if one.time <= until)])
+        last = max([last, *(entry.time for entry in bundle.entries if entry.time <= until)])
         gone = []
-        for one in bundle.entries:
-            if one.method != "DELETE":
-                living.add(one.id)
-            elif since <= one.time <= until if one.time else one.id not in living:
-                gone.append(one)
+        for entry in bundle.entries:
+            if entry.method != "DELETE":
+                living.add(entry.id)
+            elif since <= entry.time <= until if entry.time else entry.id not in living:
+                gone.append(entry)
         if gone:
-            yield _gone(search.feed, [fhirbundles.deletion(one, bundle.time) for one in gone])
+            yield _gone(search.feed, [fhirbundles.deletion(entry, bundle.time) for entry in gone])
     if seen < least:
         raise ListingIncomplete(feed=search.feed, entries=seen, total=least)
     if last:
@@ -149,14 +149,14 @@ def _gone(feed: str, deletions: Sequence[bytes]) -> Page:
 
 def page(feed: str, entries: Sequence[Entry], time: int, upto: Position | None) -> Page:
     """A page of *entries*; *time* is when they were true, which is written where one of them does not say."""
-    unsaid = time if any(not one.time for one in entries) else 0
-    first = next((one.time for one in entries if one.time), 0)
+    unsaid = time if any(not entry.time for entry in entries) else 0
+    first = next((entry.time for entry in entries if entry.time), 0)
     name = f"{feed}?_lastUpdated=ge{fhirbundles.text(first)}" if first else feed
-    return Page(feed, name, fhirbundles.page([one.raw for one in entries], time=unsaid), len(entries), upto)
+    return Page(feed, name, fhirbundles.page([entry.raw for entry in entries], time=unsaid), len(entries), upto)
 
 
-def _known(one: Entry) -> tuple[str, str, int]:
-    return one.id, one.version, one.time
+def _known(entry: Entry) -> tuple[str, str, int]:
+    return entry.id, entry.version, entry.time
 
 
 def _rises(times: Sequence[int]) -> bool:

@@ -67,7 +67,7 @@ def _prepared(document: Mapping[str, Any], feed: str, id: str | None, code: str)
     meta = {
         key: value for key, value in (document.get("meta") or {}).items() if key not in ("versionId", "lastUpdated")
     }
-    tags = [one for one in meta.get("tag") or () if one.get("system") != TAG]
+    tags = [tag for tag in meta.get("tag") or () if tag.get("system") != TAG]
     body = {key: value for key, value in document.items() if key not in ("id", "meta")}
     own = {"id": id} if id is not None else {}
     return {**body, "resourceType": feed, **own, "meta": {**meta, "tag": [*tags, {"system": TAG, "code": code}]}}
@@ -75,9 +75,11 @@ def _prepared(document: Mapping[str, Any], feed: str, id: str | None, code: str)
 
 def _create(write: _Write, body: Mapping[str, Any]) -> Pushed:
     query = f"_tag={quote(f'{TAG}|{write.code}', safe='')}"
-    found = fhirbundles.read(write.http.get(write.feed, [("_tag", f"{TAG}|{write.code}")]).body).entries
-    if found:
-        return _done_before(write, found[0].id, None) or Pushed(found[0].id, found[0].version or None, found[0].time)
+    entries = fhirbundles.read(write.http.get(write.feed, [("_tag", f"{TAG}|{write.code}")]).body).entries
+    if entries:
+        return _done_before(write, entries[0].id, None) or Pushed(
+            entries[0].id, entries[0].version or None, entries[0].time
+        )
     return _pushed(write.http.post(write.feed, body, {**JSON, "If-None-Exist": query}), write.feed, None)
 
 
@@ -89,7 +91,7 @@ def _done_before(write: _Write, id: str, expected: str | None) -> Pushed | None:
         if error.context.get("status") not in (404, 405, 410, 501):
             raise
         return _current(write, id, expected)
-    ours = [one for one in entries if _tagged(one.raw, write.code)]
+    ours = [entry for entry in entries if _tagged(entry.raw, write.code)]
     return Pushed(id, ours[-1].version or None, ours[-1].time) if ours else None
 
 
@@ -101,16 +103,18 @@ def _current(write: _Write, id: str, expected: str | None) -> Pushed | None:
         if error.context.get("status") not in (404, 410):
             raise
         return None
-    _, one = fhirbundles.alone(body, 0)
-    follows = not (one.version.isdigit() and (expected or "").isdigit()) or int(one.version) == int(expected or 0) + 1
-    return Pushed(id, one.version or None, one.time) if follows and _tagged(one.raw, write.code) else None
+    _, entry = fhirbundles.alone(body, 0)
+    follows = (
+        not (entry.version.isdigit() and (expected or "").isdigit()) or int(entry.version) == int(expected or 0) + 1
+    )
+    return Pushed(id, entry.version or None, entry.time) if follows and _tagged(entry.raw, write.code) else None
 
 
 def _tagged(raw: bytes, code: str) -> bool:
     value = parse(raw)[0]
     tags = child(child(value, "resource"), "meta").get("tag")
-    some = tags if isinstance(tags, list) else ()
-    return any(one.get("system") == TAG and one.get("code") == code for one in some if isinstance(one, dict))
+    listed = tags if isinstance(tags, list) else ()
+    return any(tag.get("system") == TAG and tag.get("code") == code for tag in listed if isinstance(tag, dict))
 
 
 def _pushed(answer: Answer, feed: str, id: str | None) -> Pushed:
@@ -119,10 +123,10 @@ def _pushed(answer: Answer, feed: str, id: str | None) -> Pushed:
     resource = value if isinstance(value, dict) and value.get("resourceType") == feed else {}
     meta = child(resource, "meta")
     place = answer.headers.get("location", "").rpartition(f"/{feed}/")[2]
-    found = _PLACE.fullmatch(place)
+    match = _PLACE.fullmatch(place)
     etag = re.fullmatch(r'(?:W/)?"([^"]+)"', answer.headers.get("etag", ""))
-    name = resource.get("id") or (found[1] if found else None) or id
-    version = meta.get("versionId") or (etag[1] if etag else None) or (found[2] if found else None)
+    name = resource.get("id") or (match[1] if match else None) or id
+    version = meta.get("versionId") or (etag[1] if etag else None) or (match[2] if match else None)
     if not name:
         raise RemoteUnavailable("The server took a new record and did not say what it is called.", feed=feed)
     time = moment_number(moment(meta.get("lastUpdated"))) or answer.date or 0

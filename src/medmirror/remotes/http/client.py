@@ -151,8 +151,8 @@ class Http:
     def keep(self, name: str, answer: Answer) -> None:
         """Keep what *answer* says of its version as *name*, for ``get(kept=name)``. Only after its body is stored: a
         later "not modified" means that the body is not sent again."""
-        found = {key: answer.headers[key] for key in ("etag", "last-modified") if key in answer.headers}
-        self._around.notes.set(f"http:{name}", orjson.dumps(found).decode() if found else None)
+        validators = {key: answer.headers[key] for key in ("etag", "last-modified") if key in answer.headers}
+        self._around.notes.set(f"http:{name}", orjson.dumps(validators).decode() if validators else None)
 
     def address(self, path_or_link: str, abroad: bool = False) -> str:
         """The whole URL: of a path below the base, or of a link, which must be of the same origin (or *abroad*)."""

@@ -31,26 +31,26 @@ def unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _gunzipped(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
-    one, begun = zlib.decompressobj(_WITH_HEADER), False
+    decompressor, begun = zlib.decompressobj(_WITH_HEADER), False
     for piece in pieces:
         if name not in _GZIP:
             raise Unreadable
         begun = True
         while piece:
-            if one.eof:  # another member, or padding
+            if decompressor.eof:  # another member, or padding
                 if not piece.startswith(_MAGIC):
                     break
-                one = zlib.decompressobj(_WITH_HEADER)
-            yield _some(one, piece)
-            piece = one.unused_data if one.eof else one.unconsumed_tail
-    while begun and not one.eof:
-        if not (rest := _some(one, b"")):
+                decompressor = zlib.decompressobj(_WITH_HEADER)
+            yield _some(decompressor, piece)
+            piece = decompressor.unused_data if decompressor.eof else decompressor.unconsumed_tail
+    while begun and not decompressor.eof:
+        if not (rest := _some(decompressor, b"")):
             raise Unreadable
         yield rest
 
 
-def _some(one: Any, packed: bytes) -> bytes:
+def _some(decompressor: Any, packed: bytes) -> bytes:
     try:
-        return bytes(one.decompress(packed, _PIECE))
+        return bytes(decompressor.decompress(packed, _PIECE))
     except zlib.error:
         raise Unreadable from None

@@ -42,8 +42,8 @@ def _number(text: str) -> float | None:
 
 def _date(text: str) -> int | None:
     try:
-        found = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text)
     except (ValueError, TypeError):
         return None
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(aware.timestamp()) * MICROSECOND

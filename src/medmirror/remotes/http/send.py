@@ -64,13 +64,13 @@ def once(
     path = shown(urlsplit(url).path)
     try:
         with client.stream(method, url, headers=dict(headers), content=body) as response:
-            found = {name.lower(): value for name, value in response.headers.items()}
+            answered = {name.lower(): value for name, value in response.headers.items()}
             # As they come: a piece that waits until it is large would be looked at too late.
             raw = _within(response.iter_raw(), time.monotonic() + _LONGEST)
-            pieces = unpacked(raw, found.get("content-encoding", ""))
+            pieces = unpacked(raw, answered.get("content-encoding", ""))
             good = response.status_code in (200, 206)
             data = into(pieces) if into and good else _joined(pieces, most)
-        return Answer(response.status_code, found, data, path), True
+        return Answer(response.status_code, answered, data, path), True
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         reason, begun = type(error).__name__, False
     except (httpx.TransportError, Unreadable, TimeoutError) as error:

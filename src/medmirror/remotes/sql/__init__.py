@@ -41,7 +41,7 @@ from medmirror.remotes.sql import deleted as sqldeleted
 from medmirror.remotes.sql import lists as sqllists
 from medmirror.remotes.sql import settings as sqlsettings
 from medmirror.remotes.sql import writes as sqlwrites
-from medmirror.remotes.sql.lists import Found, Ordered, Timed
+from medmirror.remotes.sql.lists import FeedTable, Ordered, Timed
 from medmirror.remotes.sql.settings import Wanted
 
 T = TypeVar("T")
@@ -65,15 +65,15 @@ class SqlRemote:
         self._password = secret.reveal() if secret else None
         self._engine = database.engine(wanted.url, self._password)
         self._writer: Engine | None = None
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, FeedTable] = {}
         feeds = wanted.feeds.values()
         self.capabilities = Capabilities(
             feeds=tuple(wanted.feeds),
-            deleted=tuple(one.section.kind for one in feeds if one.deletions),
-            windowed=tuple(one.section.kind for one in feeds if one.begins),
+            deleted=tuple(feed.section.kind for feed in feeds if feed.deletions),
+            windowed=tuple(feed.section.kind for feed in feeds if feed.begins),
             push=wanted.push,
             get=True,
-            ordered=any(one.changed is not None for one in feeds),
+            ordered=any(feed.changed is not None for feed in feeds),
             extra={"database": self._engine.dialect.name},
         )
 
@@ -83,51 +83,51 @@ class SqlRemote:
 
     def changed(self, feed: str, since: Position, until: int) -> Iterator[Page]:
         """See ``Remote.changed``; the pages of a table without a column of changes have no ``upto``."""
-        found = self._table(feed)
-        timed = found.feed.changed
+        table = self._table(feed)
+        timed = table.feed.changed
         if timed is None:
-            yield from self._whole(found)
+            yield from self._whole(table)
             return
         if since.time <= 0:
-            yield from self._apart(found, timed, until)
-        yield from self._ordered(found, timed, since.time if since.time > 0 else None, until, "changed")
+            yield from self._apart(table, timed, until)
+        yield from self._ordered(table, timed, since.time if since.time > 0 else None, until, "changed")
 
     def window(self, feed: str, start: datetime, end: datetime) -> Iterator[Page]:
         """See ``Remote.window``: by the column that the setting ``begins`` names."""
-        found = self._table(feed)
-        if found.feed.begins is None:
+        table = self._table(feed)
+        if table.feed.begins is None:
             raise UsageError(f"{feed} has no column of beginnings; name it in the setting `begins`.")
         low, high = ((moment - _EPOCH) // timedelta(microseconds=1) for moment in (start, end))
-        for page in self._ordered(found, found.feed.begins, low, high - 1, "window"):
+        for page in self._ordered(table, table.feed.begins, low, high - 1, "window"):
             yield page._replace(upto=None)
 
     def deleted(self, feed: str, since: int, until: int) -> Iterator[Page]:
         """See ``Remote.deleted``. The pages are records of the source that are deleted."""
-        found = self._table(feed)
-        if found.feed.deletions is None:
+        table = self._table(feed)
+        if table.feed.deletions is None:
             raise UsageError(f"Where deletions of {feed} stand is not known; say so in the setting `deleted`.")
-        with self._snapshot(found) as snapshot:
-            wanted = sqldeleted.deleted(snapshot, found, since, until)
+        with self._snapshot(table) as snapshot:
+            wanted = sqldeleted.deleted(snapshot, table, since, until)
             for number, rows in enumerate(self._stream(snapshot, wanted.query), 1):
-                body, changes = sqldeleted.tombstones(wanted, found, rows, snapshot.read_at)
-                facts = {**sqllists.facts(found, self._organization, snapshot, len(rows)), **changes}
+                body, changes = sqldeleted.tombstones(wanted, table, rows, snapshot.read_at)
+                facts = {**sqllists.facts(table, self._organization, snapshot, len(rows)), **changes}
                 at = rows[-1][-1]
                 upto = Position(0 if at is None else max(0, wanted.scale.time(at)))
-                yield Page(feed, self._name(found, "deleted", number), body, len(rows), upto, facts)
+                yield Page(feed, self._name(table, "deleted", number), body, len(rows), upto, facts)
 
     def get(self, feed: str, id: str) -> Page | None:
         """The row whose key is *id*, as the source writes keys."""
-        found = self._table(feed)
-        parts = sqlwrites.parts_of(id, len(found.feed.section.key))
-        query = sqllists.one_row(found, id, parts)
+        table = self._table(feed)
+        parts = sqlwrites.parts_of(id, len(table.feed.section.key))
+        query = sqllists.one_row(table, id, parts)
         if query is None:
             return None
 
         def read(snapshot: Snapshot) -> Page | None:
             rows = snapshot.connection.execute(query).all()
-            return self._page(found, snapshot, rows[:1], "one", 0, None) if rows else None
+            return self._page(table, snapshot, rows[:1], "one", 0, None) if rows else None
 
-        return self._ask(read, found)
+        return self._ask(read, table)
 
     def push(
         self, feed: str, document: Mapping[str, Any], *, id: str | None, expected: str | None, idempotency_key: str
@@ -135,14 +135,14 @@ class SqlRemote:
         """See ``Remote.push``: *document* holds values by column, as the source writes them."""
         if feed not in self.capabilities.push:
             raise UsageError(f"{feed} is not written to; name it in the setting `push` if it shall be.")
-        found = self._table(feed)
+        table = self._table(feed)
         if self._writer is None:
             self._writer = database.engine(self._wanted.url, self._password, writable=True)
         writer = self._writer
         self._around.permit()
-        with self._told(found):
+        with self._told(table):
             now = self._clock.now() if writer.dialect.name == "sqlite" else None
-            return sqlwrites.push(writer, found, self._wanted.pushed, document, id, expected, idempotency_key, now)
+            return sqlwrites.push(writer, table, self._wanted.pushed, document, id, expected, idempotency_key, now)
 
     def close(self) -> None:
         """End its connections."""
@@ -150,64 +150,64 @@ class SqlRemote:
         if self._writer is not None:
             self._writer.dispose()
 
-    def _table(self, feed: str) -> Found:
+    def _table(self, feed: str) -> FeedTable:
         if feed not in self._wanted.feeds:
             raise UsageError(f"There is no table of kind {feed!r}; there are {', '.join(self._wanted.feeds)}.")
         if feed not in self._found:
             self._found[feed] = self._ask(lambda snapshot: sqllists.find(snapshot, self._wanted.feeds[feed]))
         return self._found[feed]
 
-    def _ordered(self, found: Found, timed: Timed, low: int | None, high: int, what: str) -> Iterator[Page]:
-        one, zone = found.column(timed.column), found.feed.section.time_zone
+    def _ordered(self, table: FeedTable, timed: Timed, low: int | None, high: int, what: str) -> Iterator[Page]:
+        column, zone = table.column(timed.column), table.feed.section.time_zone
 
         def look(snapshot: Snapshot) -> Ordered:
-            known = found.columns[timed.column]
-            scale = sqllists.scale_of(snapshot, timed, one, known, zone, thorough=low is None)
+            reflected = table.columns[timed.column]
+            scale = sqllists.scale_of(snapshot, timed, column, reflected, zone, thorough=low is None)
             backend = snapshot.connection.dialect.name
-            return Ordered(found, scale, None if low is None else scale.low(low), scale.high(high), backend)
+            return Ordered(table, scale, None if low is None else scale.low(low), scale.high(high), backend)
 
-        ordered = self._ask(look, found)
+        ordered = self._ask(look, table)
         number, last, done = 0, None, False
         while not done:
 
             def read(snapshot: Snapshot, last: Any = last, number: int = number) -> tuple[Any, bool, Page | None]:
-                some, done = ordered.take(snapshot.connection, last, self._wanted.page)
-                return some, done, self._page(found, snapshot, some, what, number + 1, ordered) if some else None
+                rows, done = ordered.take(snapshot.connection, last, self._wanted.page)
+                return rows, done, self._page(table, snapshot, rows, what, number + 1, ordered) if rows else None
 
-            rows, done, page = self._ask(read, found)
+            rows, done, page = self._ask(read, table)
             if page is not None:
                 number, last = number + 1, rows[-1]
                 yield page
 
-    def _apart(self, found: Found, timed: Timed, until: int) -> Iterator[Page]:
+    def _apart(self, table: FeedTable, timed: Timed, until: int) -> Iterator[Page]:
         """The rows whose time says nothing."""
-        with self._snapshot(found) as snapshot:
-            one, known = found.column(timed.column), found.columns[timed.column]
-            zone = found.feed.section.time_zone
-            scale = sqllists.scale_of(snapshot, timed, one, known, zone, thorough=True)
-            query = Ordered(found, scale, None, None, snapshot.connection.dialect.name).apart(
+        with self._snapshot(table) as snapshot:
+            column, reflected = table.column(timed.column), table.columns[timed.column]
+            zone = table.feed.section.time_zone
+            scale = sqllists.scale_of(snapshot, timed, column, reflected, zone, thorough=True)
+            query = Ordered(table, scale, None, None, snapshot.connection.dialect.name).apart(
                 max(snapshot.read_at, until)
             )
             for number, rows in enumerate(self._stream(snapshot, query), 1):
-                yield self._page(found, snapshot, rows, "apart", number, None)._replace(upto=Position(0))
+                yield self._page(table, snapshot, rows, "apart", number, None)._replace(upto=Position(0))
 
-    def _whole(self, found: Found) -> Iterator[Page]:
+    def _whole(self, table: FeedTable) -> Iterator[Page]:
         """Every row, in one snapshot."""
-        with self._snapshot(found) as snapshot:
-            for number, rows in enumerate(self._stream(snapshot, sqllists.everything(found)), 1):
-                yield self._page(found, snapshot, rows, "whole", number, None)
+        with self._snapshot(table) as snapshot:
+            for number, rows in enumerate(self._stream(snapshot, sqllists.everything(table)), 1):
+                yield self._page(table, snapshot, rows, "whole", number, None)
 
     def _page(
-        self, found: Found, snapshot: Snapshot, rows: Sequence[Any], what: str, number: int, ordered: Ordered | None
+        self, table: FeedTable, snapshot: Snapshot, rows: Sequence[Any], what: str, number: int, ordered: Ordered | None
     ) -> Page:
-        facts = sqllists.facts(found, self._organization, snapshot, len(rows))
+        facts = sqllists.facts(table, self._organization, snapshot, len(rows))
         # More rows of the last one's time may follow: all is here that is older.
         upto = None if ordered is None else Position(max(0, ordered.scale.time(rows[-1][-1])))
-        body = sqllists.page_body(found, rows)
-        return Page(found.feed.section.kind, self._name(found, what, number), body, len(rows), upto, facts)
+        body = sqllists.page_body(table, rows)
+        return Page(table.feed.section.kind, self._name(table, what, number), body, len(rows), upto, facts)
 
-    def _name(self, found: Found, what: str, number: int) -> str:
-        return f"{found.feed.section.table.shown}/{what}" + (f"/{number}" if number else "")
+    def _name(self, table: FeedTable, what: str, number: int) -> str:
+        return f"{table.feed.section.table.shown}/{what}" + (f"/{number}" if number else "")
 
     def _stream(self, snapshot: Snapshot, query: Select[Any]) -> Iterator[Sequence[Any]]:
         """The rows of *query*, a page at a time, over one cursor."""
@@ -224,9 +224,9 @@ class SqlRemote:
                 database.forget(result.cursor)
 
     @contextmanager
-    def _snapshot(self, found: Found | None = None) -> Iterator[Snapshot]:
+    def _snapshot(self, table: FeedTable | None = None) -> Iterator[Snapshot]:
         self._around.permit()
-        with self._told(found):
+        with self._told(table):
             snapshot = database.begin(self._engine)
             if self._engine.dialect.name == "sqlite":  # a file has no clock
                 snapshot = snapshot._replace(read_at=(self._clock.now() - _EPOCH) // timedelta(microseconds=1))
@@ -235,14 +235,14 @@ class SqlRemote:
             finally:
                 database.end(snapshot.connection)
 
-    def _ask(self, work: Callable[[Snapshot], T], found: Found | None = None) -> T:
-        with self._snapshot(found) as snapshot:
+    def _ask(self, work: Callable[[Snapshot], T], table: FeedTable | None = None) -> T:
+        with self._snapshot(table) as snapshot:
             return work(snapshot)
 
     @contextmanager
-    def _told(self, found: Found | None) -> Iterator[None]:
+    def _told(self, table: FeedTable | None) -> Iterator[None]:
         """Say of each request how it went, and make our errors of the database's."""
-        shown = {"table": found.feed.section.table.shown} if found else {}
+        shown = {"table": table.feed.section.table.shown} if table else {}
         try:
             yield
         except DatabaseLost as error:
@@ -253,9 +253,9 @@ class SqlRemote:
         except (DBAPIError, OSError, UnicodeDecodeError) as error:
             lost = databaseerrors.is_lost(error)
             self._around.called(0 if lost else 400)
-            known = RemoteUnavailable if lost else RemoteRefused
+            error_class = RemoteUnavailable if lost else RemoteRefused
             message = "" if lost else (QueryRefused.__doc__ or "")
-            raise known(message, **shown, **databaseerrors.facts(error)) from None
+            raise error_class(message, **shown, **databaseerrors.facts(error)) from None
         self._around.called(200)
 
 

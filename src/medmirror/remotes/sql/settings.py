@@ -49,18 +49,18 @@ def read(settings: Mapping[str, Any]) -> Wanted:
     texts = [mapping] if isinstance(mapping, str) else mapping
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise UsageError("The setting mapping is the text of a mapping file, or a list of texts.")
-    found = {one.kind: one for one in sections(texts)}
-    if not found:
+    by_kind = {section.kind: section for section in sections(texts)}
+    if not by_kind:
         raise UsageError("Say which tables to read: a mapping file with sections [[table]], as the setting mapping.")
-    named = {name: _by_kind(settings, name, found) for name in ("changed", "deleted", "begins")}
-    feeds = {kind: _feed(section, kind, named) for kind, section in found.items()}
+    named = {name: _by_kind(settings, name, by_kind) for name in ("changed", "deleted", "begins")}
+    feeds = {kind: _feed(section, kind, named) for kind, section in by_kind.items()}
     page = settings.get("page", _PAGE)
     if type(page) is not int or not 1 <= page <= _MOST:
         raise UsageError(f"The setting page is a number of rows, 1 to {_MOST:,}.")
     push = settings.get("push", [])
-    if not isinstance(push, list) or not set(map(str, push)) <= set(found):
-        raise UsageError(f"The setting push is a list of kinds: {', '.join(found)}.")
-    if never := [kind for kind in push if not found[kind].updated]:
+    if not isinstance(push, list) or not set(map(str, push)) <= set(by_kind):
+        raise UsageError(f"The setting push is a list of kinds: {', '.join(by_kind)}.")
+    if never := [kind for kind in push if not by_kind[kind].updated]:
         raise UsageError(
             f"{never[0]} cannot be written to: its [[table]] names no column `updated`, so that nobody can "
             "tell whether a row was changed meanwhile."
@@ -71,12 +71,12 @@ def read(settings: Mapping[str, Any]) -> Wanted:
     return Wanted(url, feeds, page, tuple(push), pushed)
 
 
-def _by_kind(settings: Mapping[str, Any], name: str, found: Mapping[str, Section]) -> Mapping[str, Any]:
+def _by_kind(settings: Mapping[str, Any], name: str, sections_by_kind: Mapping[str, Section]) -> Mapping[str, Any]:
     given = settings.get(name, {})
     if not isinstance(given, Mapping):
         raise UsageError(f'The setting {name} is written kind by kind, as {{"patient": ...}}.')
-    if unknown := sorted(set(given) - set(found)):
-        raise UsageError(f"The setting {name} names {unknown[0]!r}; there are {', '.join(found)}.")
+    if unknown := sorted(set(given) - set(sections_by_kind)):
+        raise UsageError(f"The setting {name} names {unknown[0]!r}; there are {', '.join(sections_by_kind)}.")
     return given
 
 
@@ -115,7 +115,7 @@ def _deletions(given: Any, section: Section) -> Deletions:
     if not {"table", "at"} <= rest <= {"table", "at", "key", "schema"} or not isinstance(given["table"], str):
         raise refusal
     key = given.get("key", list(section.key))
-    if not isinstance(key, list) or len(key) != len(section.key) or not all(isinstance(one, str) for one in key):
+    if not isinstance(key, list) or len(key) != len(section.key) or not all(isinstance(column, str) for column in key):
         raise UsageError(
             f"The key of the deletions of {section.kind} has as many columns as the table's: {', '.join(section.key)}."
         )

@@ -111,8 +111,8 @@ class Scale(NamedTuple):
         """How far the clock is ahead of UTC at *moment*, and so many *hours* later."""
         if self.zone is None or self.kind == "instant":
             return timedelta(0), [timedelta(0)]
-        found = [(moment + timedelta(hours=n)).astimezone(self.zone).utcoffset() or timedelta(0) for n in (0, *hours)]
-        return found[0], found[1:]
+        offsets = [(moment + timedelta(hours=n)).astimezone(self.zone).utcoffset() or timedelta(0) for n in (0, *hours)]
+        return offsets[0], offsets[1:]
 
     def lengths(self, length: int) -> tuple[int, int]:
         """How short and how long the column's texts can be, of which one has *length* letters and this very shape."""
@@ -122,8 +122,8 @@ class Scale(NamedTuple):
         return plain, plain + 10
 
     def _fits(self, text: str) -> bool:
-        found = shape_of(text)
-        return found is not None and self.shape is not None and self.shape.goes_with(found)
+        shape = shape_of(text)
+        return shape is not None and self.shape is not None and self.shape.goes_with(shape)
 
     def _written(self, moment: datetime, back: timedelta, digits: int | None) -> Any:
         """*moment* less *back* as the column writes it, a text with so many *digits* where they may differ."""
@@ -153,10 +153,10 @@ def _number(value: Any) -> int:
 
 def shape_of(text: str) -> Shape | None:
     """How *text* writes a time; None when it does not."""
-    found = _TEXT.fullmatch(text)
-    if found is None:
+    match = _TEXT.fullmatch(text)
+    if match is None:
         return None
-    return Shape(found[2] or "", len(found[4] or "."), found[5] or "")
+    return Shape(match[2] or "", len(match[4] or "."), match[5] or "")
 
 
 def _shaped(local: datetime, shape: Shape) -> str:
@@ -203,12 +203,12 @@ def scale(
 
 def _by_value(column: str, kind: types.TypeEngine[Any], zone: str, unit: str | None, ends: tuple[Any, Any]) -> Scale:
     """What the values themselves say: of text, and of SQLite, where a column's type binds nobody."""
-    known = [one for one in ends if one is not None]
-    if all(isinstance(one, int) for one in known) and (known or isinstance(kind, types.Integer)):
+    stated = [end for end in ends if end is not None]
+    if all(isinstance(end, int) for end in stated) and (stated or isinstance(kind, types.Integer)):
         return Scale("number", column, unit=_unit(column, unit))
-    if not known:
+    if not stated:
         return Scale("text", column, _zone(column, zone), shape=_COMMON)
-    first, last = (shape_of(one) if isinstance(one, str) else None for one in ends)
+    first, last = (shape_of(end) if isinstance(end, str) else None for end in ends)
     if first is None or last is None or not first.goes_with(last):
         raise mixed(column)
     shape = last

@@ -37,7 +37,7 @@ from medmirror.readers.database import writes as databasewrites
 from medmirror.readers.database.session import Snapshot
 from medmirror.readers.database.types import converter
 from medmirror.remotes.base import MICROSECOND, Pushed
-from medmirror.remotes.sql.lists import Found, Timed, kind_of, scale_of
+from medmirror.remotes.sql.lists import FeedTable, Timed, kind_of, scale_of
 
 _LOG = ("idempotency_key", "kind", "id", "version", "time")
 _PART = re.compile(r"((?:[^|\\]|\\.)*)(\||$)", re.DOTALL)
@@ -47,13 +47,13 @@ def parts_of(id: str, count: int) -> list[str]:
     """The values of a key of *count* columns that the source wrote as *id*."""
     if count == 1:
         return [id]
-    found = [match[1] for match in _PART.finditer(id)]
-    return [re.sub(r"\\(.)", r"\1", part) for part in found[:count]] if len(found) >= count else []
+    parts = [match[1] for match in _PART.finditer(id)]
+    return [re.sub(r"\\(.)", r"\1", part) for part in parts[:count]] if len(parts) >= count else []
 
 
 def push(
     engine: Engine,
-    found: Found,
+    feed_table: FeedTable,
     log: str,
     document: Mapping[str, Any],
     id: str | None,
@@ -66,21 +66,21 @@ def push(
 
     Raises StaleWrite when the row has another version, or is gone; UsageError for a column that is not there.
     """
-    known = _known(engine, log, idempotency_key)
-    if known is not None:
-        return known
+    before = _known(engine, log, idempotency_key)
+    if before is not None:
+        return before
     try:
         with databasewrites.transaction(engine) as connection:
-            writing = _Writing(connection, found, now)
-            made = writing.create(document) if id is None else writing.change(id, document, expected)
-            values = {"idempotency_key": idempotency_key, "kind": found.feed.section.kind, **made._asdict()}
+            writing = _Writing(connection, feed_table, now)
+            pushed = writing.create(document) if id is None else writing.change(id, document, expected)
+            values = {"idempotency_key": idempotency_key, "kind": feed_table.feed.section.kind, **pushed._asdict()}
             connection.execute(insert(table(log, *map(column, _LOG))).values(values))
-            return made
+            return pushed
     except IntegrityError:
-        known = _known(engine, log, idempotency_key)  # the same write, by another process
-        if known is None:
+        before = _known(engine, log, idempotency_key)  # the same write, by another process
+        if before is None:
             raise
-        return known
+        return before
 
 
 def _known(engine: Engine, log: str, key: str) -> Pushed | None:
@@ -100,13 +100,15 @@ def _known(engine: Engine, log: str, key: str) -> Pushed | None:
 class _Writing:
     """One write on its way, within its transaction."""
 
-    def __init__(self, connection: Connection, found: Found, now: datetime | None) -> None:
-        self.connection, self.found = connection, found
-        wanted = found.feed.section.table
-        self.table = table(wanted.name, *(column(name, NullType()) for name in found.columns), schema=wanted.schema)
+    def __init__(self, connection: Connection, feed_table: FeedTable, now: datetime | None) -> None:
+        self.connection, self.feed_table = connection, feed_table
+        wanted = feed_table.feed.section.table
+        self.table = table(
+            wanted.name, *(column(name, NullType()) for name in feed_table.columns), schema=wanted.schema
+        )
         self.backend = connection.dialect.name
-        self.version = found.feed.section.updated
-        self.key = found.feed.section.key
+        self.version = feed_table.feed.section.updated
+        self.key = feed_table.feed.section.key
         self.now = now or self._now()
 
     def create(self, document: Mapping[str, Any]) -> Pushed:
@@ -129,14 +131,14 @@ class _Writing:
         query = self._row(key) if key else None
         row = None if query is None else self.connection.execute(query.with_for_update()).one_or_none()
         if row is None or self._written(row[0]) != expected:
-            raise StaleWrite(table=self.found.feed.section.table.shown, gone=row is None)
+            raise StaleWrite(table=self.feed_table.feed.section.table.shown, gone=row is None)
         values = self._values(document, row[0])
         old = self.table.c[self.version]
         same = old.is_(None) if row[0] is None else old == bindparam("medmirror_old", row[0], type_=NullType())
         done = self.connection.execute(update(self.table).where(*self._is(key), same).values(values))
         if done.rowcount != 1:
-            raise StaleWrite(table=self.found.feed.section.table.shown)
-        return self._pushed([values.get(name, one) for name, one in zip(self.key, key, strict=True)])
+            raise StaleWrite(table=self.feed_table.feed.section.table.shown)
+        return self._pushed([values.get(name, part) for name, part in zip(self.key, key, strict=True)])
 
     def _pushed(self, key: Sequence[Any]) -> Pushed:
         version = self._written(self.connection.execute(self._row(key)).one()[0])
@@ -156,13 +158,13 @@ class _Writing:
         ]
 
     def _key(self, name: str, part: str) -> Any:
-        kind = kind_of(self.found.columns[name])
+        kind = kind_of(self.feed_table.columns[name])
         return int(part) if isinstance(kind, types.Integer) and part.lstrip("-").isdecimal() else part
 
     def _text(self, name: str, value: Any) -> str:
-        convert = converter(kind_of(self.found.columns[name]), self.backend)
-        made = convert(value) if convert and value is not None else value
-        return made if isinstance(made, str) else str(made)
+        convert = converter(kind_of(self.feed_table.columns[name]), self.backend)
+        converted = convert(value) if convert and value is not None else value
+        return converted if isinstance(converted, str) else str(converted)
 
     def _written(self, value: Any) -> str | None:
         """The version *value* as the source writes it in a record."""
@@ -175,11 +177,11 @@ class _Writing:
 
     def _values(self, document: Mapping[str, Any], old: Any) -> dict[str, Any]:
         """What is written: *document*, and where it names none, the time of this change."""
-        if unknown := sorted(set(document) - set(self.found.columns)):
-            shown = self.found.feed.section.table.shown
+        if unknown := sorted(set(document) - set(self.feed_table.columns)):
+            shown = self.feed_table.feed.section.table.shown
             raise UsageError(f"There is no column {unknown[0]} to write to.", table=shown)
         values = {name: self._bound(name, value) for name, value in document.items()}
-        changed = self.found.feed.changed or Timed(self.version)
+        changed = self.feed_table.feed.changed or Timed(self.version)
         for timed in (changed, Timed(self.version, changed.unit if changed.column == self.version else None)):
             if values.get(timed.column) is None:
                 values[timed.column] = self._next(timed, old if timed.column == self.version else None)
@@ -188,18 +190,18 @@ class _Writing:
     def _next(self, timed: Timed, old: Any) -> Any:
         """What says in column *timed* that the row is changed now, other than *old*: the server's time, or a second
         after that; of a number that counts changes, one more than any row has."""
-        known, one = self.found.columns[timed.column], self.found.column(timed.column)
-        if timed.unit is None and isinstance(kind_of(known), types.Integer | types.Numeric):
-            highest = self.connection.execute(select(func.max(one))).scalar_one()
+        reflected, column = self.feed_table.columns[timed.column], self.feed_table.column(timed.column)
+        if timed.unit is None and isinstance(kind_of(reflected), types.Integer | types.Numeric):
+            highest = self.connection.execute(select(func.max(column))).scalar_one()
             return int(Decimal(str(highest or 0))) + 1
         snapshot = Snapshot(self.connection, "", 0)
-        scale = scale_of(snapshot, timed, one, known, self.found.feed.section.time_zone, thorough=False)
+        scale = scale_of(snapshot, timed, column, reflected, self.feed_table.feed.section.time_zone, thorough=False)
         after = 0 if old is None else scale.time(old) + MICROSECOND
         return scale.write(max(int(self.now.timestamp() * MICROSECOND), after))
 
     def _bound(self, name: str, value: Any) -> Any:
         """*value* of JSON as the server takes it for column *name*."""
-        kind = kind_of(self.found.columns[name])
+        kind = kind_of(self.feed_table.columns[name])
         if value is None:
             return None
         if isinstance(value, dict | list):
@@ -215,7 +217,7 @@ class _Writing:
         if kind.timezone and self.backend == "postgresql":
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat(" ")
         if moment.tzinfo is not None:
-            zone = self.found.feed.section.time_zone
+            zone = self.feed_table.feed.section.time_zone
             aware_kind = type(kind).__name__ == "TIMESTAMP" and self.backend in ("mysql", "mariadb")
             moment = moment.astimezone(times.zone(zone) if zone and not aware_kind else UTC).replace(tzinfo=None)
         return moment.isoformat(" ")
