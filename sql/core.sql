@@ -289,7 +289,9 @@ BEGIN
             EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO medmirror_loader', walled.name);
         END LOOP;
         BEGIN
-            IF NOT pg_has_role(current_user, 'medmirror_loader', 'MEMBER') THEN
+            -- Since Postgres 16 who makes a role is a member of it, but may not take it until he has granted himself so.
+            IF NOT pg_has_role(current_user, 'medmirror_loader',
+                CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
                 EXECUTE format('GRANT medmirror_loader TO %I', current_user);
             END IF;
         EXCEPTION WHEN insufficient_privilege THEN

@@ -23,14 +23,16 @@ CONNECT_TIMEOUT = 10  # seconds
 # Sent once a connection, in one statement. lock_timeout: see retry; no wait for a lock is without end. lz4, where
 # this build of Postgres has it, because COPY into a staging table compresses there, and the mirror table takes the
 # value over as it is.
-# A role that is not there, or that this user may not take, is passed over: the walls hold for the owner, too.
+# A role that is not there, or that this user may not take, is passed over: the walls hold for the owner, too. Since
+# Postgres 16 who makes a role is a member of it, and still may not take it: there SET is what is asked.
 _SESSION = b"""
 SELECT set_config(n.name, n.value, false)
 FROM unnest(CAST(%s AS text[]), CAST(%s AS text[])) AS n(name, value)
 WHERE CASE n.name
     WHEN 'default_toast_compression' THEN EXISTS (
         SELECT FROM pg_catalog.pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))
-    WHEN 'role' THEN coalesce(pg_has_role(to_regrole(n.value), 'MEMBER'), false)
+    WHEN 'role' THEN coalesce(pg_has_role(to_regrole(n.value),
+        CASE WHEN CAST(current_setting('server_version_num') AS int) < 160000 THEN 'MEMBER' ELSE 'SET' END), false)
     ELSE true END
 """
 LOADER = "medmirror_loader"  #: the role of who loads an organisation's records

@@ -25,8 +25,11 @@ def engine(connection: Connection, organization: str | None = None) -> Engine:
 
 
 def _session(connection: Connection, organization: str | None) -> dict[str, str]:
-    known = text("SELECT coalesce(pg_has_role(to_regrole(:role), 'MEMBER'), false)")
-    role = LOADER if organization is not None and connection.scalar(known, {"role": LOADER}) else "none"
+    takes = text(
+        "SELECT coalesce(pg_has_role(to_regrole(:role), CASE WHEN CAST(current_setting('server_version_num') AS int)"
+        " < 160000 THEN 'MEMBER' ELSE 'SET' END), false)"  # see connect
+    )
+    role = LOADER if organization is not None and connection.scalar(takes, {"role": LOADER}) else "none"
     return {"medmirror.organization": "*" if organization is None else organization, "role": role}
 
 
