@@ -110,9 +110,9 @@ def parse(words: list[str]) -> None:
     command: click.Command = cli
     context = click.Context(command, info_name="medmirror")
     while isinstance(command, click.Group):
-        name, found, words = command.resolve_command(context, words)
-        assert found is not None
-        command, context = found, click.Context(found, info_name=name, parent=context)
+        name, subcommand, words = command.resolve_command(context, words)
+        assert subcommand is not None
+        command, context = subcommand, click.Context(subcommand, info_name=name, parent=context)
     opts, rest, _ = command.make_parser(context).parse_args(list(words))
     if rest:
         raise click.UsageError(f"more than {command.name} takes: {' '.join(rest)}", context)

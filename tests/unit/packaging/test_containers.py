@@ -133,8 +133,8 @@ def _commands(page: str) -> list[str]:
     """The command lines of medmirror on *page*, without what starts the program."""
     text = (ROOT / "docs" / page).read_text().replace("\\\n", " ")
     lines = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).splitlines()
-    found = (re.match(f"(?:{'|'.join(STARTS)})(.*)", line) for line in lines)
-    return [match[1] for match in found if match]
+    matches = (re.match(f"(?:{'|'.join(STARTS)})(.*)", line) for line in lines)
+    return [match[1] for match in matches if match]
 
 
 @pytest.mark.parametrize("page", ["containers.md", "systemd.md"])
