@@ -13,7 +13,7 @@ from medmirror.cli.options import Command, shared
 from medmirror.settings import ScheduleSettings, read
 
 if TYPE_CHECKING:
-    from medmirror.schedule.runner import Ticked
+    from medmirror.schedule.runner import Tick
 
 _LEADS = "This scheduler leads."
 _STANDS_BY = "Another scheduler leads, or the database is gone: this one stands by."
@@ -45,7 +45,7 @@ def scheduler(once: bool) -> output.Answer:
         if once:
             ticked = runner.look(engine, line, SYSTEM, schedule)
             return output.Answer(_document(ticked), lambda: runner.summary(ticked))
-        leader.lead(engine, settings.dsn_text, line, SYSTEM, schedule, _stop(), told=_tell)
+        leader.lead(engine, settings.dsn_text, line, SYSTEM, schedule, _stop(), notify=_tell)
         return output.Answer({"stopped": True}, lambda: ["The scheduler has stopped."])
     finally:
         line.close()
@@ -60,7 +60,7 @@ def _stop() -> threading.Event:
     return stop
 
 
-def _tell(news: Ticked | bool) -> None:
+def _tell(news: Tick | bool) -> None:
     from medmirror.schedule import runner
 
     if isinstance(news, bool):
@@ -74,7 +74,7 @@ def _tell(news: Ticked | bool) -> None:
         output.show(output.Answer(None, lambda: lines), as_json=False)
 
 
-def _document(ticked: Ticked) -> dict[str, Any]:
+def _document(ticked: Tick) -> dict[str, Any]:
     asked = [
         {
             "organization": each.organization.organization_id,

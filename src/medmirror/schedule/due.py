@@ -57,7 +57,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class History:
     """What is known of an organisation's syncs, by our clock. *full_at*: when its last full one began, or what it read
     up to; *failures* in a row, the last of them at *failed_at*; *probe_at*: until when its remote is left alone."""
 
@@ -76,52 +76,54 @@ class Due(NamedTuple):
     why: str
 
 
-def due(known: Known, rule: Rule, now: datetime) -> Due:
+def due(history: History, rule: Rule, now: datetime) -> Due:
     """What is to be done next; it is due when its time is not later than *now* (aware). A full sync that is due stands
     for an incremental one."""
-    full = _full(known, rule, now)
-    if full.at > now and (other := _incremental(known, rule)) is not None and other.at < full.at:
-        return _put_off(other, known)
-    return _put_off(full, known)
+    full = _full(history, rule, now)
+    if full.at > now and (incremental := _incremental(history, rule)) is not None and incremental.at < full.at:
+        return _put_off(incremental, history)
+    return _put_off(full, history)
 
 
-def _full(known: Known, rule: Rule, now: datetime) -> Due:
-    if known.success_at is None:
+def _full(history: History, rule: Rule, now: datetime) -> Due:
+    if history.success_at is None:
         return Due("full", now, "it has never been synchronised")
-    last = clock.due(None, (known.full_at or known.success_at) + _SAME_NIGHT, rule.full_at, rule.zone).nominal
+    last = clock.due(None, (history.full_at or history.success_at) + _SAME_NIGHT, rule.full_at, rule.zone).nominal
     night = clock.due(last, now - rule.offset, rule.full_at, rule.zone)
     at = clock.instant(night.nominal, rule.full_at, rule.zone) if night.due else night.next_at
     nominal = at.astimezone(rule.zone).date()
     return Due("full", at + rule.offset, f"the daily full sync of {nominal}")
 
 
-def _incremental(known: Known, rule: Rule) -> Due | None:
-    assert known.success_at is not None
-    soonest = known.success_at + max(rule.interval - rule.early, FRESH)
-    at = within_hours(soonest, rule)
+def _incremental(history: History, rule: Rule) -> Due | None:
+    assert history.success_at is not None
+    earliest = history.success_at + max(rule.interval - rule.early, FRESH)
+    at = within_hours(earliest, rule)
     minutes = rule.interval // timedelta(minutes=1)
     return None if at is None else Due("incremental", at, f"every {minutes} minutes in business hours")
 
 
-def _put_off(one: Due, known: Known) -> Due:
-    """*one*, after the wait that failures cost, and not while the remote is left alone."""
-    if known.failures and known.failed_at is not None:
-        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(known.failures - 1, 16))
-        again = known.failed_at + wait
-        if again > one.at:
-            one = one._replace(at=again, why=f"{one.why}; again after {known.failures} failures")
-    if known.probe_at is not None and known.probe_at > one.at:
-        one = one._replace(at=known.probe_at, why=f"{one.why}; its remote fails and is left alone until then")
-    return one
+def _put_off(planned: Due, history: History) -> Due:
+    """*planned*, after the wait that failures cost, and not while the remote is left alone."""
+    if history.failures and history.failed_at is not None:
+        wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(history.failures - 1, 16))
+        retry_at = history.failed_at + wait
+        if retry_at > planned.at:
+            planned = planned._replace(at=retry_at, why=f"{planned.why}; again after {history.failures} failures")
+    if history.probe_at is not None and history.probe_at > planned.at:
+        planned = planned._replace(
+            at=history.probe_at, why=f"{planned.why}; its remote fails and is left alone until then"
+        )
+    return planned
 
 
-def within_hours(soonest: datetime, rule: Rule) -> datetime | None:
-    """The first time not before *soonest* at which an incremental sync may begin; None: there are no business days."""
-    first = soonest.astimezone(rule.zone).date() - _DAY
-    for day in (first + number * _DAY for number in range(10)):
+def within_hours(earliest: datetime, rule: Rule) -> datetime | None:
+    """The first time not before *earliest* at which an incremental sync may begin; None: there are no business days."""
+    first = earliest.astimezone(rule.zone).date() - _DAY
+    for day in (first + offset * _DAY for offset in range(10)):
         hours = rule.hours(day)
-        if hours is not None and soonest < hours[1]:
-            return max(soonest, hours[0] - rule.early + min(rule.offset, rule.early)).astimezone(UTC)
+        if hours is not None and earliest < hours[1]:
+            return max(earliest, hours[0] - rule.early + min(rule.offset, rule.early)).astimezone(UTC)
     return None
 
 
@@ -136,20 +138,20 @@ def staleness(rule: Rule, since: datetime, days: int = 14) -> Staleness:
     """How old the mirror gets in the *days* after *since* when all goes well. What a sync waits and takes comes on top,
     of which a twentieth of the interval is made up for by beginning early."""
     in_hours = ever = timedelta()
-    for last, this in pairwise(times(rule, since, since + days * _DAY)):
-        ever = max(ever, this.at - last.at)
-        day = last.at.astimezone(rule.zone).date() - _DAY
-        while day <= this.at.astimezone(rule.zone).date():
+    for previous, following in pairwise(times(rule, since, since + days * _DAY)):
+        ever = max(ever, following.at - previous.at)
+        day = previous.at.astimezone(rule.zone).date() - _DAY
+        while day <= following.at.astimezone(rule.zone).date():
             hours, day = rule.hours(day), day + _DAY
-            if hours is not None and hours[0] <= this.at and hours[1] > last.at:
-                in_hours = max(in_hours, min(this.at, hours[1]) - last.at)
+            if hours is not None and hours[0] <= following.at and hours[1] > previous.at:
+                in_hours = max(in_hours, min(following.at, hours[1]) - previous.at)
     return Staleness(in_hours, ever)
 
 
 def times(rule: Rule, since: datetime, until: datetime) -> Iterator[Due]:
     """Every sync from a full one at *since* to *until* when each is done at once as it comes due."""
-    known = Known(success_at=since, full_at=since)
+    history = History(success_at=since, full_at=since)
     yield Due("full", since, "")
-    while (one := due(known, rule, known.success_at or since)).at < until:
-        yield one
-        known = Known(one.at, one.at if one.what == "full" else known.full_at)
+    while (next_due := due(history, rule, history.success_at or since)).at < until:
+        yield next_due
+        history = History(next_due.at, next_due.at if next_due.what == "full" else history.full_at)

@@ -67,23 +67,23 @@ def lead(
     stop: threading.Event,
     *,
     rule_of: runner.RuleOf | None = None,
-    told: Callable[[runner.Ticked | bool], None] = lambda news: None,
+    notify: Callable[[runner.Tick | bool], None] = lambda news: None,
 ) -> None:
     """Until *stop* is set: try to lead, and look whenever somebody is due while leading. The look under way is ended
-    first. *dsn*: the same database, for the lock's own session. *told* hears each look, and True or False: whether
+    first. *dsn*: the same database, for the lock's own session. *notify* hears each look, and True or False: whether
     this one leads, at first and when that changes.
 
     A database that is gone and a look that fails are logged and tried again; nothing is raised.
     """
-    led: bool | None = None
+    was_leader: bool | None = None
     with Leadership(dsn) as leadership:
         while not stop.is_set():
             leads = leadership.holds()
-            if leads != led:
+            if leads != was_leader:
                 _log.info("this scheduler %s", "leads" if leads else "stands by")
-                told(leads)
-                led = leads
-            stop.wait(_look(engine, queue, clock, settings, rule_of, told) if leads else _FOLLOW)
+                notify(leads)
+                was_leader = leads
+            stop.wait(_look(engine, queue, clock, settings, rule_of, notify) if leads else _FOLLOW)
 
 
 def _look(
@@ -92,18 +92,18 @@ def _look(
     clock: Clock,
     settings: ScheduleSettings,
     rule_of: runner.RuleOf | None,
-    told: Callable[[runner.Ticked | bool], None],
+    notify: Callable[[runner.Tick | bool], None],
 ) -> float:
     """Look once; return the seconds until the next look."""
     try:
-        ticked = runner.look(engine, queue, clock, settings, rule_of)
+        tick = runner.look(engine, queue, clock, settings, rule_of)
     except MedmirrorError as error:
         _log.warning("the scheduler's look failed: %s", error.message)
         return _FOLLOW
     except DBAPIError as error:
         _log.warning("the scheduler's look failed, sqlstate %s", retry.sqlstate_of(error))
         return _FOLLOW
-    told(ticked)
-    if ticked.next_at is None:
+    notify(tick)
+    if tick.next_at is None:
         return _LONGEST
-    return min(_LONGEST, max(0.5, (ticked.next_at - clock.now()).total_seconds()))
+    return min(_LONGEST, max(0.5, (tick.next_at - clock.now()).total_seconds()))

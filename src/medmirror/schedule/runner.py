@@ -20,7 +20,7 @@ from medmirror.errors import UsageError
 from medmirror.jobs import Asked, runner
 from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import rules
-from medmirror.schedule.due import Due, Known, Rule, due
+from medmirror.schedule.due import Due, History, Rule, due
 from medmirror.settings import ScheduleSettings
 from medmirror.sync import breaker, organizations
 from medmirror.sync.guards import key_of
@@ -36,13 +36,13 @@ RuleOf = Callable[[Organization], Rule]
 """How often an organisation is synchronised: ``rules.rule``, or what somebody has computed of its changes."""
 
 
-class Waiting(NamedTuple):
+class Candidate(NamedTuple):
     """An organisation for which nothing is queued or running: what it needs next. *last_job*: its latest job."""
 
     organization: Organization
     due: Due
     last_job: UUID | None
-    known: Known
+    history: History
 
 
 class Heartbeat(NamedTuple):
@@ -57,11 +57,11 @@ class Heartbeat(NamedTuple):
     slot_at: datetime | None
 
 
-class Ticked(NamedTuple):
+class Tick(NamedTuple):
     """What a look did. *asked*: each organisation that was due, with what became of its job; *swept*: messages that
     were lost and sent again; *next_at*: when the next organisation is due, as far as is known now."""
 
-    asked: list[tuple[Waiting, Asked]]
+    asked: list[tuple[Candidate, Asked]]
     swept: int
     next_at: datetime | None
 
@@ -72,34 +72,41 @@ def heartbeat(conn: Connection) -> Heartbeat | None:
     return None if row is None else Heartbeat(*row)
 
 
-def waiting(conn: Connection, rule_of: RuleOf, now: datetime) -> list[Waiting]:
+def candidates(conn: Connection, rule_of: RuleOf, now: datetime) -> list[Candidate]:
     """Every organisation that is not paused and has nothing queued or running, with what it needs next, the earliest
     first. One whose settings are wrong is left out, and logged."""
-    by_name = {(one.organization_id, one.source): one for one in organizations.every(conn)}
-    left_alone = {one.key: one.probe_at for one in breaker.states(conn) if one.state == "open"}
-    found = []
+    by_name = {
+        (organization.organization_id, organization.source): organization for organization in organizations.every(conn)
+    }
+    left_alone = {
+        organization.key: organization.probe_at for organization in breaker.states(conn) if organization.state == "open"
+    }
+    waiting = []
     for row in conn.execute(_statement("known"), {"now": now}).all():
-        one = by_name.get((row.organization_id, row.source))
-        if one is None:  # added a moment ago
+        organization = by_name.get((row.organization_id, row.source))
+        if organization is None:  # added a moment ago
             continue
-        known = Known(row.success_at, row.full_at, row.failures, row.failed_at, left_alone.get(key_of(one)))
+        history = History(
+            row.success_at, row.full_at, row.failures, row.failed_at, left_alone.get(key_of(organization))
+        )
         try:
-            found.append(Waiting(one, due(known, rule_of(one), now), row.last_job, known))
+            waiting.append(Candidate(organization, due(history, rule_of(organization), now), row.last_job, history))
         except UsageError as error:
-            _log.error("%s is not scheduled: %s", one.organization_id, error.message)
-    return sorted(found, key=lambda each: (each.due.at, each.organization.organization_id, each.organization.source))
+            _log.error("%s is not scheduled: %s", organization.organization_id, error.message)
+    return sorted(
+        waiting,
+        key=lambda candidate: (candidate.due.at, candidate.organization.organization_id, candidate.organization.source),
+    )
 
 
 def tick(
     engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings, rule_of: RuleOf | None = None
 ) -> list[Asked]:
     """Ask for a job for each organisation that is due; return what became of each. See ``look``."""
-    return [asked for _, asked in look(engine, queue, clock, settings, rule_of).asked]
+    return [submission for _, submission in look(engine, queue, clock, settings, rule_of).asked]
 
 
-def look(
-    engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings, rule_of: RuleOf | None = None
-) -> Ticked:
+def look(engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings, rule_of: RuleOf | None = None) -> Tick:
     """Ask for a job for each organisation that is due, each begun *settings.spacing* after the one before (those of
     earlier looks too), and have lost messages sent again. Where *settings* have the scheduler off, nobody is asked for,
     and lost messages are sent all the same.
@@ -108,20 +115,20 @@ def look(
     ask for is one job, even when it has ended before the second asks. Raises StoreError.
     """
     now = clock.now()
-    everyone = retry.in_transaction(engine, lambda conn: waiting(conn, rule_of or partial(rules.rule, settings), now))
-    ready = [each for each in everyone if settings.enabled and each.due.at <= now]
-    slots = _slots(engine, now, settings.spacing, len(ready))
-    asked, last = [], None
-    for each, slot in zip(ready, slots, strict=True):
-        one = _ask(engine, queue, each, slot, now)
-        if one is not None:
-            asked.append((each, one))
+    waiting = retry.in_transaction(engine, lambda conn: candidates(conn, rule_of or partial(rules.rule, settings), now))
+    due_now = [candidate for candidate in waiting if settings.enabled and candidate.due.at <= now]
+    slots = _slots(engine, now, settings.spacing, len(due_now))
+    submissions, last = [], None
+    for candidate, slot in zip(due_now, slots, strict=True):
+        submission = _ask(engine, queue, candidate, slot, now)
+        if submission is not None:
+            submissions.append((candidate, submission))
             last = slot
     swept = runner.sweep(engine, queue, clock)
-    next_at = min((each.due.at for each in everyone if each.due.at > now), default=None)
-    beat = Heartbeat(now, f"{socket.gethostname()}:{os.getpid()}", len(everyone), len(asked), next_at, last)
+    next_at = min((candidate.due.at for candidate in waiting if candidate.due.at > now), default=None)
+    beat = Heartbeat(now, f"{socket.gethostname()}:{os.getpid()}", len(waiting), len(submissions), next_at, last)
     retry.in_transaction(engine, lambda conn: conn.execute(_statement("ticked"), {"now": now, **beat._asdict()}))
-    return Ticked(asked, swept, next_at)
+    return Tick(submissions, swept, next_at)
 
 
 def _slots(engine: Engine, now: datetime, spacing: timedelta, count: int) -> Iterator[datetime]:
@@ -136,41 +143,40 @@ def _slots(engine: Engine, now: datetime, spacing: timedelta, count: int) -> Ite
     return (first + number * step for number in range(count))
 
 
-def _ask(engine: Engine, queue: Queue, each: Waiting, slot: datetime, now: datetime) -> Asked | None:
+def _ask(engine: Engine, queue: Queue, candidate: Candidate, slot: datetime, now: datetime) -> Asked | None:
     """Ask for the sync that is due; None when the organisation was paused or removed meanwhile."""
-    one, full = each.organization, each.due.what == "full"
+    organization, full = candidate.organization, candidate.due.what == "full"
     # What was known when this was decided: another scheduler that decided from the same asks for the same.
-    basis = (each.due.what, each.last_job, each.known.success_at, each.known.failed_at)
+    basis = (candidate.due.what, candidate.last_job, candidate.history.success_at, candidate.history.failed_at)
     request = jobs.Request(
-        one.organization_id,
-        one.source,
+        organization.organization_id,
+        organization.source,
         mode="comprehensive" if full else "incremental",
         force_full=full,
         trigger="schedule",
         priority=0,
-        idempotency_key=f"schedule {' '.join('-' if fact is None else str(fact) for fact in basis)}",
+        idempotency_key=f"schedule {' '.join('-' if value is None else str(value) for value in basis)}",
         delay=(slot - now).total_seconds(),
     )
     try:
         return jobs.ask(engine, queue, request, now)
     except UsageError as error:
-        _log.info("%s is not asked for: %s", one.organization_id, error.message)
+        _log.info("%s is not asked for: %s", organization.organization_id, error.message)
         return None
 
 
-def summary(ticked: Ticked) -> Sequence[str]:
-    """*ticked* in words, a line a fact."""
+def summary(tick: Tick) -> Sequence[str]:
+    """*tick* in words, a line a fact."""
     lines = []
-    for each, asked in ticked.asked:
-        one, at = each.organization, asked.job.next_at
-        became = {"queued": f"queued for {at:%H:%M:%S} UTC", "coalesced": "was queued already"}.get(asked.outcome)
-        lines.append(
-            f"{one.organization_id} ({one.source}): {each.due.what}, {each.due.why}: {became or asked.outcome}"
-        )
-    if ticked.swept:
-        lines.append(f"{ticked.swept} jobs whose message was lost were sent again")
+    for candidate, submission in tick.asked:
+        organization, at = candidate.organization, submission.job.next_at
+        result = {"queued": f"queued for {at:%H:%M:%S} UTC", "coalesced": "was queued already"}.get(submission.outcome)
+        name = f"{organization.organization_id} ({organization.source})"
+        lines.append(f"{name}: {candidate.due.what}, {candidate.due.why}: {result or submission.outcome}")
+    if tick.swept:
+        lines.append(f"{tick.swept} jobs whose message was lost were sent again")
     if not lines:
         lines.append("Nothing is due.")
-    if ticked.next_at is not None:
-        lines.append(f"The next organisation is due at {ticked.next_at:%Y-%m-%d %H:%M:%S} UTC.")
+    if tick.next_at is not None:
+        lines.append(f"The next organisation is due at {tick.next_at:%Y-%m-%d %H:%M:%S} UTC.")
     return lines

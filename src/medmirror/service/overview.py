@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from medmirror.db import sql
 from medmirror.schedule import rules
-from medmirror.schedule.due import Known, due
+from medmirror.schedule.due import History, due
 from medmirror.service.freshness import Badge, Freshness, badge, freshness
 from medmirror.service.keys import Caller
 from medmirror.settings import ScheduleSettings
@@ -85,7 +85,7 @@ def see(
 
 def _seen(row: Mapping[str, Any], now: datetime, schedule: ScheduleSettings) -> Seen:
     success = row["success_at"]
-    history = Known(success, row["full_at"], row["failures"], row["failed_at"])
+    history = History(success, row["full_at"], row["failures"], row["failed_at"])
     named = {name: row[name] for name in ("organization_id", "source", "remote", "zone", "tier")}
     rule = rules.rule(schedule, Organization(**named))
     fresh = freshness(history, row["recovered_at"], rule, now)

@@ -307,7 +307,7 @@ def test_in_a_month_there_are_exactly_the_syncs_that_were_computed(engine: Engin
             what = "full" if job.force_full else "incremental"
             ran[job.organization_id][f"{local:%m-%d} {what}"] += 1
         with engine.connect() as conn:
-            soonest = min(one.due.at for one in schedule.waiting(conn, partial(rules.rule, CALM), time.now()))
+            soonest = min(one.due.at for one in schedule.candidates(conn, partial(rules.rule, CALM), time.now()))
         time.set(max(soonest, time.now() + timedelta(seconds=1)))
     for name, one in made.items():
         computed: Counter[str] = Counter(

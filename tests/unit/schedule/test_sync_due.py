@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from medmirror.errors import UsageError
 from medmirror.jobs import FRESH
 from medmirror.schedule import rules
-from medmirror.schedule.due import Due, Known, Rule, due, staleness, times, within_hours
+from medmirror.schedule.due import Due, History, Rule, due, staleness, times, within_hours
 from medmirror.settings import ScheduleSettings, read
 from medmirror.sync.organizations import Organization
 
@@ -34,8 +34,8 @@ def local(found: list[Due], zone: ZoneInfo = BERLIN) -> list[str]:
     return [f"{one.at.astimezone(zone):%a %H:%M} {one.what}" for one in found]
 
 
-def synced(text: str, full: str | None = None) -> Known:
-    return Known(at(text), at(full or text))
+def synced(text: str, full: str | None = None) -> History:
+    return History(at(text), at(full or text))
 
 
 def test_a_week_of_a_clinic() -> None:
@@ -48,7 +48,7 @@ def test_a_week_of_a_clinic() -> None:
 
 def test_what_was_never_synchronised_is_due_at_once_and_in_full() -> None:
     now = at("2026-03-01T23:15")  # a Sunday night
-    assert due(Known(), STANDARD, now)[:2] == ("full", now)
+    assert due(History(), STANDARD, now)[:2] == ("full", now)
 
 
 def test_an_incremental_sync_is_due_an_interval_after_the_last_one_of_any_kind() -> None:
@@ -64,14 +64,14 @@ def test_outside_business_hours_nothing_but_the_full_sync_is_due() -> None:
 def test_a_machine_that_was_off_over_two_in_the_morning_makes_up_for_it_once() -> None:
     one = due(synced("2026-03-02T15:24", "2026-03-02T02:00"), STANDARD, now := at("2026-03-03T09:17"))
     assert one[:2] == ("full", at("2026-03-03T02:00"))
-    after = due(Known(now, now), STANDARD, now)
+    after = due(History(now, now), STANDARD, now)
     assert after[:2] == ("incremental", at("2026-03-03T13:05"))
 
 
 def test_a_machine_that_was_off_for_weeks_makes_up_for_them_once() -> None:
     now = at("2026-03-20T20:00")
     assert due(synced("2026-03-02T15:24", "2026-03-02T02:00"), STANDARD, now).what == "full"
-    assert due(Known(now, now), STANDARD, now)[:2] == ("full", at("2026-03-21T02:00"))
+    assert due(History(now, now), STANDARD, now)[:2] == ("full", at("2026-03-21T02:00"))
 
 
 def test_what_was_missed_in_business_hours_is_made_up_for_after_them() -> None:
@@ -92,12 +92,12 @@ def test_a_full_sync_shortly_before_its_time_is_that_of_the_night() -> None:
 
 
 def test_a_remote_whose_clock_is_behind_does_not_have_the_night_done_twice() -> None:
-    known = Known(success_at=at("2026-03-03T02:01"), full_at=at("2026-03-03T01:52"))
+    known = History(success_at=at("2026-03-03T02:01"), full_at=at("2026-03-03T01:52"))
     assert due(known, STANDARD, at("2026-03-03T02:02")).at > at("2026-03-03T07:00")
 
 
 def test_without_full_syncs_in_the_books_the_night_still_comes_once() -> None:
-    known = Known(success_at=at("2026-03-03T02:01"))
+    known = History(success_at=at("2026-03-03T02:01"))
     assert due(known, STANDARD, at("2026-03-03T02:02")).what == "incremental"
 
 
