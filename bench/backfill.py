@@ -66,7 +66,7 @@ def run(engine: Engine, settings: Settings, appointments: int, years: int, every
         hot: list[float] = []
         idle = [_sync(engine, settings, clock, one) for _ in range(4)][1:]
         first = (START - timedelta(days=365 * years + 1)).date().isoformat()
-        asked = jobs.ask(
+        asked = jobs.submit(
             engine, queue, jobs.Request("clinic", "cliniko", kind="backfill", args={"from": first}), clock.now()
         )
         began, cpu, simulated, synced = time.perf_counter(), time.process_time(), clock.now(), clock.now()

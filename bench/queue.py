@@ -31,7 +31,7 @@ from bench.report import Report, columns, write_markdown
 from medmirror import jobs
 from medmirror.clock import SYSTEM
 from medmirror.db import connect, migrate
-from medmirror.jobs import Job, Request, runner, working
+from medmirror.jobs import Job, Request, runner, worker
 from medmirror.jobs.queue.postgres import PostgresQueue
 from medmirror.settings import usable_cpus
 from medmirror.sync import organizations
@@ -137,14 +137,14 @@ def _forever(job: Job, report: Reports) -> Mapping[str, Any]:
 
 def _worker(dsn: str, handler: runner.Handler, concurrency: int) -> None:
     stop, engine, queue = _stop(), connect.engine(dsn, pool_size=2 * concurrency + 2), PostgresQueue(dsn)
-    working.work(engine, queue, handler, SYSTEM, concurrency=concurrency, stop=stop)
+    worker.work(engine, queue, handler, SYSTEM, concurrency=concurrency, stop=stop)
 
 
 def _bare(dsn: str, concurrency: int) -> None:
     """A worker of procrastinate's messages alone, which does nothing with them."""
     stop, engine, queue = _stop(), connect.engine(dsn), PostgresQueue(dsn)
     with engine.begin() as conn:
-        conn.execute(text("INSERT INTO medmirror.worker VALUES (:name, 1)"), {"name": working.name()})
+        conn.execute(text("INSERT INTO medmirror.worker VALUES (:name, 1)"), {"name": worker.name()})
     queue.work(lambda job_id: None, concurrency, stop)
 
 
@@ -162,7 +162,7 @@ def _taker(dsn: str, ids: Sequence[UUID]) -> None:
         conn.execute(text("INSERT INTO public.gate VALUES (:name, 0)"), {"name": f"ready {os.getpid()}"})
     _until(engine, "SELECT count(*) FROM public.gate WHERE name = 'open'")
     for job_id in ids:
-        runner.execute(engine, queue, job_id, handler, SYSTEM, working.name())
+        runner.execute(engine, queue, job_id, handler, SYSTEM, worker.name())
     with engine.begin() as conn:
         conn.execute(text("INSERT INTO public.gate VALUES (:name, 0)"), {"name": f"done {os.getpid()}"})
 
@@ -172,7 +172,7 @@ def _taker(dsn: str, ids: Sequence[UUID]) -> None:
 
 def _ask(engine: Engine, queue: PostgresQueue, number: int, delay: float = 0.0) -> Job:
     request = Request(f"org_{number}", "cliniko", trigger="schedule", delay=delay)
-    return jobs.ask(engine, queue, request, datetime.now(UTC)).job
+    return jobs.submit(engine, queue, request, datetime.now(UTC)).job
 
 
 def _floor(dsn: str, engine: Engine, count: int, place: Lab) -> list[Any]:

@@ -33,7 +33,7 @@ from worlds import OURS, Make, organization
 from medmirror import jobs
 from medmirror.cli import cli
 from medmirror.errors import UsageError
-from medmirror.jobs import working
+from medmirror.jobs import worker
 from medmirror.service import keys, serving
 from medmirror.service.options import Options
 from medmirror.settings import Settings
@@ -128,7 +128,7 @@ def test_workers_that_cannot_go_on_end_it_with_their_reason(
     def refuse(*args: object, **more: object) -> None:
         raise UsageError("There is no such queue.")
 
-    monkeypatch.setattr(working, "work", refuse)
+    monkeypatch.setattr(worker, "work", refuse)
     with pytest.raises(UsageError, match="no such queue"):
         _running(engine, dsn, threading.Event(), at_once=1, scheduler=False).result(60)
 

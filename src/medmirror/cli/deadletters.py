@@ -13,7 +13,7 @@ from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.jobs.deadletters import Chosen, Letter
+    from medmirror.jobs.deadletters import Letter, Selection
     from medmirror.jobs.deadletters.letters import Message
     from medmirror.jobs.deadletters.requeueing import Requeued
     from medmirror.jobs.deadletters.triage import Finding
@@ -40,10 +40,12 @@ def _which(command: Made) -> Made:
     return command
 
 
-def _chosen(ids: tuple[int, ...], fingerprint: str | None, number: int | None, organization_id: str | None) -> Chosen:
-    from medmirror.jobs.deadletters import Chosen
+def _chosen(
+    ids: tuple[int, ...], fingerprint: str | None, number: int | None, organization_id: str | None
+) -> Selection:
+    from medmirror.jobs.deadletters import Selection
 
-    return Chosen(list(ids) or None, fingerprint, number, organization_id)
+    return Selection(list(ids) or None, fingerprint, number, organization_id)
 
 
 @dead_letters.command("list")

@@ -15,7 +15,7 @@ from medmirror.cli.organizations import chosen, source_option
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.jobs import Asked, Job
+    from medmirror.jobs import Job, Submission
     from medmirror.sync.organizations import Organization
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _ask(
     from medmirror import jobs
     from medmirror.clock import SYSTEM
     from medmirror.db.database import open_database
-    from medmirror.jobs import queue, waiting
+    from medmirror.jobs import foreground, queue
 
     engine, settings = open_database(shared().settings())
     try:
@@ -124,22 +124,24 @@ def _ask(
         refuse(clinic)
         line = queue.of(settings)
         wanted = jobs.Request(organization, clinic.source, trigger="command", **request)
-        asked = jobs.ask(engine, line, wanted, SYSTEM.now())
+        asked = jobs.submit(engine, line, wanted, SYSTEM.now())
         if not wait or asked.outcome == "fresh":
-            taken = asked.outcome not in ("queued", "coalesced") or waiting.is_taken(engine, asked.job.job_id, SYSTEM)
+            taken = asked.outcome not in ("queued", "coalesced") or foreground.is_taken(
+                engine, asked.job.job_id, SYSTEM
+            )
             return output.Answer(_shown(asked), lambda: _said(asked, taken), _BUSY if asked.outcome == "running" else 0)
-        job = waiting.until_done(engine, line, settings, asked.job.job_id, SYSTEM)
+        job = foreground.wait_until_done(engine, line, settings, asked.job.job_id, SYSTEM)
     finally:
         engine.dispose()
     code = 1 if job.state != "succeeded" else 3 if (job.counts or {}).get("rejected") else 0
     return output.Answer(_shown(asked._replace(job=job)), lambda: _done(job), code)
 
 
-def _shown(asked: Asked) -> dict[str, Any]:
+def _shown(asked: Submission) -> dict[str, Any]:
     return {"outcome": asked.outcome, "job": asked.job.as_dict()}
 
 
-def _said(asked: Asked, taken: bool) -> Iterable[str]:
+def _said(asked: Submission, taken: bool) -> Iterable[str]:
     job = asked.job
     words = {
         "queued": f"queued as job {job.job_id}",

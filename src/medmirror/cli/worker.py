@@ -66,16 +66,16 @@ def _create(settings: Settings) -> output.Answer:
 
 def _burst(engine: Engine, line: Queue, settings: Settings, most: int | None) -> int:
     from medmirror.clock import SYSTEM
-    from medmirror.jobs import working
+    from medmirror.jobs import worker
     from medmirror.jobs.handler import handler
 
-    return working.burst(engine, line, handler(engine, settings, SYSTEM), SYSTEM, most=most)
+    return worker.burst(engine, line, handler(engine, settings, SYSTEM), SYSTEM, limit=most)
 
 
 def _work(engine: Engine, line: Queue, settings: Settings, concurrency: int) -> None:
     """Work in a thread: the signal comes to this one, as KeyboardInterrupt (see ``cli.main``)."""
     from medmirror.clock import SYSTEM
-    from medmirror.jobs import working
+    from medmirror.jobs import worker
     from medmirror.jobs.handler import handler
 
     stop, failed = threading.Event(), list[BaseException]()
@@ -83,7 +83,7 @@ def _work(engine: Engine, line: Queue, settings: Settings, concurrency: int) -> 
 
     def run() -> None:
         try:
-            working.work(engine, line, handle, SYSTEM, concurrency=concurrency, stop=stop)
+            worker.work(engine, line, handle, SYSTEM, concurrency=concurrency, stop=stop)
         except BaseException as error:  # noqa: BLE001 - raised where it can be told
             failed.append(error)
 

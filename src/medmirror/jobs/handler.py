@@ -1,4 +1,4 @@
-"""What a worker does with a job: the sync or the backfill of its organisation, with what cannot be done buried."""
+"""The work of a job: the sync or the backfill of its organisation. A record that fails becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from medmirror.clock import SYSTEM, Clock
 from medmirror.errors import RecordError, UsageError
 from medmirror.jobs import Job, deadletters
 from medmirror.settings import Settings
-from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
+from medmirror.sync.engine import run
 from medmirror.sync.session import Tools, Wanted
 from medmirror.sync.steps import Report
 from medmirror.sync.store import Poison
 
 
 def handler(engine: Engine, settings: Settings, clock: Clock = SYSTEM) -> Callable[[Job, Report], Mapping[str, Any]]:
-    """What a worker does with a job of medmirror.job (``runner.Handler``)."""
+    """Return the function that does a job of medmirror.job (``runner.Handler``)."""
 
     def handle(job: Job, report: Report) -> Mapping[str, Any]:
         with engine.connect() as conn:
-            one = organizations.get(conn, job.organization_id, job.source)
-        if one is None:
+            organization = organizations.get(conn, job.organization_id, job.source)
+        if organization is None:
             raise UsageError("The organisation is not known any more.", organization=job.organization_id)
-        organizations.check(one, one)
+        organizations.check(organization, organization)
 
         bury = partial(
             deadletters.record,
@@ -46,8 +46,8 @@ def handler(engine: Engine, settings: Settings, clock: Clock = SYSTEM) -> Callab
         def refused(conn: Connection, feed: str, source_id: str, error: Exception) -> None:
             bury(conn, feed=feed, error=error, record=source_id)
 
-        wanted = Wanted(job.kind, job.mode, job.force_full, job.args)
+        request = Wanted(job.kind, job.mode, job.force_full, job.args)
         tools = Tools(engine, settings, clock, report=report, poisoned=poisoned, refused=refused)
-        return sync_engine.run(tools, one, wanted)
+        return run(tools, organization, request)
 
     return handle

@@ -1,4 +1,4 @@
-"""The sign of life of a job that is being done, and with it how far it is: written beside the handler, not by it."""
+"""The sign of life and the progress of a running job, written by a thread beside the handler."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from medmirror.errors import SyncRunning
 from medmirror.jobs import Job, Line
 from medmirror.sync.steps import Step
 
-_TOLD = 1.0  # seconds between two writings of what is reported
-_NOTED = frozenset({"held", "opened", "listed", "destination read", "planned", "stated"})  # steps that get a line
-_MOST_LINES = 1000  # a job
+_WRITE_EVERY = 1.0  # seconds between two writings of what is reported
+_LOGGED_STEPS = frozenset(
+    {"held", "opened", "listed", "destination read", "planned", "stated"}
+)  # steps that get a line
+_MOST_LINES = 1000  # of one job's log
 
 _statement = partial(sql.statement, "jobs.sql")
 _log = logging.getLogger(__name__)
 
 
 class Stopping(BaseException):
-    """The worker is to stop: the job is put back as it is. Not an Exception, lest a handler takes it for a failure."""
+    """The worker is to stop and the job is put back. Not an Exception, so that no handler takes it for a failure."""
 
 
 class Heartbeat:
-    """While it is open, a thread with a connection of its own writes *job*'s sign of life every *beat* seconds, and at
-    most once a second what was reported.
+    """A thread that writes *job*'s sign of life every *beat* seconds, and its reported progress at most once a second.
 
-    The handler's own thread writes nothing: it may be in the middle of a transaction.
+    It runs while this is open, with a connection of its own. The handler's thread writes nothing, because it may be in
+    the middle of a transaction.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Heartbeat:
         self._step: Step | None = None
         self._progress: dict[str, Any] = {}
         self._lines: list[Line] = []
-        self._said = 0
+        self._line_count = 0
         self._thread = threading.Thread(target=self._run, name=f"heartbeat {job.job_id}", daemon=True)
 
     def __enter__(self) -> Heartbeat:
@@ -66,8 +68,10 @@ class Heartbeat:
         self._thread.join()
 
     def report(self, step: Step, progress: dict[str, Any]) -> None:
-        """A Report. Raises SyncRunning when another worker has taken the job over, Stopping when this one is to
-        stop."""
+        """Take a step and its progress, to be written soon (a ``Report``).
+
+        Raises SyncRunning when another worker has taken the job over, Stopping when this worker is to stop.
+        """
         if self._lost:
             raise SyncRunning("Another worker has taken this job over, because this one gave no sign of life.")
         if self._stop is not None and self._stop.is_set():
@@ -75,24 +79,27 @@ class Heartbeat:
         with self._changed:
             self._step = step
             self._progress = {**self._progress, **progress}
-            if step in _NOTED:
-                self._say("info", f"{step}{_facts(progress)}")
+            if step in _LOGGED_STEPS:
+                self._add_line("info", f"{step}{_facts(progress)}")
             if not self._dirty:
                 self._dirty = True
                 self._changed.notify()
 
     def say(self, level: str, message: str) -> None:
-        """Put a line into the job's log, soon."""
+        """Add a line to the job's log, to be written soon."""
         with self._changed:
-            self._say(level, message)
+            self._add_line(level, message)
 
-    def _say(self, level: str, message: str) -> None:
-        self._said += 1
-        if self._said <= _MOST_LINES:
+    def _add_line(self, level: str, message: str) -> None:
+        self._line_count += 1
+        if self._line_count <= _MOST_LINES:
             self._lines.append(Line(self._clock.now(), level, message))
 
     def last(self) -> tuple[dict[str, Any], list[Line]]:
-        """What was reported last, as the statements of jobs.sql take it, and the lines that are not written yet."""
+        """Return the last report, as the statements of jobs.sql take it, and the lines that are not written yet.
+
+        The lines then count as written.
+        """
         with self._changed:
             lines, self._lines = self._lines, []
             return self._values(), lines
@@ -110,7 +117,7 @@ class Heartbeat:
     def _run(self) -> None:
         while True:
             with self._changed:
-                due = self._written + (min(_TOLD, self._beat) if self._dirty else self._beat)
+                due = self._written + (min(_WRITE_EVERY, self._beat) if self._dirty else self._beat)
                 if self._over:
                     return
                 left = due - time.monotonic()
@@ -123,7 +130,7 @@ class Heartbeat:
     def _write(self, values: dict[str, Any], lines: list[Line]) -> None:
         try:
             with self._engine.begin() as conn:
-                kept = conn.execute(_statement("beat"), values).rowcount
+                updated = conn.execute(_statement("beat"), values).rowcount
                 if lines:
                     jobs.log(conn, self._job.job_id, lines)
         except (SQLAlchemyError, psycopg.Error) as error:
@@ -131,9 +138,9 @@ class Heartbeat:
             with self._changed:  # in a second again: the lease runs
                 self._dirty, self._lines = True, [*lines, *self._lines]
         else:
-            self._lost = self._lost or not kept
+            self._lost = self._lost or not updated
 
 
 def _facts(progress: dict[str, Any]) -> str:
-    shown = [f"{name} {value}" for name, value in progress.items() if isinstance(value, int | str)]
-    return f": {', '.join(shown)}" if shown else ""
+    facts = [f"{name} {value}" for name, value in progress.items() if isinstance(value, int | str)]
+    return f": {', '.join(facts)}" if facts else ""

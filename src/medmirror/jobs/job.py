@@ -1,4 +1,4 @@
-"""What a job is, and a request for one: plain values."""
+"""A job, and a request for a job: plain values."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Outcome = Literal["queued", "coalesced", "running", "fresh", "repeated"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What somebody wants done.
+    """A request for a job.
 
-    *priority*: higher goes first; None: what its *trigger* deserves. *delay*: seconds before it may begin.
-    *idempotency_key*: the same one again gets the same job, whatever has become of it. *parent*: the job that this one
-    does again.
+    *priority*: higher goes first; None: the priority of its *trigger*. *delay*: seconds before the job may begin.
+    *idempotency_key*: a second request with the same key gets the same job, in whatever state it is. *parent*: the job
+    that this one repeats.
     """
 
     organization_id: str
@@ -44,7 +44,7 @@ class Request:
 
     @property
     def rank(self) -> int:
-        """Its priority, given or deserved."""
+        """The priority: the given one, else that of the kind or the trigger."""
         if self.priority is not None:
             return self.priority
         return BACKFILL_PRIORITY if self.kind == "backfill" else PRIORITIES[self.trigger]
@@ -85,18 +85,21 @@ class Job:
 
     @property
     def open(self) -> bool:
-        """Whether it is still to be done, or being done."""
+        """Whether the job waits or runs."""
         return self.state in ("queued", "in_progress", "retrying")
 
     def as_dict(self) -> dict[str, Any]:
-        """It as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return asdict(self)
 
 
-class Asked(NamedTuple):
-    """What became of a request. ``queued``: *job* is new. ``coalesced``: *job* was waiting already and does this, too.
-    ``running``: *job* is at it. ``fresh``: nothing is done, a sync succeeded less than ``FRESH`` ago; *job* says so
-    (state skipped). ``repeated``: the idempotency key stands for *job*."""
+class Submission(NamedTuple):
+    """The outcome of a request, and its job.
+
+    ``queued``: *job* is new. ``coalesced``: *job* was waiting already and now does this, too. ``running``: *job* runs
+    and does this. ``fresh``: a sync succeeded less than ``FRESH`` ago, so *job* has the state skipped and nothing is
+    done. ``repeated``: *job* is the one of an earlier request with the same idempotency key.
+    """
 
     outcome: Outcome
     job: Job
@@ -110,16 +113,16 @@ class Line(NamedTuple):
     message: str
 
 
-_COLUMNS = tuple(one.name for one in fields(Job))
+_COLUMNS = tuple(field_.name for field_ in fields(Job))
 
 
 def of_row(row: RowMapping) -> Job:
-    """The job of a *row* that has (at least) the table's columns."""
+    """Return the job in *row*, which has at least the table's columns."""
     return Job(**{name: row[name] for name in _COLUMNS})
 
 
 class Worker(NamedTuple):
-    """A worker process that runs, and how many jobs it does at once."""
+    """A running worker process, and how many jobs it does at once."""
 
     name: str
     concurrency: int

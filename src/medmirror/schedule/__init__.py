@@ -1,1 +1,1 @@
-"""When an organisation is due, and the process that looks."""
+"""The scheduler: the time at which each organisation is due, and the process that asks for its syncs."""

@@ -1,14 +1,15 @@
-"""When an organisation is to be synchronised next. Pure: nothing here looks at a clock.
+"""The time of an organisation's next sync. Pure: nothing here looks at a clock.
 
-Due times come from the last sync and the wall clock of the clinic, never from the hour that happens to be now:
+Due times come from the last sync and the wall clock of the clinic, never from the current hour:
 
-* **incremental**: *interval* after the last sync of any kind, if that is within business hours; else when they next
-  begin. A twentieth of the interval early, so that queue, spacing and the sync itself do not make the mirror older than
-  the interval; for the same reason the hours begin that much early.
+* **incremental**: *interval* after the last sync of any kind, if that is within business hours; else at the start of
+  the next business hours. The sync is due a twentieth of the interval early, so that queue, spacing and the sync itself
+  do not make the mirror older than the interval. The business hours start that much early for the same reason.
 * **full**: each local date at *full_at*, as the nightly counts its nights (``clock.py``, with its rules for
   changes of the clock). A full sync less than an hour before counts as the night's.
 
-What was due and was not done (the machine was off, a sync failed) stays due, outside business hours too, and once.
+A sync that was due and was not done (the machine was off, or it failed) stays due, outside business hours too. Several
+missed syncs are made up for by one.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=4)  # after f
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How often an organisation is synchronised. *days*: business days, Monday is 0; *closes* not after *opens*: on the
-    next date. *offset*: what its full sync, and the beginning of its hours, are shifted by, so that not all come at
-    once."""
+    """How often an organisation is synchronised.
+
+    *days* are business days, Monday is 0. A *closes* that is not after *opens* is on the next date. The *offset* shifts
+    the full sync and the start of the business hours, so that the organisations do not all come at once.
+    """
 
     interval: timedelta
     opens: time
@@ -45,11 +48,11 @@ class Rule:
 
     @property
     def early(self) -> timedelta:
-        """How long before its interval is over a sync is due."""
+        """The time by which a sync is due before its interval is over."""
         return self.interval / _EARLY
 
     def hours(self, day: date) -> tuple[datetime, datetime] | None:
-        """When the business hours of *day* begin and end, in UTC; None: it has none."""
+        """Return the start and the end of the business hours of *day*, in UTC; None on a day without any."""
         if day.weekday() not in self.days:
             return None
         last = day if self.closes > self.opens else day + _DAY
@@ -58,8 +61,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known of an organisation's syncs, by our clock. *full_at*: when its last full one began, or what it read
-    up to; *failures* in a row, the last of them at *failed_at*; *probe_at*: until when its remote is left alone."""
+    """The past syncs of an organisation, by our clock.
+
+    *full_at*: when the last full sync began, or up to when it read; *failures* in a row, the last at *failed_at*;
+    *probe_at*: the time until which its remote is left alone.
+    """
 
     success_at: datetime | None = None
     full_at: datetime | None = None
@@ -69,7 +75,7 @@ class History:
 
 
 class Due(NamedTuple):
-    """*what* is to be done next, not before *at* (UTC), and *why*, in words."""
+    """The next sync: its kind (*what*), the time before which it does not begin (*at*, UTC), and the reason (*why*)."""
 
     what: Literal["full", "incremental"]
     at: datetime
@@ -77,8 +83,10 @@ class Due(NamedTuple):
 
 
 def due(history: History, rule: Rule, now: datetime) -> Due:
-    """What is to be done next; it is due when its time is not later than *now* (aware). A full sync that is due stands
-    for an incremental one."""
+    """Return the next sync of an organisation with this *history*; it is due when its time is not after *now* (aware).
+
+    A full sync that is due replaces an incremental one.
+    """
     full = _full(history, rule, now)
     if full.at > now and (incremental := _incremental(history, rule)) is not None and incremental.at < full.at:
         return _put_off(incremental, history)
@@ -104,7 +112,7 @@ def _incremental(history: History, rule: Rule) -> Due | None:
 
 
 def _put_off(planned: Due, history: History) -> Due:
-    """*planned*, after the wait that failures cost, and not while the remote is left alone."""
+    """Return *planned*, delayed by the wait after failures, and until its remote may be asked again."""
     if history.failures and history.failed_at is not None:
         wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(history.failures - 1, 16))
         retry_at = history.failed_at + wait
@@ -118,7 +126,10 @@ def _put_off(planned: Due, history: History) -> Due:
 
 
 def within_hours(earliest: datetime, rule: Rule) -> datetime | None:
-    """The first time not before *earliest* at which an incremental sync may begin; None: there are no business days."""
+    """Return the first time (UTC) not before *earliest* at which an incremental sync may begin.
+
+    None when *rule* has no business days.
+    """
     first = earliest.astimezone(rule.zone).date() - _DAY
     for day in (first + offset * _DAY for offset in range(10)):
         hours = rule.hours(day)
@@ -128,15 +139,17 @@ def within_hours(earliest: datetime, rule: Rule) -> datetime | None:
 
 
 class Staleness(NamedTuple):
-    """How old the mirror can get, if each sync takes no time: *in_hours* within business hours, *ever* at any time."""
+    """The greatest age of the mirror, if no sync takes any time: *in_hours* within business hours, *ever* at any time."""
 
     in_hours: timedelta
     ever: timedelta
 
 
 def staleness(rule: Rule, since: datetime, days: int = 14) -> Staleness:
-    """How old the mirror gets in the *days* after *since* when all goes well. What a sync waits and takes comes on top,
-    of which a twentieth of the interval is made up for by beginning early."""
+    """Return the greatest age of the mirror in the *days* after *since*, when every sync succeeds.
+
+    The time that a sync waits and takes comes on top; the early start makes up for a twentieth of the interval.
+    """
     in_hours = ever = timedelta()
     for previous, following in pairwise(times(rule, since, since + days * _DAY)):
         ever = max(ever, following.at - previous.at)
@@ -149,7 +162,7 @@ def staleness(rule: Rule, since: datetime, days: int = 14) -> Staleness:
 
 
 def times(rule: Rule, since: datetime, until: datetime) -> Iterator[Due]:
-    """Every sync from a full one at *since* to *until* when each is done at once as it comes due."""
+    """Yield every sync from a full one at *since* to *until*, if each is done as soon as it is due."""
     history = History(success_at=since, full_at=since)
     yield Due("full", since, "")
     while (next_due := due(history, rule, history.success_at or since)).at < until:

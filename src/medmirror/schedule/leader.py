@@ -1,4 +1,4 @@
-"""Many schedulers may run; one leads: whoever holds an advisory lock."""
+"""The leader among the schedulers: many may run, and the one that holds an advisory lock asks for syncs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import runner
 from medmirror.settings import ScheduleSettings
 
-_FOLLOW = 2.0  # seconds between two tries of one who does not lead, or has lost the database
+_FOLLOW = 2.0  # seconds between two tries of a scheduler that does not lead, or has lost the database
 _LONGEST = 5.0  # seconds between two looks: organisations are added, jobs end, messages get lost
 
 _log = logging.getLogger(__name__)
 
 
 class Leadership:
-    """The lock of the scheduler that leads (``db/sessionlock.py``). It ends with the process, however that dies; when a
-    whole machine is gone, the server notices in some twelve seconds."""
+    """The lock of the scheduler that leads (``db/sessionlock.py``).
+
+    It ends with the process, however that dies. When a whole machine is gone, the server notices it in about twelve
+    seconds.
+    """
 
     def __init__(self, dsn: str) -> None:
         self._lock = SessionLock(dsn, "medmirror scheduler", locks.SCHEDULER)
@@ -41,8 +44,10 @@ class Leadership:
         self._let_go()
 
     def holds(self) -> bool:
-        """Whether this process leads now: the lock is still its own, or is just taken. False, too, when the database
-        cannot be reached."""
+        """Return whether this process leads now: it still has the lock, or has just taken it.
+
+        False also when the database cannot be reached.
+        """
         try:
             if self._leads:
                 self._lock.check("the scheduler's lock")
@@ -69,11 +74,13 @@ def lead(
     rule_of: runner.RuleOf | None = None,
     notify: Callable[[runner.Tick | bool], None] = lambda news: None,
 ) -> None:
-    """Until *stop* is set: try to lead, and look whenever somebody is due while leading. The look under way is ended
-    first. *dsn*: the same database, for the lock's own session. *notify* hears each look, and True or False: whether
-    this one leads, at first and when that changes.
+    """Try to lead until *stop* is set; while leading, look whenever an organisation is due.
 
-    A database that is gone and a look that fails are logged and tried again; nothing is raised.
+    A look that has begun is finished before the return. *dsn* names the same database, for the lock's own session.
+    *notify* is called with the result of each look, and with True or False: whether this scheduler leads, at the
+    beginning and on each change.
+
+    A lost database and a failed look are logged and tried again; nothing is raised.
     """
     was_leader: bool | None = None
     with Leadership(dsn) as leadership:
@@ -94,7 +101,7 @@ def _look(
     rule_of: runner.RuleOf | None,
     notify: Callable[[runner.Tick | bool], None],
 ) -> float:
-    """Look once; return the seconds until the next look."""
+    """Look once; return the seconds until the next look. A failure is logged."""
     try:
         tick = runner.look(engine, queue, clock, settings, rule_of)
     except MedmirrorError as error:

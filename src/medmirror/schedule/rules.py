@@ -1,4 +1,4 @@
-"""The rule of each organisation, by the schedule that is set."""
+"""The rule of each organisation, from the settings of the scheduler."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from medmirror.sync.organizations import Organization
 
 
 def rule(schedule: ScheduleSettings, organization: Organization) -> Rule:
-    """How often *organization* is synchronised. A tier that is not in *schedule* counts as standard.
+    """Return how often *organization* is synchronised. A tier that is not in *schedule* counts as standard.
 
-    Raises UsageError for a time zone that is none.
+    Raises UsageError when its time zone is not in the tz database.
     """
     try:
         zone = organization.tz

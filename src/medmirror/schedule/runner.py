@@ -1,4 +1,4 @@
-"""One look of the scheduler: who is due, and a job for each, some time apart."""
+"""One look of the scheduler: it finds the organisations that are due and asks for a job for each, spaced in time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medmirror import jobs
 from medmirror.clock import Clock
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
-from medmirror.jobs import Asked, runner
+from medmirror.jobs import Submission, runner
 from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import rules
 from medmirror.schedule.due import Due, History, Rule, due
@@ -26,18 +26,18 @@ from medmirror.sync import breaker, organizations
 from medmirror.sync.guards import key_of
 from medmirror.sync.organizations import Organization
 
-_WIDEST = timedelta(hours=2)  # over which the syncs of one look are spread, however many they are
+_WIDEST = timedelta(hours=2)  # the syncs of one look are spread over this at most
 _DAY = timedelta(days=1)
 
 _log = logging.getLogger(__name__)
 _statement = partial(sql.statement, "schedule.sql")
 
 RuleOf = Callable[[Organization], Rule]
-"""How often an organisation is synchronised: ``rules.rule``, or what somebody has computed of its changes."""
+"""How often an organisation is synchronised: ``rules.rule``, or a rule computed from its changes."""
 
 
 class Candidate(NamedTuple):
-    """An organisation for which nothing is queued or running: what it needs next. *last_job*: its latest job."""
+    """An organisation for which nothing is queued or running, with its next sync and its latest job (*last_job*)."""
 
     organization: Organization
     due: Due
@@ -46,8 +46,11 @@ class Candidate(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """What the last look did: when, which process (*leader*), how many organisations had nothing queued or running,
-    how many syncs it asked for, when the next is due, when the last sync that was asked for begins."""
+    """The last look: its time, its process (*leader*), and the result.
+
+    *organizations*: how many had nothing queued or running; *asked*: how many syncs were asked for; *next_at*: when the
+    next sync is due; *slot_at*: when the last sync that was asked for begins.
+    """
 
     ticked_at: datetime
     leader: str
@@ -58,23 +61,28 @@ class Heartbeat(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """What a look did. *asked*: each organisation that was due, with what became of its job; *swept*: messages that
-    were lost and sent again; *next_at*: when the next organisation is due, as far as is known now."""
+    """The result of a look.
 
-    asked: list[tuple[Candidate, Asked]]
+    *asked*: each organisation that was due, with the outcome of its request; *swept*: how many lost messages were sent
+    again; *next_at*: when the next organisation is due, by the facts of this look.
+    """
+
+    asked: list[tuple[Candidate, Submission]]
     swept: int
     next_at: datetime | None
 
 
 def heartbeat(conn: Connection) -> Heartbeat | None:
-    """The last look of any scheduler; None: there was none."""
+    """Return the last look of any scheduler; None before the first."""
     row = conn.execute(_statement("heartbeat")).one_or_none()
     return None if row is None else Heartbeat(*row)
 
 
 def candidates(conn: Connection, rule_of: RuleOf, now: datetime) -> list[Candidate]:
-    """Every organisation that is not paused and has nothing queued or running, with what it needs next, the earliest
-    first. One whose settings are wrong is left out, and logged."""
+    """Return every organisation that is not paused and has nothing queued or running, the earliest due first.
+
+    An organisation with wrong settings is logged and left out.
+    """
     by_name = {
         (organization.organization_id, organization.source): organization for organization in organizations.every(conn)
     }
@@ -101,18 +109,20 @@ def candidates(conn: Connection, rule_of: RuleOf, now: datetime) -> list[Candida
 
 def tick(
     engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings, rule_of: RuleOf | None = None
-) -> list[Asked]:
-    """Ask for a job for each organisation that is due; return what became of each. See ``look``."""
+) -> list[Submission]:
+    """Ask for a job for each organisation that is due; return the outcome of each request. See ``look``."""
     return [submission for _, submission in look(engine, queue, clock, settings, rule_of).asked]
 
 
 def look(engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings, rule_of: RuleOf | None = None) -> Tick:
-    """Ask for a job for each organisation that is due, each begun *settings.spacing* after the one before (those of
-    earlier looks too), and have lost messages sent again. Where *settings* have the scheduler off, nobody is asked for,
-    and lost messages are sent all the same.
+    """Ask for a job for each organisation that is due, and send lost messages again.
 
-    May run anywhere, at any time, twice at once: what is queued or running is not asked for, and the same sync that two
-    ask for is one job, even when it has ended before the second asks. Raises StoreError.
+    Each job begins *settings.spacing* after the one before, those of earlier looks included. When *settings* have the
+    scheduler off, no job is asked for; lost messages are sent again all the same.
+
+    May run anywhere, at any time, and twice at once: an organisation with a queued or running job is passed over, and
+    two schedulers that ask for the same sync get one job, even when it has ended before the second asks.
+    Raises StoreError when the database cannot be used.
     """
     now = clock.now()
     waiting = retry.in_transaction(engine, lambda conn: candidates(conn, rule_of or partial(rules.rule, settings), now))
@@ -132,7 +142,7 @@ def look(engine: Engine, queue: Queue, clock: Clock, settings: ScheduleSettings,
 
 
 def _slots(engine: Engine, now: datetime, spacing: timedelta, count: int) -> Iterator[datetime]:
-    """When each of *count* syncs begins."""
+    """Return the start time of each of *count* syncs, after those of earlier looks."""
     if count == 0:
         return iter(())
     last = retry.in_transaction(engine, heartbeat)
@@ -143,10 +153,10 @@ def _slots(engine: Engine, now: datetime, spacing: timedelta, count: int) -> Ite
     return (first + number * step for number in range(count))
 
 
-def _ask(engine: Engine, queue: Queue, candidate: Candidate, slot: datetime, now: datetime) -> Asked | None:
-    """Ask for the sync that is due; None when the organisation was paused or removed meanwhile."""
+def _ask(engine: Engine, queue: Queue, candidate: Candidate, slot: datetime, now: datetime) -> Submission | None:
+    """Ask for the sync that is due; return None when the organisation was paused or removed meanwhile."""
     organization, full = candidate.organization, candidate.due.what == "full"
-    # What was known when this was decided: another scheduler that decided from the same asks for the same.
+    # The facts behind the decision: a second scheduler with the same facts asks under the same key.
     basis = (candidate.due.what, candidate.last_job, candidate.history.success_at, candidate.history.failed_at)
     request = jobs.Request(
         organization.organization_id,
@@ -159,14 +169,14 @@ def _ask(engine: Engine, queue: Queue, candidate: Candidate, slot: datetime, now
         delay=(slot - now).total_seconds(),
     )
     try:
-        return jobs.ask(engine, queue, request, now)
+        return jobs.submit(engine, queue, request, now)
     except UsageError as error:
         _log.info("%s is not asked for: %s", organization.organization_id, error.message)
         return None
 
 
 def summary(tick: Tick) -> Sequence[str]:
-    """*tick* in words, a line a fact."""
+    """Return *tick* as lines for people, one for each fact."""
     lines = []
     for candidate, submission in tick.asked:
         organization, at = candidate.organization, submission.job.next_at

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from medmirror.clock import SYSTEM, Clock
 from medmirror.db import connect
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.jobs import queue, working
+from medmirror.jobs import queue, worker
 from medmirror.jobs.handler import handler
 from medmirror.jobs.queue.base import Queue
 from medmirror.schedule import leader
@@ -183,7 +183,7 @@ def _others(
         own = connect.engine_of(settings, pool_size=2 * at_once + 2)
         try:
             handle = handler(own, settings, clock)
-            working.work(own, line, handle, clock, concurrency=at_once, stop=stop)
+            worker.work(own, line, handle, clock, concurrency=at_once, stop=stop)
         finally:
             own.dispose()
 

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from medmirror.clock import SYSTEM
 from medmirror.db import connect, retry
-from medmirror.jobs import Job, queue, runner, working
+from medmirror.jobs import Job, queue, runner, worker
 from medmirror.settings import Settings
 from medmirror.sync.steps import Report
 
@@ -48,9 +48,7 @@ def main(lease: float, concurrency: int) -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     line = queue.of(settings)
-    working.work(
-        engine, line, handler, SYSTEM, concurrency=concurrency, stop=stop, policy=policy, sweep_every=lease / 4
-    )
+    worker.work(engine, line, handler, SYSTEM, concurrency=concurrency, stop=stop, policy=policy, sweep_every=lease / 4)
     line.close()
     engine.dispose()
 

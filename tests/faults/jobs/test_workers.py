@@ -42,7 +42,7 @@ class Place:
     def ask(self, organization: str, **args: Any) -> Job:
         organizations.put(self.engine, organizations.Organization(organization, "cliniko", "cliniko"))
         request = Request(organization, "cliniko", args=args)
-        return jobs.ask(self.engine, self.queue, request, datetime.now(UTC)).job
+        return jobs.submit(self.engine, self.queue, request, datetime.now(UTC)).job
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.engine.connect() as conn:

@@ -22,7 +22,7 @@ from medmirror import errors, jobs
 from medmirror.cli.deadletters import dead_letters
 from medmirror.db import connect
 from medmirror.jobs import Job, Request, deadletters, runner
-from medmirror.jobs.deadletters import Chosen, Letter, fingerprint, letters, payload, requeueing, triage
+from medmirror.jobs.deadletters import Letter, Selection, fingerprint, letters, payload, requeueing, triage
 from medmirror.settings import PayloadSettings, Settings
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
@@ -61,7 +61,7 @@ class Place:
             organizations.put(engine, Organization(name, "cliniko", "cliniko", zone="Australia/Sydney"))
 
     def ask(self, organization: str = "org_1", **more: Any) -> Job:
-        return jobs.ask(self.engine, Told(), Request(organization, "cliniko", **more), self.time.now()).job
+        return jobs.submit(self.engine, Told(), Request(organization, "cliniko", **more), self.time.now()).job
 
     def do(self, job_id: UUID, error: Exception | None = None, then: Callable[[Job], None] | None = None) -> Job:
         def handler(job: Job, report: Report) -> Mapping[str, Any]:
@@ -86,7 +86,7 @@ class Place:
 
     def letters(self, **chosen: Any) -> list[Letter]:
         with self.engine.connect() as conn:
-            return deadletters.find(conn, Chosen(**chosen), states=None)
+            return deadletters.find(conn, Selection(**chosen), states=None)
 
     def get(self, letter: Letter) -> Letter:
         with self.engine.connect() as conn:
@@ -100,7 +100,7 @@ class Place:
             )
 
     def requeue(self, *, limit: int | None = 1, **chosen: Any) -> list[requeueing.Requeued]:
-        return requeueing.requeue(self.engine, Told(), Chosen(**chosen), self.time.now(), limit=limit)
+        return requeueing.requeue(self.engine, Told(), Selection(**chosen), self.time.now(), limit=limit)
 
     def run(self, *words: str, code: int = 0) -> Any:
         found = CliRunner().invoke(
@@ -299,7 +299,7 @@ def test_a_rejected_record_is_loaded_again_from_its_bytes(dsn: str, engine: Engi
     body = {"patients": [{"id": "1", "updated_at": "2026-01-01T00:00:00Z", "first_name": None}, {"updated_at": "soon"}]}
     (tmp_path / "patients.json").write_bytes(orjson.dumps(body))
     medmirror.load("cliniko", [tmp_path / "patients.json"], settings=settings, organization="org_1")
-    job = jobs.ask(engine, Told(), Request("org_1", "cliniko"), NOW).job
+    job = jobs.submit(engine, Told(), Request("org_1", "cliniko"), NOW).job
     with engine.begin() as conn:
         reject_id = conn.scalar(text("SELECT reject_id FROM medmirror.reject"))
         assert reject_id is not None
@@ -307,7 +307,7 @@ def test_a_rejected_record_is_loaded_again_from_its_bytes(dsn: str, engine: Engi
             conn, job_id=job.job_id, organization_id="org_1", source="cliniko", feed="patient", reject_id=reject_id,
             error=errors.RecordError("It has no time."), attempts=1, first_failed_at=NOW,
         )  # fmt: skip
-    chosen = Chosen(ids=[number])
+    chosen = Selection(ids=[number])
     (failed,) = requeueing.requeue(engine, Told(), chosen, NOW, settings=settings)
     assert failed.outcome == "failed"
     with engine.begin() as conn:
@@ -320,7 +320,7 @@ def test_a_rejected_record_is_loaded_again_from_its_bytes(dsn: str, engine: Engi
 
 def _walk(place: Place, **chosen: Any) -> list[triage.Finding]:
     with place.engine.connect() as conn:
-        return triage.walk(conn, Chosen(**chosen), place.time.now())
+        return triage.walk(conn, Selection(**chosen), place.time.now())
 
 
 def test_the_playbook_sorts_by_fault_and_says_what_to_do(place: Place) -> None:

@@ -69,9 +69,9 @@ def known(books: Engine) -> Engine:
     return engine
 
 
-def _ask(engine: Engine, queue: Told | None = None, now: datetime = NOW, **request: Any) -> jobs.Asked:
+def _ask(engine: Engine, queue: Told | None = None, now: datetime = NOW, **request: Any) -> jobs.Submission:
     given = {"organization_id": "org_1", "source": "cliniko", **request}
-    return jobs.ask(engine, queue or Told(), Request(**given), now)
+    return jobs.submit(engine, queue or Told(), Request(**given), now)
 
 
 def _set(engine: Engine, job_id: UUID, state: str) -> None:
@@ -244,7 +244,7 @@ def test_a_queue_that_is_down_loses_nothing(known: Engine) -> None:
 def test_fifty_threads_that_ask_at_once_make_one_job(known: Engine) -> None:
     queue, start = Told(), threading.Barrier(50)
 
-    def ask(number: int) -> jobs.Asked:
+    def ask(number: int) -> jobs.Submission:
         start.wait()
         mode = "comprehensive" if number == 31 else "incremental"
         return _ask(known, queue, mode=mode, force_full=number == 17, idempotency_key=f"key {number}")

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from medmirror import errors, jobs
 from medmirror.clock import Clock
 from medmirror.db import connect, retry
-from medmirror.jobs import Job, Request, deadletters, runner, working
+from medmirror.jobs import Job, Request, deadletters, runner, worker
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report
@@ -64,7 +64,7 @@ class Place:
 
     def ask(self, **request: Any) -> Job:
         given = {"organization_id": "org_1", "source": "cliniko", **request}
-        return jobs.ask(self.engine, self.queue, Request(**given), self.time.now()).job
+        return jobs.submit(self.engine, self.queue, Request(**given), self.time.now()).job
 
     def execute(self, job: Job, handler: runner.Handler, worker: str = "w", **more: Any) -> Job:
         more = {"policy": QUICK, **more}
@@ -384,8 +384,8 @@ def test_a_burst_does_what_is_due_most_urgent_first_and_ends(place: Place) -> No
     place.ask(kind="backfill")
     place.ask(trigger="schedule")
     later = place.ask(kind="backfill", args={"from": "2020-01-01"}, delay=600)
-    assert working.burst(place.engine, place.queue, handler, place.clock, policy=QUICK, most=1) == 1
-    assert working.burst(place.engine, place.queue, handler, place.clock, policy=QUICK) == 1
+    assert worker.burst(place.engine, place.queue, handler, place.clock, policy=QUICK, limit=1) == 1
+    assert worker.burst(place.engine, place.queue, handler, place.clock, policy=QUICK) == 1
     assert order == ["sync", "backfill"]
     assert place.get(later).state == "queued"
 
@@ -404,7 +404,7 @@ def test_a_worker_says_that_it_lives_and_forgets_what_ended_well_long_ago(place:
 
     assert not jobs.workers_alive(place.engine)
     runs = {"concurrency": 1, "stop": stop, "policy": QUICK, "sweep_every": 0.05}
-    working.work(place.engine, place.queue, handler, place.clock, **runs)
+    worker.work(place.engine, place.queue, handler, place.clock, **runs)
     assert not jobs.workers_alive(place.engine)
     with place.engine.connect() as conn:
         assert {job.job_id for job in jobs.recent(conn)} == {dead.job_id, new.job_id}
@@ -413,10 +413,10 @@ def test_a_worker_says_that_it_lives_and_forgets_what_ended_well_long_ago(place:
 
 def test_the_alarm_is_raised_once_when_there_are_more_letters(caplog: pytest.LogCaptureFixture) -> None:
     none, one = deadletters.Counts(0, 0, 0, 0, 0), deadletters.Counts(1, 0, 0, 1, 0)
-    said = working.alarm(one, none)
-    said = working.alarm(one, said)
-    said = working.alarm(one._replace(overdue=1), said)
-    working.alarm(none, said)
+    said = worker.alarm(one, none)
+    said = worker.alarm(one, said)
+    said = worker.alarm(one._replace(overdue=1), said)
+    worker.alarm(none, said)
     assert [record.message.partition("; see")[0] for record in caplog.records] == [
         "open dead letters: 1 (0 the other side, 0 bad data, 1 account)",
         "clinics that should have been told of a failure by now: 1",

@@ -21,7 +21,7 @@ from medmirror import clock, jobs
 from medmirror.cli import cli
 from medmirror.db import retry
 from medmirror.errors import AuthenticationFailed
-from medmirror.jobs import Asked, Job, runner
+from medmirror.jobs import Job, Submission, runner
 from medmirror.schedule import rules
 from medmirror.schedule import runner as schedule
 from medmirror.schedule.due import times
@@ -99,7 +99,7 @@ def execute(engine: Engine, queue: Heard, asked: Job, time: SimulatedClock, erro
     runner.execute(engine, queue, asked.job_id, handler, time.clock, "test")
 
 
-def tick(engine: Engine, queue: Heard, time: SimulatedClock, settings: ScheduleSettings = CALM) -> list[Asked]:
+def tick(engine: Engine, queue: Heard, time: SimulatedClock, settings: ScheduleSettings = CALM) -> list[Submission]:
     return schedule.tick(engine, queue, time.clock, settings)
 
 
@@ -108,7 +108,7 @@ def every_job(engine: Engine) -> list[Job]:
         return jobs.recent(conn, limit=100_000)
 
 
-def names(asked: list[Asked]) -> list[str]:
+def names(asked: list[Submission]) -> list[str]:
     return [one.job.organization_id for one in asked]
 
 
@@ -133,7 +133,7 @@ def test_only_organisations_that_need_it_are_asked_for(engine: Engine, queue: He
             synced(engine, one, early)
     organizations.pause(engine, made["paused"], "holidays")
     for name in ("queued", "running"):
-        jobs.ask(engine, queue, jobs.Request(name, "cliniko"), time.now())
+        jobs.submit(engine, queue, jobs.Request(name, "cliniko"), time.now())
     with engine.begin() as conn:
         conn.execute(
             text(
@@ -177,7 +177,7 @@ def test_many_looks_at_once_make_one_job_each(engine: Engine, queue: Heard, time
     for number in range(4):
         add(engine, f"org_{number}")
     barrier = threading.Barrier(5)
-    found: list[Asked] = []
+    found: list[Submission] = []
 
     def work() -> None:
         barrier.wait(30)
@@ -249,7 +249,7 @@ def test_one_organisation_whose_settings_are_wrong_does_not_stop_the_others(
 
 def test_a_message_that_was_lost_is_sent_again(engine: Engine, queue: Heard, time: SimulatedClock) -> None:
     synced(engine, add(engine, "org_1"), MORNING - 31 * MINUTE, full=True)
-    job = jobs.ask(engine, queue, jobs.Request("org_1", "cliniko"), time.now()).job
+    job = jobs.submit(engine, queue, jobs.Request("org_1", "cliniko"), time.now()).job
     queue.told.clear()  # lost
     with engine.begin() as conn:
         conn.execute(text("UPDATE medmirror.job SET put_at = put_at - interval '1 hour'"))

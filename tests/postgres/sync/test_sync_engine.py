@@ -315,7 +315,7 @@ def test_one_poisoned_record_is_put_aside_and_the_others_go_on(make: Callable[..
     queue = _NoQueue()
     engine, settings = clinic.tools.engine, clinic.tools.settings
     clinic.account.put("patient", fields={"id": None, "links": {}})
-    asked = jobs.ask(engine, queue, jobs.Request("org_1", "cliniko"), clinic.clock.now())
+    asked = jobs.submit(engine, queue, jobs.Request("org_1", "cliniko"), clinic.clock.now())
     handle = handler(engine, settings, clinic.clock.clock)
     runner.execute(engine, queue, asked.job.job_id, handle, clinic.clock.clock, "test")
     with engine.connect() as conn:
@@ -332,7 +332,7 @@ def test_one_poisoned_record_is_put_aside_and_the_others_go_on(make: Callable[..
     assert letters[0].reject_id
     assert deadletters.close(engine, [letters[0].dead_letter_id], "ignored", None)
     clinic.clock.advance(3600)
-    again = jobs.ask(engine, queue, jobs.Request("org_1", "cliniko", mode="comprehensive"), clinic.clock.now())
+    again = jobs.submit(engine, queue, jobs.Request("org_1", "cliniko", mode="comprehensive"), clinic.clock.now())
     runner.execute(engine, queue, again.job.job_id, handle, clinic.clock.clock, "test")
     with engine.connect() as conn:
         assert deadletters.find(conn, states=None)[0].state == "ignored"
@@ -392,7 +392,7 @@ def test_a_sync_of_patients_alone_makes_no_appointment_fresh(make: Callable[...,
     clinic.sync()
     clinic.account.change("appointment", min(clinic.account.ids("appointment")), notes="changed")
     clinic.sync(mode="patients-only")
-    asked = jobs.ask(clinic.tools.engine, _NoQueue(), jobs.Request("org_1", "cliniko"), clinic.clock.now())
+    asked = jobs.submit(clinic.tools.engine, _NoQueue(), jobs.Request("org_1", "cliniko"), clinic.clock.now())
     assert asked.outcome == "queued"
     clinic.sync()
     assert not clinic.differences()
@@ -406,7 +406,7 @@ def test_what_cannot_be_read_in_a_file_has_a_letter_once(engine: Engine, dsn: st
     settings, clock = Settings.from_environment(dsn=dsn, workers=1), SimulatedClock(MORNING)
     for _ in range(2):
         request = jobs.Request("org_1", "csv", mode="comprehensive", force_full=True)
-        asked = jobs.ask(engine, _NoQueue(), request, clock.now())
+        asked = jobs.submit(engine, _NoQueue(), request, clock.now())
         handle = handler(engine, settings, clock.clock)
         runner.execute(engine, _NoQueue(), asked.job.job_id, handle, clock.clock, "test")
         with engine.connect() as conn:
@@ -445,7 +445,7 @@ def test_a_sync_whose_system_becomes_another_one_leaves_no_mark_of_the_old_one(m
 def test_what_waits_when_an_organisation_is_paused_waits_until_it_is_resumed(make: Callable[..., Clinic]) -> None:
     clinic = make()
     engine, now = clinic.tools.engine, clinic.clock.now()
-    asked = jobs.ask(engine, _NoQueue(), jobs.Request("org_1", "cliniko"), now)
+    asked = jobs.submit(engine, _NoQueue(), jobs.Request("org_1", "cliniko"), now)
     handle = handler(engine, clinic.tools.settings, clinic.clock.clock)
 
     def tried() -> jobs.Job:

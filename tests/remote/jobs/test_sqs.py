@@ -22,7 +22,7 @@ from medmirror import jobs
 from medmirror.cli import worker as command
 from medmirror.clock import SYSTEM
 from medmirror.errors import StoreUnavailable, UsageError
-from medmirror.jobs import Job, Request, working
+from medmirror.jobs import Job, Request, worker
 from medmirror.jobs import queue as queues
 from medmirror.jobs.queue.sqs import MAX_RECEIVES, SqsQueue
 from medmirror.settings import Settings
@@ -178,7 +178,7 @@ def test_jobs_are_done_once_by_way_of_sqs_though_each_message_comes_three_times(
         return {}
 
     now = datetime.now(UTC)
-    made = [jobs.ask(engine, queue, Request(f"org_{number}", "cliniko"), now).job for number in numbers]
+    made = [jobs.submit(engine, queue, Request(f"org_{number}", "cliniko"), now).job for number in numbers]
     for job in made * 2:
         queue.put(job.job_id, 0, 0)
     stop = threading.Event()
@@ -191,7 +191,7 @@ def test_jobs_are_done_once_by_way_of_sqs_though_each_message_comes_three_times(
 
     watch = threading.Thread(target=look)
     watch.start()
-    working.work(engine, queue, handler, SYSTEM, concurrency=4, stop=stop)
+    worker.work(engine, queue, handler, SYSTEM, concurrency=4, stop=stop)
     watch.join()
     with engine.connect() as conn:
         assert conn.scalar(text("SELECT count(*) FROM ran")) == 12

@@ -1,7 +1,7 @@
-"""Dead letters: jobs that were given up, and records that a job went on without. A person decides what becomes of them.
+"""Dead letters: jobs that were given up, and records that a job went on without. A person decides about each.
 
-A letter keeps the time of the FIRST failure, through every requeueing: the clinic is told within 24 hours of it. What
-is requeued and dies again is a new letter, whose parent is the old one; what is requeued and succeeds is resolved.
+A letter keeps the time of the FIRST failure through every requeueing, because the clinic is to be told within 24 hours
+of it. A requeued job that dies again is a new letter, whose parent is the old one; one that succeeds is resolved.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from sqlalchemy import Connection, Engine, RowMapping
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
 from medmirror.jobs import Job
-from medmirror.jobs.deadletters import fingerprint as prints
-from medmirror.jobs.deadletters import payload as payloads
+from medmirror.jobs.deadletters.fingerprint import Failure, failure_of, fingerprint_of
+from medmirror.jobs.deadletters.payload import seal, unseal
 
 _statement = partial(sql.statement, "deadletters.sql")
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A row of medmirror.dead_letter, without its payload. *number* is its class; *recovered*: the organisation
-    has been synchronised since, or the record loaded; None where that cannot be known."""
+    """A row of medmirror.dead_letter, without its payload.
+
+    *number* is its class (``fingerprint``). *recovered*: the organisation has been synchronised since, or the record
+    loaded; None where that cannot be told.
+    """
 
     dead_letter_id: int
     job_id: UUID
@@ -55,13 +58,13 @@ class Letter:
     recovered: bool | None
 
     def as_dict(self) -> dict[str, Any]:
-        """It as plain values, for JSON."""
+        """Return the fields as plain values, for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Open letters of one cause. *contact_due*: of the first clinic that is not told yet; *message*: the last one's."""
+    """The open letters of one cause. *contact_due*: of the first clinic not told yet; *message*: that of the last letter."""
 
     fingerprint: str
     number: int
@@ -82,8 +85,8 @@ class Group:
     recovered: int  # jobs after which a sync of their organisation has succeeded
 
 
-class Chosen(NamedTuple):
-    """Which letters are meant: all that match each of these."""
+class Selection(NamedTuple):
+    """A selection of letters: those that match each field that is not None."""
 
     ids: Sequence[int] | None = None
     fingerprint: str | None = None
@@ -91,11 +94,11 @@ class Chosen(NamedTuple):
     organization_id: str | None = None
 
 
-EVERY = Chosen()
+EVERY = Selection()
 
 
 class Counts(NamedTuple):
-    """How many letters are open, in all and by class; *overdue*: whose clinic should have been told by now."""
+    """The number of open letters, in all and by class; *overdue*: those whose clinic should have been told by now."""
 
     open: int
     third_party: int
@@ -105,9 +108,11 @@ class Counts(NamedTuple):
 
 
 def bury(conn: Connection, job: Job, error: BaseException, now: datetime) -> int:
-    """Write the letter of *job*, which was given up for *error*; return its number. If it did letters again, the first
-    of them is its parent, and the others are open as before."""
-    failure = prints.of(error)
+    """Write the letter of *job*, which was given up for *error*; return its id.
+
+    When the job was made by requeueing letters, the first of them is the parent, and the others are open again.
+    """
+    failure = failure_of(error)
     parent = _parent(conn, job.job_id, None)
     values = {
         "job_id": job.job_id,
@@ -122,10 +127,10 @@ def bury(conn: Connection, job: Job, error: BaseException, now: datetime) -> int
         "record": None,
         "now": now,
     }
-    made = _insert(conn, failure, values, parent)
+    dead_letter_id = _insert(conn, failure, values, parent)
     if parent is not None:
         conn.execute(_statement("reopen others"), {"job_id": job.job_id, "parent": parent["dead_letter_id"]})
-    return made
+    return dead_letter_id
 
 
 def record(
@@ -143,13 +148,13 @@ def record(
     record: str | None = None,
     now: datetime | None = None,
 ) -> int:
-    """Write the letter of one record that job *job_id* goes on without; return its number.
+    """Write the letter of a single record that job *job_id* goes on without; return its id.
 
-    Its bytes are where *reject_id* says; *payload* is kept encrypted, and not at all without a key. *record* is
-    something that tells this record from others (its id, say): only a digest of it is kept, so that a record that
-    fails in every sync is one letter, with more attempts.
+    The record's bytes are in the reject *reject_id*; *payload* is stored encrypted, and not at all without a key.
+    *record* identifies the record (its id, for example). Only a digest of it is stored, so that a record that fails in
+    every sync stays one letter, with more attempts.
     """
-    failure = prints.of(error)
+    failure = failure_of(error)
     values = {
         "job_id": job_id,
         "organization_id": organization_id,
@@ -159,19 +164,19 @@ def record(
         "attempts": attempts,
         "first_failed_at": first_failed_at,
         "reject_id": reject_id,
-        "payload": None if payload is None else payloads.seal(payload),
+        "payload": None if payload is None else seal(payload),
         "record": None if record is None else hashlib.sha256(f"{source}\x1f{feed}\x1f{record}".encode()).digest(),
         "now": now,
     }
-    known: dict[str, Any] = {**values, "message": failure.message, "fingerprint": _fingerprint(failure, source, feed)}
-    again = conn.scalar(_statement("again"), known)
-    if again is not None:
-        return int(again)
-    return _insert(conn, failure, values, _parent(conn, job_id, known["fingerprint"]))
+    columns: dict[str, Any] = {**values, "message": failure.message, "fingerprint": _fingerprint(failure, source, feed)}
+    existing = conn.scalar(_statement("again"), columns)
+    if existing is not None:
+        return int(existing)
+    return _insert(conn, failure, values, _parent(conn, job_id, columns["fingerprint"]))
 
 
-def _fingerprint(failure: prints.Failure, source: str, feed: str | None) -> str:
-    return prints.fingerprint(failure.error, failure.status, source, feed)
+def _fingerprint(failure: Failure, source: str, feed: str | None) -> str:
+    return fingerprint_of(failure.error, failure.status, source, feed)
 
 
 def _parent(conn: Connection, job_id: UUID, fingerprint: str | None) -> RowMapping | None:
@@ -179,73 +184,73 @@ def _parent(conn: Connection, job_id: UUID, fingerprint: str | None) -> RowMappi
     return conn.execute(_statement("parent"), values).mappings().one_or_none()
 
 
-def _insert(conn: Connection, failure: prints.Failure, values: Mapping[str, Any], parent: RowMapping | None) -> int:
-    first = values["first_failed_at"]
-    every = {
+def _insert(conn: Connection, failure: Failure, values: Mapping[str, Any], parent: RowMapping | None) -> int:
+    first_failed_at = values["first_failed_at"]
+    columns = {
         **values,
         "class": failure.number,
         "error": failure.error,
         "message": failure.message,
         "fingerprint": _fingerprint(failure, values["source"], values["feed"]),
-        "first_failed_at": first if parent is None else min(first, parent["first_failed_at"]),
+        "first_failed_at": first_failed_at if parent is None else min(first_failed_at, parent["first_failed_at"]),
         "contacted_at": None if parent is None else parent["contacted_at"],
         "incident": None if parent is None else parent["incident"],
         "parent": None if parent is None else parent["dead_letter_id"],
     }
-    return int(conn.scalar(_statement("insert"), every))
+    return int(conn.scalar(_statement("insert"), columns))
 
 
 def find(
-    conn: Connection, chosen: Chosen = EVERY, *, states: Sequence[str] | None = ("open",), limit: int = 1000
+    conn: Connection, selection: Selection = EVERY, *, states: Sequence[str] | None = ("open",), limit: int = 1000
 ) -> list[Letter]:
-    """The first *limit* letters that are meant and in one of *states* (None: any), oldest first."""
-    values = {**_values(chosen), "states": None if states is None else list(states), "limit": limit}
+    """Return the first *limit* letters of *selection* in one of *states* (None: any), oldest first."""
+    values = {**_values(selection), "states": None if states is None else list(states), "limit": limit}
     return [Letter(**row) for row in conn.execute(_statement("find"), values).mappings()]
 
 
 def get(conn: Connection, dead_letter_id: int) -> Letter:
-    """That letter; UsageError when there is none."""
-    found = find(conn, Chosen(ids=[dead_letter_id]), states=None)
-    if not found:
+    """Return letter *dead_letter_id*. Raises UsageError when there is none."""
+    letters = find(conn, Selection(ids=[dead_letter_id]), states=None)
+    if not letters:
         raise UsageError(f"There is no dead letter {dead_letter_id}; see `medmirror dead-letters list`.")
-    return found[0]
+    return letters[0]
 
 
-def groups(conn: Connection, chosen: Chosen = EVERY) -> list[Group]:
-    """The open letters that are meant, by cause; class 1 first, then by age."""
-    found = conn.execute(_statement("groups"), _values(chosen)).mappings()
-    lists = ("ids", "names", "reject_ids")
-    return [Group(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in found]
+def groups(conn: Connection, selection: Selection = EVERY) -> list[Group]:
+    """Return the open letters of *selection*, grouped by cause; class 1 first, then by age."""
+    rows = conn.execute(_statement("groups"), _values(selection)).mappings()
+    tuples = ("ids", "names", "reject_ids")
+    return [Group(**{**row, **{name: tuple(row[name]) for name in tuples}}) for row in rows]
 
 
-def _values(chosen: Chosen) -> dict[str, Any]:
-    return {**chosen._asdict(), "ids": None if chosen.ids is None else list(chosen.ids)}
+def _values(selection: Selection) -> dict[str, Any]:
+    return {**selection._asdict(), "ids": None if selection.ids is None else list(selection.ids)}
 
 
 def payload_of(conn: Connection, dead_letter_id: int) -> bytes | None:
-    """The payload that was kept with that letter, decrypted; None: none was. UsageError without its key."""
+    """Return the decrypted payload of that letter; None when it has none. Raises UsageError without its key."""
     sealed = conn.scalar(_statement("payload"), {"dead_letter_id": dead_letter_id})
-    return None if sealed is None else payloads.unseal(bytes(sealed))
+    return None if sealed is None else unseal(bytes(sealed))
 
 
 def counts(conn: Connection, now: datetime) -> Counts:
-    """How many letters are open now."""
+    """Return how many letters are open at *now*."""
     return Counts(*conn.execute(_statement("counts"), {"now": now}).one())
 
 
 def close(engine: Engine, ids: Sequence[int], state: str, note: str | None) -> list[int]:
-    """Have the open letters *ids* be ``resolved`` or ``ignored``, with a *note*; return those that were open."""
+    """Set the open letters *ids* to *state* (``resolved`` or ``ignored``), with *note*; return those that were open."""
     values = {"ids": list(ids), "state": state, "note": note}
     return retry.in_transaction(engine, lambda conn: list(conn.scalars(_statement("close"), values)))
 
 
 def annotate(engine: Engine, ids: Sequence[int], note: str | None, incident: str | None) -> None:
-    """Write *note* and *incident* to letters *ids*; None leaves what is there."""
+    """Write *note* and *incident* to letters *ids*; None leaves the stored value."""
     values = {"ids": list(ids), "note": note, "incident": incident}
     retry.in_transaction(engine, lambda conn: conn.execute(_statement("note"), values))
 
 
 def contacted(engine: Engine, dead_letter_id: int, now: datetime) -> None:
-    """Note that the clinic was told of that letter at *now*."""
+    """Write to that letter that its clinic was told at *now*."""
     values = {"dead_letter_id": dead_letter_id, "now": now}
     retry.in_transaction(engine, lambda conn: conn.execute(_statement("contacted"), values))

@@ -1,5 +1,7 @@
-"""The letters to a clinic whose synchronisation failed: within 24 hours, when it is solved, and when only the clinic
-can solve it. Nothing of a patient is in them, nor the text of an error."""
+"""The letters to a clinic whose synchronisation failed: within 24 hours, after the solution, and to ask for help.
+
+They hold nothing of a patient, and no text of an error.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,10 @@ class Message(NamedTuple):
 
 
 def render(letter: Letter, kind: str, zone: ZoneInfo) -> Message:
-    """The letter of that *kind* about *letter*, times in *zone*. UsageError for an unknown kind, and for ``resolved``
-    before it is."""
+    """Return the message of that *kind* about *letter*, with times in *zone*.
+
+    Raises UsageError for an unknown kind, and for ``resolved`` when the letter is not.
+    """
     if kind not in KINDS:
         raise UsageError(f"There is no letter {kind!r}; there are {', '.join(KINDS)}.")
     if kind == "resolved" and letter.state != "resolved":
@@ -50,7 +54,7 @@ def render(letter: Letter, kind: str, zone: ZoneInfo) -> Message:
     text = Template(
         files("medmirror.jobs.deadletters").joinpath("lettertexts", f"{kind}.txt").read_text(encoding="utf-8")
     )
-    said = text.substitute(
+    message = text.substitute(
         organization=letter.organization_id,
         system=_SYSTEMS.get(letter.source, letter.source),
         reference=f"DL-{letter.dead_letter_id}",
@@ -59,7 +63,7 @@ def render(letter: Letter, kind: str, zone: ZoneInfo) -> Message:
         effect=effect if kind == "initial" else effect.capitalize(),
         action=_ACTION[letter.number],
     )
-    subject, _, body = said.partition("\n\n")
+    subject, _, body = message.partition("\n\n")
     return Message(subject.removeprefix("Subject: "), body)
 
 

@@ -1,8 +1,8 @@
-"""Payloads of dead letters, encrypted: the bytes of a record that nobody but the holder of the key may read.
+"""Encrypted payloads of dead letters: the bytes of a record, which only the holder of the key may read.
 
-MEDMIRROR_PAYLOAD_KEY (or the file that MEDMIRROR_PAYLOAD_KEY_FILE names) holds one key or several, parted by commas or
-white space: the first encrypts, each decrypts. So a new key is put before the old one, which is taken away when no
-letter needs it any more. Without a key no payload is kept.
+MEDMIRROR_PAYLOAD_KEY (or the file that MEDMIRROR_PAYLOAD_KEY_FILE names) holds one key or several, separated by commas
+or white space: the first encrypts, each decrypts. A new key goes before the old one, which is removed when no letter
+needs it any more. Without a key no payload is stored.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _MAKE = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generat
 
 
 def seal(data: bytes, settings: PayloadSettings | None = None) -> bytes | None:
-    """*data* encrypted; None when there is no key, for it is not kept then.
+    """Return *data* encrypted; None when there is no key, and so nothing to store.
 
-    *settings*: default, those of the environment. Raises UsageError for a key that is none.
+    *settings*: those of the environment by default. Raises UsageError for an invalid key.
     """
     keys = _keys(settings)
     return None if keys is None else keys.encrypt(data)
 
 
 def unseal(sealed: bytes, settings: PayloadSettings | None = None) -> bytes:
-    """What ``seal`` was given. Raises UsageError when none of the keys is the one."""
+    """Return the bytes that ``seal`` was given. Raises UsageError when none of the keys fits."""
     keys = _keys(settings)
     if keys is None:
         raise UsageError(f"The payload is encrypted; set {VARIABLE} to the key that it was encrypted with.")

@@ -1,4 +1,4 @@
-"""The queues: in the database itself (procrastinate), or Amazon SQS."""
+"""The queues of jobs: one in the database itself (procrastinate), one in Amazon SQS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from medmirror.settings import Settings
 
 
 def of(settings: Settings) -> Queue:
-    """The queue that *settings* name. Nothing is connected yet; UsageError when what it needs is not installed."""
+    """Return the queue that *settings* name, not connected yet. Raises UsageError when its library is not installed."""
     kind, _, name = settings.queue.partition("://")
     try:
         if kind == "sqs":

@@ -1,5 +1,7 @@
-"""What a queue does: it wakes a worker for a job. Losing a message or giving it twice must do no harm, because whether
-there is anything to do says the row in medmirror.job."""
+"""The interface of a queue: it wakes a worker for a job.
+
+A message that is lost or comes twice does no harm, because the row in medmirror.job says whether there is work to do.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +12,23 @@ from uuid import UUID
 
 
 class Queue(Protocol):
-    """Messages that are a job's id and nothing else. Errors: StoreUnavailable when it cannot be reached."""
+    """A queue of messages, each of which is a job's id. The methods raise StoreUnavailable when it cannot be reached."""
 
     def put(self, job_id: UUID, priority: int, delay: float) -> None:
-        """Have some worker wake for *job_id* in *delay* seconds; of those that wait, a higher *priority* goes first.
+        """Send a message for *job_id*, to be received in *delay* seconds; a higher *priority* goes first.
 
-        A second message for the same job may be dropped when one waits; then the sooner time and the higher priority
-        of the two hold, where the queue knows such a thing.
+        A second message for a job may be dropped while the first waits. The earlier time and the higher priority of the
+        two then hold, if the queue supports them.
         """
 
     def work(self, execute: Callable[[UUID], None], concurrency: int, stop: threading.Event) -> None:
-        """Call *execute* for each message, up to *concurrency* at once in threads, until *stop* is set; what has
-        begun is ended first. Survives that the queue cannot be reached for a while."""
+        """Call *execute* for each message, up to *concurrency* at once in threads, until *stop* is set.
+
+        Calls that have begun are ended before the return. A queue that cannot be reached is tried again.
+        """
 
     def depth(self) -> int:
-        """How many messages wait, those with a time to come among them."""
+        """Return how many messages wait, delayed ones included."""
 
     def close(self) -> None:
-        """Let go of its connections."""
+        """Close the connections."""

@@ -1,7 +1,7 @@
 """The queue in the database itself, by procrastinate: messages in a schema of their own, workers that are notified.
 
-Of what procrastinate can do only this is used: keep a message until its time, give it to one worker, and wake that one
-at once. Retries, leases and dead letters are those of medmirror.job, the same for every queue.
+Procrastinate only keeps a message until its time, gives it to one worker, and wakes that worker at once. Retries,
+leases and dead letters are those of medmirror.job, the same for every queue.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ _sections = sql.sections("queue.sql")
 
 
 class PostgresQueue:
-    """A Queue in the database *dsn*. Its tables are made, or brought to the installed procrastinate, when it is first
-    used. Threads may share it; processes may not."""
+    """A Queue in the database *dsn*. Threads may share it; processes may not.
+
+    Its tables are created, or brought to the installed procrastinate, at the first use.
+    """
 
     def __init__(self, dsn: str) -> None:
-        about = {"application_name": "medmirror queue", "connect_timeout": connect.CONNECT_TIMEOUT}
-        self._conninfo = connect.conninfo(dsn, **about)
+        options = {"application_name": "medmirror queue", "connect_timeout": connect.CONNECT_TIMEOUT}
+        self._conninfo = connect.conninfo(dsn, **options)
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._app: procrastinate.App | None = None
@@ -53,8 +55,8 @@ class PostgresQueue:
         """See Queue."""
         text = str(job_id)
         with _unavailable():
-            when: Any = {"schedule_in": {"seconds": delay}} if delay > 0 else {}
-            task = self._opened().configure_task(TASK, queue=NAME, queueing_lock=text, priority=priority, **when)
+            schedule: Any = {"schedule_in": {"seconds": delay}} if delay > 0 else {}
+            task = self._opened().configure_task(TASK, queue=NAME, queueing_lock=text, priority=priority, **schedule)
             try:
                 task.defer(job_id=text)
             except AlreadyEnqueued:
@@ -75,7 +77,7 @@ class PostgresQueue:
             self._pool = self._app = None
 
     def prune(self) -> None:
-        """Drop what workers that are dead had taken; see ``runner.sweep`` for what they were at."""
+        """Delete the messages that dead workers had taken; ``runner.sweep`` sends their jobs again."""
         with _unavailable():
             self._execute(_sections["stalled"], [_STALE])
 
@@ -141,7 +143,7 @@ class PostgresQueue:
 
 
 def _guarded(execute: Callable[[UUID], None], job_id: UUID) -> None:
-    """Whatever comes of it is in the job's row; a message that failed would only be kept with its error's text."""
+    """Call *execute* and log an error of it. A failed message would be kept with the text of its error."""
     try:
         execute(job_id)
     except Exception as error:  # noqa: BLE001 - one job's failure must not end the worker
@@ -151,7 +153,7 @@ def _guarded(execute: Callable[[UUID], None], job_id: UUID) -> None:
 async def _until(
     stop: threading.Event, run: Callable[[], Coroutine[Any, Any, None]], prune: Callable[[], None]
 ) -> None:
-    """Run a worker until *stop* is set, and *prune* now and then. Its own end is waited for."""
+    """Run a worker until *stop* is set, call *prune* regularly, and wait for the worker's end."""
     working = asyncio.create_task(run())
     looks = 0
     try:
@@ -179,8 +181,7 @@ async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
 
 @contextmanager
 def _unavailable() -> Iterator[None]:
-    """The database's errors as StoreUnavailable: there is nothing of a record in a queue, but their texts are not ours
-    to choose."""
+    """Raise errors of the database as StoreUnavailable, without their texts, which may quote values."""
     try:
         yield
     except (psycopg.Error, ConnectorException) as error:

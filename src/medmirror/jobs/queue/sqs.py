@@ -1,8 +1,8 @@
-"""The queue in Amazon SQS, for those who outgrow one database: the same jobs, messages that are a job's id.
+"""The queue in Amazon SQS, for a load that one database cannot carry: the same jobs, each message is a job's id.
 
-The queue NAME and beside it NAME-dead, where SQS puts what it gave out five times without being told that it was done.
+There are two queues: NAME, and NAME-dead, where SQS puts a message that it gave out five times without a confirmation.
 SQS knows no priority, and waits 15 minutes at most: a message that comes too early is sent again (see
-``runner.execute``). Region, keys and endpoint are those of boto3 (AWS_REGION, AWS_ENDPOINT_URL, roles ...). To work it
+``runner.execute``). Region, keys and endpoint are those of boto3 (AWS_REGION, AWS_ENDPOINT_URL, roles ...). A worker
 needs sqs:GetQueueUrl, SendMessage, ReceiveMessage, DeleteMessage, ChangeMessageVisibility and GetQueueAttributes; only
 ``create`` needs CreateQueue and SetQueueAttributes.
 """
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class SqsQueue:
-    """A Queue in SQS. Threads may share it. UsageError when there is no such queue."""
+    """A Queue in SQS. Threads may share it. Its methods raise UsageError when there is no such queue."""
 
     def __init__(self, name: str, *, visible: int = _VISIBLE, listen: int = _LISTEN) -> None:
         if name.endswith(".fifo"):
@@ -48,14 +48,14 @@ class SqsQueue:
         self._address: str | None = None
 
     def create(self) -> None:
-        """Make the queue and its dead queue, if they are not there, and tie one to the other."""
+        """Create the queue and its dead queue, if they do not exist, and link the two."""
         with _unavailable(self.name):
             dead = self._opened().create_queue(QueueName=f"{self.name}-dead")["QueueUrl"]
-            asked = self._client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
-            redrive = {"deadLetterTargetArn": asked["Attributes"]["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
-            made = self._client.create_queue(QueueName=self.name)["QueueUrl"]
+            attributes = self._client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+            redrive = {"deadLetterTargetArn": attributes["Attributes"]["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
+            address = self._client.create_queue(QueueName=self.name)["QueueUrl"]
             self._client.set_queue_attributes(
-                QueueUrl=made, Attributes={"RedrivePolicy": orjson.dumps(redrive).decode()}
+                QueueUrl=address, Attributes={"RedrivePolicy": orjson.dumps(redrive).decode()}
             )
 
     def put(self, job_id: UUID, priority: int, delay: float) -> None:
@@ -65,11 +65,11 @@ class SqsQueue:
             self._opened().send_message(QueueUrl=self._url(), MessageBody=str(job_id), DelaySeconds=seconds)
 
     def depth(self) -> int:
-        """See Queue; SQS says it approximately."""
+        """See Queue; SQS gives an approximate number."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
         with _unavailable(self.name):
-            asked = self._opened().get_queue_attributes(QueueUrl=self._url(), AttributeNames=names)
-        return sum(int(asked["Attributes"][name]) for name in names)
+            answer = self._opened().get_queue_attributes(QueueUrl=self._url(), AttributeNames=names)
+        return sum(int(answer["Attributes"][name]) for name in names)
 
     def close(self) -> None:
         """See Queue."""
@@ -79,32 +79,32 @@ class SqsQueue:
             self._client = self._address = None
 
     def work(self, execute: Callable[[UUID], None], concurrency: int, stop: threading.Event) -> None:
-        """See Queue. A message whose *execute* raised is not deleted: it comes again, to whomever it may."""
+        """See Queue. A message whose *execute* raised is not deleted: it comes again, to any worker."""
         with ThreadPoolExecutor(concurrency, "job") as threads:
-            for one in [threads.submit(self._work, execute, stop) for _ in range(concurrency)]:
-                one.result()
+            for thread in [threads.submit(self._work, execute, stop) for _ in range(concurrency)]:
+                thread.result()
 
     def _work(self, execute: Callable[[UUID], None], stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 for message in self._receive():
-                    self._one(message, execute)
+                    self._handle(message, execute)
             except StoreUnavailable as error:
                 _log.warning("the queue cannot be reached, tried again in %.0f s: %s", _AGAIN, error.message)
                 stop.wait(_AGAIN)
 
     def _receive(self) -> list[dict[str, Any]]:
         with _unavailable(self.name):
-            found = self._opened().receive_message(
+            answer = self._opened().receive_message(
                 QueueUrl=self._url(),
                 MaxNumberOfMessages=1,
                 WaitTimeSeconds=self._listen,
                 VisibilityTimeout=self._visible,
                 AttributeNames=["ApproximateReceiveCount"],
             )
-        return list(found.get("Messages", ()))
+        return list(answer.get("Messages", ()))
 
-    def _one(self, message: dict[str, Any], execute: Callable[[UUID], None]) -> None:
+    def _handle(self, message: dict[str, Any], execute: Callable[[UUID], None]) -> None:
         receives = message.get("Attributes", {}).get("ApproximateReceiveCount", "1")
         try:
             job_id = UUID(message["Body"])
@@ -112,7 +112,7 @@ class SqsQueue:
             _log.error("a message that is no job's id is left to the dead queue (received %s times)", receives)
             return
         try:
-            with self._kept(message["ReceiptHandle"]):
+            with self._hidden(message["ReceiptHandle"]):
                 execute(job_id)
         except Exception as error:  # noqa: BLE001 - the message comes again, and at last to the dead queue
             kind = type(error).__name__
@@ -124,8 +124,8 @@ class SqsQueue:
             self._client.delete_message(QueueUrl=self._url(), ReceiptHandle=message["ReceiptHandle"])
 
     @contextmanager
-    def _kept(self, receipt: str) -> Iterator[None]:
-        """While it is open, the message is kept from others."""
+    def _hidden(self, receipt: str) -> Iterator[None]:
+        """Keep the message hidden from other workers while this is open."""
         over = threading.Event()
 
         def extend() -> None:
@@ -162,7 +162,7 @@ class SqsQueue:
 
 @contextmanager
 def _unavailable(name: str) -> Iterator[None]:
-    """SQS' errors as ours: by their code, for their texts may quote a request."""
+    """Raise errors of SQS as ours, by their code, because their texts may quote a request."""
     try:
         yield
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""The tables of procrastinate: made by its own statements, and changed by its own migrations when it is upgraded."""
+"""The tables of procrastinate: created by its own statements, and changed by its own migrations after an upgrade."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _WAIT = b"SET LOCAL lock_timeout = '60s'; SET LOCAL search_path = medmirror_queu
 
 
 def bring_up_to_date(conninfo: str) -> None:
-    """Have the queue's tables as the installed procrastinate wants them. When they are, this is one query.
+    """Create the queue's tables, or bring them to the installed procrastinate. One query when they are current.
 
-    Each of its migrations is a transaction of its own, as some cannot share one, under the lock of all migrations: of
-    many who open the queue at once one makes the tables. What a newer procrastinate did is left alone.
+    Each migration is a transaction of its own, because some cannot share one. It holds the lock of all migrations, so
+    that one of many processes creates the tables. Changes by a newer procrastinate are left alone.
     """
     files = _files()
     with psycopg.connect(conninfo) as connection:
         if _missing(connection, files):
-            while _apply_one(connection, files):
+            while _apply_next(connection, files):
                 pass
 
 
@@ -38,14 +38,14 @@ def _missing(connection: psycopg.Connection[Any], files: dict[str, Path]) -> lis
     return [name for name in files if name not in applied]
 
 
-def _apply_one(connection: psycopg.Connection[Any], files: dict[str, Path]) -> bool:
-    """Make the tables as a whole, or one change to them; return whether there may be more to do."""
+def _apply_next(connection: psycopg.Connection[Any], files: dict[str, Path]) -> bool:
+    """Create all tables, or apply the next migration; return whether there may be more to apply."""
     with connection.transaction():
         connection.execute(_WAIT)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [locks.MIGRATION])
-        there = connection.execute("SELECT to_regclass('medmirror_queue.procrastinate_jobs')").fetchone()
-        missing = _missing(connection, files)  # asked again: somebody may have been quicker
-        if there == (None,):
+        jobs_table = connection.execute("SELECT to_regclass('medmirror_queue.procrastinate_jobs')").fetchone()
+        missing = _missing(connection, files)  # read again: another process may have been quicker
+        if jobs_table == (None,):
             # Whole and current: it has all that the migrations would bring.
             connection.execute(SchemaManager.get_schema().encode())
             done = list(files)

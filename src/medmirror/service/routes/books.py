@@ -171,7 +171,7 @@ def requeue(request: Request, caller: Syncer, dead_letter_id: Number) -> Requeue
         matching = reading.letters_of(conn, caller, dead_letter_id=dead_letter_id, limit=1)
     if _only(request, matching).state != "open":
         raise Problem("not-possible", "Only an open letter is requeued.")
-    chosen = deadletters.Chosen(ids=[dead_letter_id])
+    chosen = deadletters.Selection(ids=[dead_letter_id])
     outcomes = requeueing.requeue(service.engine, service.queue, chosen, service.clock.now(), settings=service.settings)
     if not outcomes or outcomes[0].outcome == "refused":
         raise Problem("not-possible", "It is not open any more, or its organisation is paused.")

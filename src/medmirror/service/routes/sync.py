@@ -103,14 +103,14 @@ def trigger(
     wanted = jobs.Request(
         organization_id, source, mode=mode, force_full=force_full, trigger="api", idempotency_key=idempotency_key
     )
-    asked = jobs.ask(service.engine, service.queue, wanted, service.clock.now())
+    asked = jobs.submit(service.engine, service.queue, wanted, service.clock.now())
     if mode in jobs.DEPRECATED:
         response.headers["Deprecation"] = _DEPRECATED_SINCE
         response.headers["Warning"] = f'299 - "mode {mode} is deprecated; use incremental"'
     return _answer(response, asked, wanted)
 
 
-def _answer(response: Response, asked: jobs.Asked, wanted: jobs.Request) -> Triggered:
+def _answer(response: Response, asked: jobs.Submission, wanted: jobs.Request) -> Triggered:
     location = f"/api/v1/jobs/{asked.job.job_id}"
     response.headers["Location"] = location
     job = JobSeen.of(asked.job)
@@ -200,7 +200,7 @@ def _follow(
         wanted = jobs.Request(
             clinic.organization_id, clinic.source, trigger="webhook", idempotency_key=webhooks.idempotency_key(event)
         )
-        asked = jobs.ask(service.engine, service.queue, wanted, now)
+        asked = jobs.submit(service.engine, service.queue, wanted, now)
         if asked.outcome == "repeated":
             return "repeated"
     # Only now: an event that is remembered before it has been followed would be lost if we died in between.

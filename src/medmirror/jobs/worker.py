@@ -1,4 +1,4 @@
-"""A worker process: it works its queue, and now and then looks for what nobody holds."""
+"""A worker process: it does the jobs of its queue, and regularly looks for jobs that no process holds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def name() -> str:
-    """What this process calls itself in the rows of jobs."""
+    """Return the name of this process in the rows of jobs: host and process id."""
     return f"{platform.node()}:{os.getpid()}"
 
 
@@ -45,44 +45,46 @@ def work(
     policy: Policy = POLICY,
     sweep_every: float = SWEEP_EVERY,
 ) -> None:
-    """Do jobs, *concurrency* at once, until *stop* is set: what has begun is put back at its next report.
+    """Do jobs, *concurrency* at once, until *stop* is set; a running job is then put back at its next report.
 
-    *engine* needs two connections for each job at once and one more, and ``stop`` may be set by any thread.
+    *engine* needs two connections for each concurrent job and one more. Any thread may set *stop*.
     """
-    me = name()
+    worker = name()
 
-    def one(job_id: UUID) -> None:
+    def execute_message(job_id: UUID) -> None:
         if stop.is_set():  # a message that was fetched at the last moment: for another worker
             queue.put(job_id, 0, STOPPING)
             return
-        execute(engine, queue, job_id, handler, clock, me, policy=policy, stop=stop)
+        execute(engine, queue, job_id, handler, clock, worker, policy=policy, stop=stop)
 
-    known = {"name": me, "concurrency": concurrency}
-    retry.in_transaction(engine, lambda conn: conn.execute(_statement("worker lives"), known))
-    looks = partial(_look, engine, queue, clock, policy, known)
-    sweeper = threading.Thread(target=_sweep, args=(looks, stop, sweep_every), name="sweeper", daemon=True)
+    columns = {"name": worker, "concurrency": concurrency}
+    retry.in_transaction(engine, lambda conn: conn.execute(_statement("worker lives"), columns))
+    look = partial(_look, engine, queue, clock, policy, columns)
+    sweeper = threading.Thread(target=_sweep, args=(look, stop, sweep_every), name="sweeper", daemon=True)
     sweeper.start()
     try:
-        queue.work(one, concurrency, stop)
+        queue.work(execute_message, concurrency, stop)
     finally:
         stop.set()
         sweeper.join()
         with suppress(StoreError, DBAPIError):
-            retry.in_transaction(engine, lambda conn: conn.execute(_statement("worker ends"), {"name": me}))
+            retry.in_transaction(engine, lambda conn: conn.execute(_statement("worker ends"), {"name": worker}))
 
 
 def burst(
-    engine: Engine, queue: Queue, handler: Handler, clock: Clock, *, policy: Policy = POLICY, most: int | None = None
+    engine: Engine, queue: Queue, handler: Handler, clock: Clock, *, policy: Policy = POLICY, limit: int | None = None
 ) -> int:
-    """Do the jobs whose time has come, one after the other, by their rows, until there is none (or *most* are done);
-    return how many. Their messages find nothing to do later."""
-    me, done = name(), 0
-    while most is None or done < most:
+    """Do the jobs whose time has come, one after the other, until there is none or *limit* are done; return how many.
+
+    The jobs are taken from their rows; their messages find nothing to do later.
+    """
+    worker, done = name(), 0
+    while limit is None or done < limit:
         with engine.connect() as conn:
             job_id = conn.scalar(_statement("next due"), {"now": clock.now(), "lease": policy.lease})
         if job_id is None:
             break
-        execute(engine, queue, job_id, handler, clock, me, policy=policy)
+        execute(engine, queue, job_id, handler, clock, worker, policy=policy)
         done += 1
     return done
 
@@ -90,11 +92,11 @@ def burst(
 _Looks = Callable[[deadletters.Counts], deadletters.Counts]
 
 
-def _sweep(looks: _Looks, stop: threading.Event, every: float) -> None:
-    said = deadletters.Counts(0, 0, 0, 0, 0)
+def _sweep(look: _Looks, stop: threading.Event, every: float) -> None:
+    announced = deadletters.Counts(0, 0, 0, 0, 0)
     while not stop.is_set():
         try:
-            said = looks(said)
+            announced = look(announced)
         except Exception as error:  # noqa: BLE001 - the next look may succeed; what is being done goes on
             _log.warning("could not look for jobs that nobody holds: %s", type(error).__name__)
         stop.wait(every)
@@ -105,30 +107,30 @@ def _look(
     queue: Queue,
     clock: Clock,
     policy: Policy,
-    me: dict[str, Any],
-    said: deadletters.Counts,
+    worker: dict[str, Any],
+    announced: deadletters.Counts,
 ) -> deadletters.Counts:
-    """Say that this worker lives, find jobs that nobody holds, forget old ones, warn of letters."""
+    """Write this worker's sign of life, send lost messages again, delete old jobs, and warn of dead letters."""
 
     def work(conn: Connection) -> deadletters.Counts:
         now = clock.now()
-        conn.execute(_statement("worker lives"), me)
+        conn.execute(_statement("worker lives"), worker)
         conn.execute(_statement("forget"), {"now": now, "days": KEPT_DAYS})
         return deadletters.counts(conn, now)
 
     counts = retry.in_transaction(engine, work)
     sweep(engine, queue, clock, policy=policy)
-    return alarm(counts, said)
+    return alarm(counts, announced)
 
 
-def alarm(now: deadletters.Counts, said: deadletters.Counts) -> deadletters.Counts:
-    """Warn of open dead letters when there are more than were *said*; return what has been said by now."""
-    if now.open > said.open:
+def alarm(now: deadletters.Counts, announced: deadletters.Counts) -> deadletters.Counts:
+    """Log a warning when there are more open dead letters than were *announced*; return the counts announced by now."""
+    if now.open > announced.open:
         _log.warning(
             "open dead letters: %d (%d the other side, %d bad data, %d account); see: medmirror dead-letters triage",
             *now[:4],
         )
-    if now.overdue > said.overdue:
+    if now.overdue > announced.overdue:
         _log.warning(
             "clinics that should have been told of a failure by now: %d; see: medmirror dead-letters list", now.overdue
         )

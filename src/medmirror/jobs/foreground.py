@@ -1,4 +1,4 @@
-"""Staying with a job until it is done, for one who asked at a terminal."""
+"""A job in the foreground: a command waits until the job has ended, and does it itself when no worker does."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from medmirror.jobs.queue.base import Queue
 from medmirror.settings import Settings
 
 _log = logging.getLogger(__name__)
-_LOOK = 0.5  # seconds between two looks at a job that somebody else does
+_LOOK = 0.5  # seconds between two looks at a job that another process does
 
 
-def until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, clock: Clock) -> Job:
-    """Do the job here, or watch the worker that has it; return it when it has ended, however it did."""
+def wait_until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, clock: Clock) -> Job:
+    """Do job *job_id* here, or wait for the worker that has it; return the job when it has ended.
+
+    Raises MedmirrorError when the job was deleted meanwhile.
+    """
     handle = handler(engine, settings, clock)
-    told = None
+    announced = None
     worker = f"{platform.node()}:{os.getpid()}:command"
     while True:
         runner.execute(engine, queue, job_id, handle, clock, worker)
@@ -34,15 +37,17 @@ def until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, c
             raise MedmirrorError("The job is gone: somebody removed it.", job=str(job_id))
         if not job.open:
             return job
-        if job.state != "in_progress" and job.message and job.next_at != told:
-            told = job.next_at
-            _log.warning("%s: %s Tried again at %s.", job.organization_id, job.message, f"{told.astimezone():%H:%M:%S}")
+        if job.state != "in_progress" and job.message and job.next_at != announced:
+            announced = job.next_at
+            _log.warning(
+                "%s: %s Tried again at %s.", job.organization_id, job.message, f"{announced.astimezone():%H:%M:%S}"
+            )
         wait = (job.next_at - clock.now()).total_seconds()
         clock.sleep(max(_LOOK, min(wait, 5.0)))
 
 
 def is_taken(engine: Engine, job_id: UUID, clock: Clock, patience: float = 2.0) -> bool:
-    """Whether a worker takes the job within *patience* seconds, or has done it already."""
+    """Return whether a worker takes the job within *patience* seconds, or has done it already."""
     waited = 0.0
     while True:
         with engine.connect() as conn:
