@@ -112,7 +112,7 @@ def _job(engine: Engine, job_id: Any) -> jobs.Job:
 def _sync(engine: Engine, settings: Settings, clock: SimulatedClock, one: Organization) -> float:
     """Seconds that a sync takes."""
     began = time.perf_counter()
-    sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.Wanted())
+    sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.SyncRequest())
     return time.perf_counter() - began
 
 

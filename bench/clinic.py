@@ -205,7 +205,7 @@ def week(
         spent = {name: after[name] - before[name] for name in after}
         clock.advance(4 * 3600)
         for one in known:  # nothing is left that nobody has looked at
-            sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.Wanted())
+            sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.SyncRequest())
         return {**spent, "late": late, **_compare(engine, known, accounts)}
 
 

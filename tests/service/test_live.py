@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 import places
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync.session import Tools, Wanted
+from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.servers.clinikodata import Account
 from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 from syncclinics import added
@@ -38,7 +38,7 @@ def test_a_change_at_the_clinic_is_in_the_mirror_a_moment_later(
     account.fill(patients=20, appointments=30)
     with ClinikoServer(account) as other:
         one = added(engine, other, "other_clinic", "OTHER_KEY")
-        sync_engine.run(Tools(engine, Settings.from_environment(dsn=dsn)), one, Wanted())
+        sync_engine.run(Tools(engine, Settings.from_environment(dsn=dsn)), one, SyncRequest())
     environment = {**os.environ, "MEDMIRROR_DSN": dsn}
     done = subprocess.run(
         [sys.executable, str(LIVE), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120

@@ -208,7 +208,7 @@ def chosen(engine: Engine, organization: str, source: str | None) -> Organizatio
     from medmirror.sync import organizations as directory
 
     clinics = [clinic for clinic in _known(engine, organization) if source in (None, clinic.source)]
-    return directory.one_of(clinics, organization)
+    return directory.only(clinics, organization)
 
 
 def _known(engine: Engine, organization: str | None = None) -> list[Organization]:

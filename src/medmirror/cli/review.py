@@ -15,7 +15,7 @@ from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.sync.destination.decide import Word
+    from medmirror.sync.destination.decide import Choice
 
 _STATES = click.Choice(["open", "decided", "done", "superseded", "any"])
 _DECISIONS = click.Choice(["source", "destination", "apart"])
@@ -116,7 +116,7 @@ def decide_review(review_id: int, decision: str, by: str | None, reason: str | N
 
     with database() as engine:
         data = review_store.decide(
-            engine, review_id, cast("Word", decision), by=by or _user(), reason=reason, now=SYSTEM.now()
+            engine, review_id, cast("Choice", decision), by=by or _user(), reason=reason, now=SYSTEM.now()
         )
     data = {name: value for name, value in data.items() if name not in _VALUES}
     return output.Answer(data, lambda: [f"conflict {review_id}: {decision}; the next sync does it"])

@@ -14,7 +14,7 @@ from medmirror.jobs import Job, deadletters
 from medmirror.settings import Settings
 from medmirror.sync import organizations
 from medmirror.sync.engine import run
-from medmirror.sync.session import Tools, Wanted
+from medmirror.sync.session import SyncRequest, Tools
 from medmirror.sync.steps import Report
 from medmirror.sync.store import Poison
 
@@ -46,7 +46,7 @@ def handler(engine: Engine, settings: Settings, clock: Clock = SYSTEM) -> Callab
         def refused(conn: Connection, feed: str, source_id: str, error: Exception) -> None:
             bury(conn, feed=feed, error=error, record=source_id)
 
-        request = Wanted(job.kind, job.mode, job.force_full, job.args)
+        request = SyncRequest(job.kind, job.mode, job.force_full, job.args)
         tools = Tools(engine, settings, clock, report=report, poisoned=poisoned, refused=refused)
         return run(tools, organization, request)
 

@@ -43,8 +43,8 @@ class Policy:
     """The times (in seconds) and counts by which jobs are run.
 
     *lease*: a worker without a sign of life for so long is taken for dead; *beat*: between two signs of life;
-    *attempts*: failures after which a job is given up; *backoff*: the wait between them; *wait*: the delay when a job is
-    put off by an error without a wait of its own; *lost*: a message that is so late is sent again.
+    *attempts*: failures after which a job is given up; *backoff*: the wait between them; *wait*: the delay of a job
+    that is put off by an error without a wait of its own; *lost*: a message that is so late is sent again.
     """
 
     lease: float = 30.0

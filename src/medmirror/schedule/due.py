@@ -139,7 +139,7 @@ def within_hours(earliest: datetime, rule: Rule) -> datetime | None:
 
 
 class Staleness(NamedTuple):
-    """The greatest age of the mirror, if no sync takes any time: *in_hours* within business hours, *ever* at any time."""
+    """The greatest age of the mirror, the syncs taking no time: *in_hours* in business hours, *ever* at any time."""
 
     in_hours: timedelta
     ever: timedelta

@@ -23,7 +23,7 @@ from medmirror.schedule import rules
 from medmirror.schedule.due import Due, History, Rule, due
 from medmirror.settings import ScheduleSettings
 from medmirror.sync import breaker, organizations
-from medmirror.sync.guards import key_of
+from medmirror.sync.access import key_of
 from medmirror.sync.organizations import Organization
 
 _WIDEST = timedelta(hours=2)  # the syncs of one look are spread over this at most

@@ -1,2 +1,1 @@
-"""The incremental engine: fetch what changed since the watermark, store it, move the watermark; push to a
-destination."""
+"""The syncs: fetch what changed since the watermark, store it, move the watermark; push it to a destination."""

@@ -1,9 +1,9 @@
-"""The circuit breaker of a remote's key: one that fails is left alone, and tried again by one request at a time.
+"""The circuit breaker of a remote's key: a failing remote is left alone, and then tried by one request at a time.
 
-*closed*: it is used. *open*: it failed some times in a row; nobody asks before the next probe's time. *half-open*: one
-request of one process tries it; when that fails, the next wait is longer. The state is one row in Postgres, so that a
-hundred workers find out together that a remote is down, and together leave it alone. An answer is an answer: 4xx and
-429 are no failures.
+*closed*: the remote is used. *open*: it failed several times in a row, and nobody asks before the time of the next
+probe. *half-open*: one request of one process tries it; when that fails, the next wait is longer. The state is one row
+in Postgres, so that all workers learn together that a remote is down. Every answer counts as an answer: 4xx and 429
+are no failures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 from medmirror.clock import SYSTEM, Clock
 from medmirror.db import retry, sql
 from medmirror.errors import RateLimited
-from medmirror.sync.budget import told
+from medmirror.sync.budget import database_time
 
 _statement = partial(sql.statement, "budget.sql")
 
@@ -27,8 +27,11 @@ FAILURES = 5  # in a row that open it
 
 
 class Spacing(NamedTuple):
-    """Seconds before the next probe: never less than *least*, then anything (full jitter) up to a step that doubles
-    with each opening, from 2 x *base* to *cap*."""
+    """The seconds before the next probe.
+
+    Never less than *least*, then a random time (full jitter) up to a step that doubles with each opening, from 2 x
+    *base* to *cap*.
+    """
 
     least: float = 15.0
     base: float = 30.0
@@ -40,8 +43,11 @@ _OPEN = "The remote failed several times in a row and is left alone for a while;
 
 
 class State(NamedTuple):
-    """A breaker as the status page shows it. *remote*: kind and host; *status*: of the last failure, 0 when no answer
-    came; *probe_at*: when the next request may try the remote."""
+    """A breaker, as the status page shows it.
+
+    *remote*: kind and host; *status*: of the last failure, 0 when no answer came; *probe_at*: when the next request
+    may try the remote.
+    """
 
     key: str
     remote: str
@@ -55,7 +61,7 @@ class State(NamedTuple):
 
 
 def states(conn: Connection) -> list[State]:
-    """Every remote that has ever failed, in the order of remotes."""
+    """Return the breaker of every remote that has ever failed, in the order of remotes."""
     return [State(*row) for row in conn.execute(_statement("breakers"))]
 
 
@@ -80,14 +86,14 @@ class Breaker:
         self._probing = False
 
     def check(self) -> None:
-        """Return when a request may be made now; else RateLimited (context *wait*)."""
+        """Return when a request may be made now. Raises RateLimited (context *wait*) when it may not."""
         if not self._probing:
             retry.in_transaction(self._engine, self._check)
 
     def failed(self, status: int) -> None:
         """Count a request that failed with *status* (0: no answer came)."""
         probing, self._probing, self._clean = self._probing, False, False
-        values = {"key": self._key, "now": told(self._clock), "roll": self._roll(), **self._limits}
+        values = {"key": self._key, "now": database_time(self._clock), "roll": self._roll(), **self._limits}
 
         def work(conn: Connection) -> None:
             conn.execute(_statement("begin counting"), {"key": self._key, "remote": self._remote})
@@ -96,16 +102,16 @@ class Breaker:
         retry.in_transaction(self._engine, work)
 
     def worked(self) -> None:
-        """Note that an answer came: the row of failures ends; a remote that was tried is used again."""
+        """Note that an answer came: the count of failures ends, and a remote that was tried is used again."""
         probing, self._probing = self._probing, False
         if self._clean and not probing:
             return
-        values = {"key": self._key, "now": told(self._clock), "probing": probing}
+        values = {"key": self._key, "now": database_time(self._clock), "probing": probing}
         retry.in_transaction(self._engine, lambda conn: conn.execute(_statement("worked"), values))
         self._clean = True
 
     def _check(self, conn: Connection) -> None:
-        now = told(self._clock)
+        now = database_time(self._clock)
         row = conn.execute(_statement("breaker"), {"key": self._key, "now": now}).one_or_none()
         self._clean = row is None or (row.state == "closed" and row.failures == 0)
         if row is None or row.state == "closed":

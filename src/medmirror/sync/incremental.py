@@ -1,4 +1,4 @@
-"""A sync: the lists that its mode asks for, each from its watermark; then the destination; then the state."""
+"""A sync: the lists of its mode, each from its watermark; then the destination; then the state."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import Connection
 
 from medmirror import clock
-from medmirror.db import digests as setdigest
-from medmirror.db import retry
+from medmirror.db import digests, retry
 from medmirror.remotes.base import MICROSECOND, Page
-from medmirror.sync import destination, fetch, lists, marks, notes, state, watermark
-from medmirror.sync import missing as absent
+from medmirror.sync import deletions, destination, fetch, lists, marks, notes, state, watermark
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
 from medmirror.sync.session import Session
@@ -24,69 +22,71 @@ _log = logging.getLogger(__name__)
 
 
 def run(session: Session) -> str:
-    """Bring the mirror up to what the remote's clock shows now; return a sentence about it.
+    """Bring the mirror up to the present time of the remote's clock; return a sentence about the run.
 
-    Raises what the remote does; what was committed until then is known to the watermarks.
+    Raises every error of the remote; the watermarks know everything that was committed until then.
     """
-    tools, one, wanted, remote = session.tools, session.one, session.wanted, session.remote
+    tools, organization, request, remote = session.tools, session.organization, session.request, session.remote
     begun = time.perf_counter()
     until = remote.now()
     tools.report("opened", session.progress())
     with tools.engine.connect() as conn:
-        known = watermark.read(conn, one)
-        before = state.read(conn, one)
+        current = watermark.read(conn, organization)
+        before = state.read(conn, organization)
     readings = lists.plan_reads(
         remote.capabilities,
-        known,
-        wanted.mode,
+        current,
+        request.mode,
         clock.at(until),
-        one.tz,
-        one.window_back,
-        one.window_ahead,
-        force_full=wanted.force_full,
-        recent_first=one.recent_first,
+        organization.tz,
+        organization.window_back,
+        organization.window_ahead,
+        force_full=request.force_full,
+        recent_first=organization.recent_first,
     )
     store = session.store()
     records: Counter[str] = Counter()
     for reading in readings:
-        read = _read(session, store, reading, known, until)
+        read = _read(session, store, reading, current, until)
         records[reading.feed] += read.records
         tools.report("listed", session.progress(list=reading.feed, kind=reading.kind))
     feeds = set(remote.capabilities.feeds)
     whole = {reading.feed for reading in readings if reading.kind == "full"}
     if whole:
         session.hold.check()  # what others have stored since is not missing from lists that were read before
-        seen = _seen_whole(known, whole)
-        limits = absent.ANY if wanted.args.get("accept_deletions") else absent.USUAL
-        session.counts.update(absent.judge(tools.engine, one, session.run_id, seen, store.file_ids, limits))
-    if one.destination:
+        read_whole = _read_whole(current, whole)
+        limits = deletions.ANY if request.args.get("accept_deletions") else deletions.USUAL
+        session.counts.update(
+            deletions.infer(tools.engine, organization, session.run_id, read_whole, store.file_ids, limits)
+        )
+    if organization.destination:
         session.counts.update(_destination(session))
     full = whole >= feeds
-    setdigest.fold(tools.engine)
+    digests.fold(tools.engine)
     if {reading.feed for reading in readings} >= feeds:  # else the lists left out are as old as before
         _state(session, until, full)
-    return _said(session, records, before.patients, full, time.perf_counter() - begun)
+    return _summary(session, records, before.patients, full, time.perf_counter() - begun)
 
 
 def _destination(session: Session) -> Counter[str]:
-    """Bring what has changed to the organisation's second system; a record that is refused there costs itself."""
-    tools, one = session.tools, session.one
+    """Bring the changes to the organisation's second system; a record that is refused there is set aside."""
+    tools, organization = session.tools, session.organization
 
     def poison(feed: str, source_id: str, error: Exception) -> None:
         retry.in_transaction(tools.engine, lambda conn: tools.refused(conn, feed, source_id, error))
 
     counts = destination.keep_in_step(
-        tools.engine, tools.settings, one, session.run_id, tools.clock, tools.around, tools.report, poison
+        tools.engine, tools.settings, organization, session.run_id, tools.clock, tools.around, tools.report, poison
     )
     session.hold.check()
-    notes.forget_pushed(tools.engine, one.organization_id)
+    notes.forget_pushed(tools.engine, organization.organization_id)
     return counts
 
 
-def _read(session: Session, store: Store, reading: Reading, known: Marks, until: int) -> fetch.Read:
-    """Read one list; what is late among its records teaches the mark of changes the overlap."""
+def _read(session: Session, store: Store, reading: Reading, current: Marks, until: int) -> fetch.ReadResult:
+    """Read one list. Late records in it teach the mark of changes how far to overlap."""
     name, changes = (reading.feed, str(reading.kind)), (reading.feed, "changed")
-    before = known.get(changes)
+    before = current.get(changes)
     now_us = session.now_us()
 
     def learn(conn: Connection, moved: Marks) -> Marks:
@@ -101,39 +101,41 @@ def _read(session: Session, store: Store, reading: Reading, known: Marks, until:
     def put(pages: list[Page], moved: dict[Name, Mark]) -> Mark | None:
         return session.put(store, pages, moved, learn).get(name)
 
-    allow_empty, batch = bool(session.wanted.args.get("allow_empty")), session.tools.batch
-    read = fetch.read(session.remote, reading, known, until, now_us, put, batch=batch, allow_empty=allow_empty)
+    allow_empty, batch = bool(session.request.args.get("allow_empty")), session.tools.batch
+    read = fetch.read(session.remote, reading, current, until, now_us, put, batch=batch, allow_empty=allow_empty)
     if read.behind:
-        about = (session.one.organization_id, reading.feed, read.behind / MICROSECOND)
-        _log.warning("%s: the remote's clock is behind what its list %s has shown, by %.0f s", *about)
+        values = (session.organization.organization_id, reading.feed, read.behind / MICROSECOND)
+        _log.warning("%s: the remote's clock is behind what its list %s has shown, by %.0f s", *values)
     return read
 
 
-def _seen_whole(known: Marks, feeds: Collection[str]) -> list[str]:
-    """Those of *feeds* that this run has read from the beginning: a list that goes on where another run broke off says
-    nothing of what that one saw."""
-    return sorted(feed for feed in feeds if feed and known.get((feed, "full"), START).until is None)
+def _read_whole(current: Marks, feeds: Collection[str]) -> list[str]:
+    """Return those of *feeds* that this run has read from the beginning.
+
+    A list that goes on where another run broke off says nothing of the records before that place.
+    """
+    return sorted(feed for feed in feeds if feed and current.get((feed, "full"), START).until is None)
 
 
 def _state(session: Session, until: int, full: bool) -> None:
-    one, now = session.one, session.tools.clock.now()
+    organization, now = session.organization, session.tools.clock.now()
 
     def write(conn: Connection) -> None:
-        patients = state.living(conn, one, "patient") if full else None
-        state.succeeded(conn, one, until=until, full=full, now=now, patients=patients)
+        patients = state.living(conn, organization, "patient") if full else None
+        state.succeeded(conn, organization, until=until, full=full, now=now, patients=patients)
 
     retry.in_transaction(session.tools.engine, write)
     session.tools.report("stated", session.progress())
 
 
-def _said(session: Session, records: Mapping[str, int], patients: int | None, full: bool, seconds: float) -> str:
-    """The line of a run (S1-25): organisation, mode, what was processed against what a full sync would have been."""
+def _summary(session: Session, records: Mapping[str, int], patients: int | None, full: bool, seconds: float) -> str:
+    """Return, and log, the line of a run (S1-25): organisation, mode, records processed, patients of a full sync."""
     feeds = ", ".join(f"{count} {feed or 'records'}" for feed, count in records.items() if count) or "nothing"
-    against = f" (a full sync has {patients} patients)" if patients and not full else ""
-    mode = "full" if full else session.wanted.mode
-    said = (
-        f"{session.one.organization_id}, {session.one.source}, {mode}: processed {feeds}{against},"
+    comparison = f" (a full sync has {patients} patients)" if patients and not full else ""
+    mode = "full" if full else session.request.mode
+    summary = (
+        f"{session.organization.organization_id}, {session.organization.source}, {mode}: processed {feeds}{comparison},"
         f" {session.counts['calls']} calls, {seconds:.1f} s"
     )
-    _log.info("%s", said)
-    return said
+    _log.info("%s", summary)
+    return summary

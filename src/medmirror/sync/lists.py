@@ -1,8 +1,9 @@
-"""Which lists of a remote a sync reads, and in which order. Pure.
+"""The lists of a remote that a sync reads, in their order. Pure.
 
 Feeds come in the remote's order, referenced ones first, and deletions after all of them. A feed without a mark of its
 changes has never been read, so it is read whole, whatever the mode. Of a feed that can be listed by when its records
-begin (appointments), the days around today come first: all of them the first time, then what has newly entered them.
+begin (appointments), the days around today come first: all of them the first time, then those that have newly entered
+the window.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ _APPOINTMENTS = ("appointment", "individual_appointment")
 
 
 class Reading(NamedTuple):
-    """One list to read. *days*: of a window, [start, end). *whole*: deletions from their beginning. *from_now*: there
-    is no mark, and what was changed before this sync is left to a backfill."""
+    """A list to read.
+
+    *days*: of a window, [start, end). *whole*: deletions from their beginning. *from_now*: there is no mark, and
+    changes before this sync are left to a backfill.
+    """
 
     feed: str
     kind: ListKind
@@ -38,14 +42,16 @@ class Reading(NamedTuple):
     whole: bool = False
     from_now: bool = False
 
-    def mark(self, known: Mapping[Name, Mark], until: int) -> Mark:
-        """The mark to read it from, out of those that are *known*; *until*: the bound of this sync."""
-        return known.get((self.feed, self.kind), Mark(Position(until)) if self.from_now else START)
+    def mark(self, current: Mapping[Name, Mark], until: int) -> Mark:
+        """Return the mark from which the list is read, out of the *current* ones; *until*: the upper bound of this
+        sync.
+        """
+        return current.get((self.feed, self.kind), Mark(Position(until)) if self.from_now else START)
 
 
 def plan_reads(
     capabilities: Capabilities,
-    known: Mapping[Name, Mark],
+    current: Mapping[Name, Mark],
     mode: str,
     now: datetime,
     zone: ZoneInfo,
@@ -55,29 +61,29 @@ def plan_reads(
     force_full: bool = False,
     recent_first: bool = False,
 ) -> tuple[Reading, ...]:
-    """The lists to read in *mode*, with the marks that are *known*, at *now* (aware), for a clinic in *zone* whose
-    appointments are wanted from *back* days ago to *ahead* days from now.
+    """Return the lists to read in *mode*, with the *current* marks, at *now* (aware), for a clinic in *zone*.
 
-    *recent_first*: the first sync of a windowed feed reads its window and what is changed from now on. UsageError when
-    there is no such mode, or the remote has no feed that it asks for.
+    Appointments are read from *back* days ago to *ahead* days from now. *recent_first*: the first sync of a windowed
+    feed reads its window, and the changes from now on. Raises UsageError when there is no such mode, or the remote has
+    no feed for it.
     """
     feeds = _feeds(capabilities, mode)
     everything = force_full or mode == "comprehensive"
     start, end = marks.window(now, zone, back, ahead)
-    made: list[Reading] = []
+    readings: list[Reading] = []
     for feed in feeds:
         days = None
         if feed in capabilities.windowed:
-            filled = known.get((feed, "window"), START).window_end
-            days = (start, end) if filled is None else marks.strip(filled, end)
-        first = (feed, "changed") not in known
+            window_end = current.get((feed, "window"), START).window_end
+            days = (start, end) if window_end is None else marks.strip(window_end, end)
+        first = (feed, "changed") not in current
         from_now = first and recent_first and feed in capabilities.windowed
         full = everything or (first and not from_now)
         if from_now or not full:  # followed before anything is stored that is to be followed, however often that fails
-            made.append(Reading(feed, "changed", from_now=from_now))
-        made += [Reading(feed, "window", days)] if days else []
-        made += [Reading(feed, "full")] if full else []
-    return (*made, *(Reading(feed, "deleted", whole=everything) for feed in feeds if feed in capabilities.deleted))
+            readings.append(Reading(feed, "changed", from_now=from_now))
+        readings += [Reading(feed, "window", days)] if days else []
+        readings += [Reading(feed, "full")] if full else []
+    return (*readings, *(Reading(feed, "deleted", whole=everything) for feed in feeds if feed in capabilities.deleted))
 
 
 def _feeds(capabilities: Capabilities, mode: str) -> tuple[str, ...]:
@@ -85,14 +91,14 @@ def _feeds(capabilities: Capabilities, mode: str) -> tuple[str, ...]:
         raise UsageError(f"There is no mode {mode!r}; there are {', '.join(MODES)}.")
     if mode not in LEGACY:
         return capabilities.feeds
-    chosen = tuple(
+    feeds = tuple(
         feed
         for feed in capabilities.feeds
         if _is(feed, _PATIENTS) or (mode == "basic" and (feed in capabilities.windowed or _is(feed, _APPOINTMENTS)))
     )
-    if not chosen:
+    if not feeds:
         raise UsageError(f"The remote has no list for mode {mode}; it has {', '.join(capabilities.feeds)}.")
-    return chosen
+    return feeds
 
 
 def _is(feed: str, names: tuple[str, ...]) -> bool:

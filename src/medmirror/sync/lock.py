@@ -1,4 +1,4 @@
-"""One sync of an organisation at a time, over all processes and machines."""
+"""The lock of an organisation: one sync at a time, over all processes and machines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ _LATER = 30.0  # seconds after which one who came too early may ask again
 
 
 class Hold:
-    """While it is open, no other sync (or backfill, which is *apart*: the two may run beside each other) of
-    *organization* runs against this database. Raises SyncRunning (context *wait*) when another has it."""
+    """The lock of *organization*, held while this is open: no other sync of it runs against this database.
+
+    A backfill is *apart*: it has a lock of its own and runs beside the syncs. Raises SyncRunning (context *wait*) when
+    another process has the lock.
+    """
 
     def __init__(self, dsn: str, organization: Organization, *, apart: bool = False) -> None:
         self._organization = organization
@@ -40,7 +43,7 @@ class Hold:
 
 
 def is_held(engine: Engine, organization: Organization) -> bool:
-    """Whether a sync of *organization* runs at this moment. Takes nothing."""
+    """Return whether a sync of *organization* runs at this moment. Takes no lock."""
     with engine.connect() as conn:
         values = {"lock": locks.SYNC, "number": organization.number}
         return bool(conn.execute(sql.statement("sync.sql", "is held"), values).scalar())

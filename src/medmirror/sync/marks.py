@@ -57,7 +57,7 @@ START = Mark()  #: nothing has been read
 def overlap(lateness: Iterable[tuple[int, int]], now_us: int) -> int:
     """How far before the mark a list is read again, in microseconds: twice the greatest lateness of the last 30 days,
     at least 5 minutes and at most a day."""
-    greatest = max((late for seen, late in lateness if seen > now_us - KEPT), default=0)
+    greatest = max((late for seen_at, late in lateness if seen_at > now_us - KEPT), default=0)
     return min(max(FLOOR, CAUTION * greatest), CAP)
 
 
@@ -102,22 +102,22 @@ def observed(mark: Mark, lateness: Iterable[int], now_us: int) -> Mark:
     """*mark* with these *lateness* (microseconds each) seen at *now_us*; what was seen over 30 days ago is
     forgotten."""
     greatest = max(lateness, default=0)
-    kept = tuple(one for one in mark.lateness if one[0] > now_us - KEPT)
-    return taught(mark._replace(lateness=kept), ((now_us, greatest),) if greatest > 0 else ())
+    recent = tuple(entry for entry in mark.lateness if entry[0] > now_us - KEPT)
+    return taught(mark._replace(lateness=recent), ((now_us, greatest),) if greatest > 0 else ())
 
 
 def taught(mark: Mark, lateness: Iterable[tuple[int, int]]) -> Mark:
     """*mark* with what another has learned. Kept is what can still matter: the greatest of a day, and none that was
     seen before a greater one."""
-    kept: list[tuple[int, int]] = []
-    for seen, late in sorted({*mark.lateness, *lateness}, reverse=True):
-        if kept and late <= kept[-1][1]:
+    remembered: list[tuple[int, int]] = []
+    for seen_at, late in sorted({*mark.lateness, *lateness}, reverse=True):
+        if remembered and late <= remembered[-1][1]:
             continue
-        if kept and seen // DAY == kept[-1][0] // DAY:
-            kept[-1] = (kept[-1][0], late)
+        if remembered and seen_at // DAY == remembered[-1][0] // DAY:
+            remembered[-1] = (remembered[-1][0], late)
         else:
-            kept.append((seen, late))
-    return mark._replace(lateness=tuple(reversed(kept)))
+            remembered.append((seen_at, late))
+    return mark._replace(lateness=tuple(reversed(remembered)))
 
 
 def window(now: datetime, zone: ZoneInfo, back: int, ahead: int) -> tuple[datetime, datetime]:

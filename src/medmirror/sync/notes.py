@@ -1,4 +1,4 @@
-"""What a remote keeps between the runs of an organisation: the table medmirror.sync_note."""
+"""The notes that a remote keeps between the runs of an organisation: the table medmirror.sync_note."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ class SyncNotes:
 
     def __init__(self, engine: Engine, organization_id: str, source: str) -> None:
         self._engine = engine
-        self._whose = {"organization_id": organization_id, "source": source}
+        self._key = {"organization_id": organization_id, "source": source}
 
     def get(self, name: str) -> str | None:
-        """The text kept as *name*."""
+        """Return the text stored as *name*; None when there is none."""
 
         def work(conn: Connection) -> str | None:
-            found = conn.execute(_statement("note"), {**self._whose, "name": name}).scalar()
-            return None if found is None else str(found)
+            text = conn.execute(_statement("note"), {**self._key, "name": name}).scalar()
+            return None if text is None else str(text)
 
         return retry.in_transaction(self._engine, work)
 
     def set(self, name: str, value: str | None) -> None:
-        """Keep *value* as *name*; None: forget it."""
+        """Store *value* as *name*; None: delete it."""
         statement = _statement("forget note" if value is None else "set note")
-        values = {**self._whose, "name": name} | ({} if value is None else {"value": value})
+        values = {**self._key, "name": name} | ({} if value is None else {"value": value})
         retry.in_transaction(self._engine, lambda conn: conn.execute(statement, values))
 
 
 def forget_pushed(engine: Engine, organization_id: str) -> int:
-    """Forget what remotes noted of single writes over 30 days ago (names that begin with ``pushed:``); return how many.
+    """Delete the notes of single writes (names that begin with ``pushed:``) older than 30 days; return how many.
 
-    Such a note keeps a write whose answer was lost from being made twice. Once its base is written, nobody asks for it.
+    Such a note keeps a write whose answer was lost from being made twice. It is not read again once the base is
+    written.
     """
     values = {"organization_id": organization_id}
     return retry.in_transaction(engine, lambda conn: conn.execute(_statement("forget pushed"), values).rowcount)

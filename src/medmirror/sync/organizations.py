@@ -19,7 +19,9 @@ from medmirror.errors import SettingsChanged, SyncPaused, UsageError
 from medmirror.remotes.base import Secret
 from medmirror.settings import lookup
 
-_HOW = frozenset({"user_agent", "page", "count", "rest", "push", "pushed"})  # settings that move no list elsewhere
+_BEHAVIOUR = frozenset(
+    {"user_agent", "page", "count", "rest", "push", "pushed"}
+)  # settings that move no list elsewhere
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _PLACE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+", re.ASCII)
 _LOOK_AGAIN = 3600.0  # seconds after which the job of a paused organisation looks whether it still is
@@ -29,7 +31,7 @@ _statement = partial(sql.statement, "sync.sql")
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """One practice system that is kept in step: a row of medmirror.organization."""
+    """A practice system that is kept in step: a row of medmirror.organization."""
 
     organization_id: str
     source: str
@@ -51,18 +53,20 @@ class Organization:
 
     @property
     def key(self) -> dict[str, str]:
-        """What it is known by in every table of the syncs, as parameters of a statement."""
+        """The key of the system in every table of the syncs, as parameters of a statement."""
         return {"organization_id": self.organization_id, "source": self.source}
 
     @property
     def tz(self) -> ZoneInfo:
-        """Its time zone."""
+        """The time zone. Raises KeyError or ValueError when there is no such zone."""
         return ZoneInfo(self.zone)
 
 
 def read_secret(name: str | None) -> Secret | None:
-    """The secret that *name* (env:NAME or file:/path) stands for; None for none. Raises UsageError, naming the
-    place."""
+    """Return the secret that *name* (env:NAME or file:/path) stands for; None for None.
+
+    Raises UsageError, naming the place, when there is none.
+    """
     if name is None:
         return None
     kind, _, place = name.partition(":")
@@ -81,88 +85,94 @@ def read_secret(name: str | None) -> Secret | None:
 
 
 def get(conn: Connection, organization_id: str, source: str) -> Organization | None:
-    """That organisation's system; None when it is not known."""
-    found = _rows(conn, organization_id=organization_id, source=source)
-    return found[0] if found else None
+    """Return that organisation's system; None when it is not stored."""
+    systems = _rows(conn, organization_id=organization_id, source=source)
+    return systems[0] if systems else None
 
 
-def of(conn: Connection, one: Organization) -> Organization | None:
-    """*one* as the database has it now; None when it is not known."""
-    return get(conn, one.organization_id, one.source)
+def of(conn: Connection, organization: Organization) -> Organization | None:
+    """Return *organization* as the database has it now; None when it is not stored."""
+    return get(conn, organization.organization_id, organization.source)
 
 
 def every(conn: Connection, organization_id: str | None = None) -> list[Organization]:
-    """Every system that is kept in step (of *organization_id*, if given), in the order of organisation and source."""
+    """Return every system (of *organization_id*, if given), in the order of organisation and source."""
     return _rows(conn, organization_id=organization_id, source=None)
 
 
 def _rows(conn: Connection, **values: str | None) -> list[Organization]:
-    made = []
+    systems = []
     for row in conn.execute(_statement("organizations"), values).mappings():
         windows = None if row["windows"] is None else tuple((int(n), int(s)) for n, s in row["windows"])
-        made.append(Organization(**{**row, "mappings": tuple(row["mappings"]), "windows": windows}))
-    return made
+        systems.append(Organization(**{**row, "mappings": tuple(row["mappings"]), "windows": windows}))
+    return systems
 
 
-def _check(one: Organization) -> None:
-    """UsageError for what the table would refuse in words that help nobody."""
-    if not _ID.fullmatch(one.organization_id):
+def _check(organization: Organization) -> None:
+    """Raise UsageError for an id or a secret that the table would refuse without a helpful message."""
+    if not _ID.fullmatch(organization.organization_id):
         raise UsageError("The id of an organisation is 1 to 64 letters, digits, and . _ - within, like org_123.")
-    for place in (one.secret, one.webhook_secret):
+    for place in (organization.secret, organization.webhook_secret):
         if place is not None and not _PLACE.fullmatch(place):  # it may be the secret itself: it is not repeated
             raise UsageError("A secret is named as env:VARIABLE or file:/path, for example env:CLINIKO_KEY.")
 
 
-def put(engine: Engine, one: Organization) -> Organization:
-    """Add *one*, or change what is known of it; return it with its number. Its marks stay, unless it is another system
-    now: what was read of the one before says nothing of this one, which is read from its beginning."""
-    _check(one)
+def put(engine: Engine, organization: Organization) -> Organization:
+    """Add *organization*, or change its row; return it with its number.
+
+    Its marks stay, unless the row now names another system: that one is read from its beginning.
+    """
+    _check(organization)
     values = {
-        **one.key,
-        "remote": one.remote,
-        "settings": orjson.dumps(dict(one.settings)).decode(),
-        "secret": one.secret,
-        "zone": one.zone,
-        "tier": one.tier,
-        "windows": None if one.windows is None else orjson.dumps(one.windows).decode(),
-        "window_back": one.window_back,
-        "window_ahead": one.window_ahead,
-        "recent_first": one.recent_first,
-        "destination": None if one.destination is None else orjson.dumps(dict(one.destination)).decode(),
-        "mappings": list(one.mappings),
-        "webhook_secret": one.webhook_secret,
+        **organization.key,
+        "remote": organization.remote,
+        "settings": orjson.dumps(dict(organization.settings)).decode(),
+        "secret": organization.secret,
+        "zone": organization.zone,
+        "tier": organization.tier,
+        "windows": None if organization.windows is None else orjson.dumps(organization.windows).decode(),
+        "window_back": organization.window_back,
+        "window_ahead": organization.window_ahead,
+        "recent_first": organization.recent_first,
+        "destination": None
+        if organization.destination is None
+        else orjson.dumps(dict(organization.destination)).decode(),
+        "mappings": list(organization.mappings),
+        "webhook_secret": organization.webhook_secret,
     }
 
     def work(conn: Connection) -> Organization:
-        before = of(conn, one)
+        before = of(conn, organization)
         conn.execute(_statement("put organization"), values)
-        found = of(conn, one)
-        assert found is not None
-        if before is not None and _place(before) != _place(found):
-            conn.execute(_statement("reset watermarks"), one.key)
-            conn.execute(_statement("forget place"), one.key)
-        return found
+        stored = of(conn, organization)
+        assert stored is not None
+        if before is not None and _place(before) != _place(stored):
+            conn.execute(_statement("reset watermarks"), organization.key)
+            conn.execute(_statement("forget place"), organization.key)
+        return stored
 
     return retry.in_transaction(engine, work)
 
 
-def check(one: Organization, now: Organization | None) -> None:
-    """Raise SyncPaused or SettingsChanged when *one* is paused or elsewhere, by what the database has of it *now*."""
-    if now is not None and now.paused_at is not None:
-        raise SyncPaused(organization=one.organization_id, wait=_LOOK_AGAIN)
-    if now is not None and _place(now) != _place(one):
-        raise SettingsChanged(organization=one.organization_id)
+def check(organization: Organization, stored: Organization | None) -> None:
+    """Raise SyncPaused or SettingsChanged when *organization* is paused or is another system in the database
+    (*stored*).
+    """
+    if stored is not None and stored.paused_at is not None:
+        raise SyncPaused(organization=organization.organization_id, wait=_LOOK_AGAIN)
+    if stored is not None and _place(stored) != _place(organization):
+        raise SettingsChanged(organization=organization.organization_id)
 
 
-def _place(one: Organization) -> tuple[str, str | None, bytes]:
-    """What tells its system from another one."""
-    settings = {name: value for name, value in one.settings.items() if name not in _HOW}
-    return one.remote, one.secret, orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
+def _place(organization: Organization) -> tuple[str, str | None, bytes]:
+    """Return the settings by which one system differs from another."""
+    settings = {name: value for name, value in organization.settings.items() if name not in _BEHAVIOUR}
+    return organization.remote, organization.secret, orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
 
 
-def pause(engine: Engine, one: Organization, why: str | None) -> None:
-    """Have nothing done for *one* any more, for the reason *why*; None: go on with it, and with what was put off."""
-    values = {**one.key, "why": why}
+def pause(engine: Engine, organization: Organization, why: str | None) -> None:
+    """Pause *organization* for the reason *why*; None: resume it, and its delayed jobs at once."""
+    values = {**organization.key, "why": why}
 
     def work(conn: Connection) -> None:
         conn.execute(_statement("pause organization"), values)
@@ -172,12 +182,12 @@ def pause(engine: Engine, one: Organization, why: str | None) -> None:
     retry.in_transaction(engine, work)
 
 
-def one_of(found: Sequence[Organization], organization_id: str) -> Organization:
-    """The only one of *found*, or UsageError saying what there is."""
-    if not found:
+def only(systems: Sequence[Organization], organization_id: str) -> Organization:
+    """Return the only one of *systems*. Raises UsageError, naming what there is, when there are none or several."""
+    if not systems:
         raise UsageError(
             f"There is no organisation {organization_id}; add it: medmirror organizations add {organization_id} ..."
         )
-    if len(found) > 1:
-        raise UsageError(f"{organization_id} has several systems; name one: --source {found[0].source}")
-    return found[0]
+    if len(systems) > 1:
+        raise UsageError(f"{organization_id} has several systems; name one: --source {systems[0].source}")
+    return systems[0]

@@ -1,4 +1,4 @@
-"""A sync under way: what it is wanted for, what it works with, and what it has counted so far."""
+"""A running sync: its request, its tools, and its counts so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medmirror.clock import SYSTEM, Clock
 from medmirror.remotes.base import Around, Kind, Page, Remote
 from medmirror.settings import Settings
 from medmirror.sync import fetch
-from medmirror.sync.guards import around
+from medmirror.sync.access import around
 from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report, silent
@@ -26,8 +26,8 @@ Refused = Callable[[Connection, str, str, Exception], None]  # (feed, id, why)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a job asks for."""
+class SyncRequest:
+    """The work that a job asks for."""
 
     kind: str = "sync"
     mode: str = "incremental"
@@ -37,9 +37,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a sync works with. *engine* is the owner's; *around_of* gives what stands around a remote (default: budget,
-    breaker and notes in the database); *poisoned* is told of a record that could not be stored, in the transaction that
-    goes on without it; *refused* of one that the destination did not take."""
+    """The tools of a sync.
+
+    *engine* is the owner's. *around_of* gives the access to a remote (default: budget, breaker and notes in the
+    database). *poisoned* is called for a record that could not be stored, in the transaction that goes on without it;
+    *refused* for a record that the destination did not take.
+    """
 
     engine: Engine
     settings: Settings
@@ -50,33 +53,33 @@ class Tools:
     poisoned: Poisoned = lambda conn, poison: None
     refused: Refused = lambda conn, feed, source_id, error: None
 
-    def around(self, one: Organization, kind: Kind, share: float = 1.0) -> Around:
-        """What stands around the remote of *one*."""
+    def around(self, organization: Organization, kind: Kind, share: float = 1.0) -> Around:
+        """Return the access to the remote of *organization*."""
         if self.around_of is not None:
-            return self.around_of(one, kind, share)
-        return around(self.engine, one, kind, self.clock, share=share)
+            return self.around_of(organization, kind, share)
+        return around(self.engine, organization, kind, self.clock, share=share)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A sync under way: what it works with, and what it has counted so far."""
+    """A running sync: its request, its tools, and its counts so far."""
 
     tools: Tools
-    one: Organization
-    wanted: Wanted
+    organization: Organization
+    request: SyncRequest
     remote: Remote
     hold: Hold
     run_id: int
     counts: Counter[str]
 
     def store(self) -> Store:
-        """Where its pages go, each step reported."""
+        """Return the store for the pages of this sync, which reports each step."""
         report = self.tools.report
 
         return Store(
             self.tools.engine,
             self.tools.settings,
-            self.one,
+            self.organization,
             self.run_id,
             poisoned=self.tools.poisoned,
             stored=lambda: report("stored", self.progress()),
@@ -84,18 +87,21 @@ class Session:
         )
 
     def progress(self, **more: Any) -> dict[str, Any]:
-        """The counts so far, for whoever watches."""
+        """Return the counts so far, for the report."""
         return {"run_id": self.run_id, **{name: count for name, count in self.counts.items() if count}, **more}
 
     def put(self, store: Store, pages: Sequence[Page], marks: Marks, learn: Learn = lambda conn, marks: marks) -> Marks:
-        """Store *pages* and *marks*, and count them; return the marks as they were written."""
+        """Store *pages* and *marks*, and count them; return the marks as they were written.
+
+        Raises StoreUnavailable when the lock of the organisation is lost.
+        """
         self.hold.check()
         if pages:
             self.tools.report("fetched", self.progress(list=pages[0].feed))
-        done = store.put(pages, marks, learn)
-        self.counts.update(as_dict(done.counts))
-        return done.marks
+        stored = store.put(pages, marks, learn)
+        self.counts.update(as_dict(stored.counts))
+        return stored.marks
 
     def now_us(self) -> int:
-        """The time by our own clock, in microseconds since 1970."""
+        """Return the time by our own clock, in microseconds since 1970."""
         return clock.microseconds(self.tools.clock.now())

@@ -1,4 +1,4 @@
-"""How the last syncs of an organisation went: the table medmirror.sync_state."""
+"""The state of an organisation's syncs: the table medmirror.sync_state."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ _statement = partial(sql.statement, "sync.sql")
 
 
 class State(NamedTuple):
-    """*incremental_at*, *full_at*: up to when (by the remote's clock) everything was read, by any sync and by a full
-    one; *success_at*: when the last sync succeeded; *failures* since then, the last of them at *failed_at* with
-    *error*; *recovered_at*: when one last succeeded after failures; *patients* that the last full sync saw."""
+    """The past syncs of an organisation.
+
+    *incremental_at*, *full_at*: up to when (by the remote's clock) everything was read, by any sync and by a full one;
+    *success_at*: when the last sync succeeded; *failures* since then, the last of them at *failed_at* with *error*;
+    *recovered_at*: when a sync last succeeded after failures; *patients*: how many there were after the last full sync.
+    """
 
     incremental_at: datetime | None = None
     full_at: datetime | None = None
@@ -30,25 +33,25 @@ class State(NamedTuple):
     patients: int | None = None
 
 
-def read(conn: Connection, one: Organization) -> State:
-    """What is known of *one*; all empty before its first sync."""
-    row = conn.execute(_statement("state"), one.key).one_or_none()
+def read(conn: Connection, organization: Organization) -> State:
+    """Return the state of *organization*; all empty before its first sync."""
+    row = conn.execute(_statement("state"), organization.key).one_or_none()
     return State() if row is None else State(*row)
 
 
 def succeeded(
-    conn: Connection, one: Organization, *, until: int, full: bool, now: datetime, patients: int | None
+    conn: Connection, organization: Organization, *, until: int, full: bool, now: datetime, patients: int | None
 ) -> None:
-    """Note that everything up to *until* (by the remote's clock) is here."""
+    """Note that everything up to *until* (by the remote's clock) is stored."""
     values = {"until": at(until), "full": full, "now": now, "patients": patients}
-    conn.execute(_statement("note success"), {**one.key, **values})
+    conn.execute(_statement("note success"), {**organization.key, **values})
 
 
-def failed(conn: Connection, one: Organization, error: BaseException, now: datetime) -> None:
+def failed(conn: Connection, organization: Organization, error: BaseException, now: datetime) -> None:
     """Note that a sync failed. Delays (a rate limit, another sync) are no failures."""
-    conn.execute(_statement("note failure"), {**one.key, "now": now, "error": type(error).__name__})
+    conn.execute(_statement("note failure"), {**organization.key, "now": now, "error": type(error).__name__})
 
 
-def living(conn: Connection, one: Organization, entity: str) -> int:
-    """How many records of the canonical *entity* the mirror holds of *one*."""
-    return int(conn.execute(_statement("count living"), {**one.key, "entity": entity}).scalar_one())
+def living(conn: Connection, organization: Organization, entity: str) -> int:
+    """Return how many records of the canonical *entity* the mirror holds of *organization*."""
+    return int(conn.execute(_statement("count living"), {**organization.key, "entity": entity}).scalar_one())

@@ -1,4 +1,4 @@
-"""The steps of a sync, by name: what the status page shows, and where fault tests stop a process."""
+"""The steps of a sync, by name: shown on the status page, and used by fault tests to stop a process."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ Report = Callable[[Step, dict[str, Any]], None]
 
 
 def silent(step: Step, progress: dict[str, Any]) -> None:
-    """A Report that nobody reads."""
+    """Do nothing: a Report that nobody reads."""

@@ -1,7 +1,7 @@
 """Pages into tables: read by the source of their kind, in one transaction with the watermark that says they are read.
 
-So the watermark can never be ahead of the data, and what is read twice changes nothing. A record that cannot be stored
-costs itself: it becomes a reject, and its neighbours and the watermark go on.
+So the watermark can never be ahead of the data, and a page that is read twice changes nothing. A record that cannot be
+stored becomes a reject; its neighbours are stored, and the watermark moves on.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ _statement = partial(sql.statement, "sync.sql")
 
 
 class Poison(NamedTuple):
-    """A record that could not be stored: where its bytes are kept, of which feed, and what is wrong with it, without a
-    value of it."""
+    """A record that could not be stored: its reject, its feed, and the error and its reason, without a value of the
+    record.
+    """
 
     reject_id: int
     feed: str | None
@@ -51,7 +52,7 @@ Learn = Callable[[Connection, Marks], Marks]
 
 
 class Stored(NamedTuple):
-    """What the database reported, and the marks as they were written."""
+    """The counts that the database reported, and the marks as they were written."""
 
     counts: Counts
     marks: Marks
@@ -59,8 +60,11 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where a sync's pages go. *poisoned* is told of each record that could not be stored, in its transaction;
-    *stored* is called before each commit, and *committed* after it."""
+    """The place where a sync's pages are stored.
+
+    *poisoned* is called for each record that could not be stored, in its transaction; *stored* before each commit, and
+    *committed* after it.
+    """
 
     engine: Engine  # the owner's
     settings: Settings
@@ -72,18 +76,19 @@ class Store:
     file_ids: set[int] = field(default_factory=set)  # of the ledger, met so far
 
     def put(self, pages: Sequence[Page], marks: Marks, learn: Learn = lambda conn, marks: marks) -> Stored:
-        """Store *pages* and write *marks*, after *learn* has had its say of those within the transaction; return the
-        counts that the database reported, and the marks as they were written.
+        """Store *pages* and write *marks*, which *learn* may change within the transaction; return the counts and the
+        marks.
 
-        All of it, or nothing. A page that is a file is loaded first, in transactions of its own: the ledger knows what
-        of it is done.
+        All of it, or nothing. A page that is a file is loaded first, in transactions of its own, and the ledger knows
+        which of its parts are done. Raises SyncError when a page is not what its remote says, and SyncPaused or
+        SettingsChanged.
         """
         counts = Counts()
         loaded: list[int] = []  # files of the ledger
         for page in pages:
             if isinstance(page.body, Path):
-                some, numbers = self._load(page, page.body)
-                counts, loaded = counts.plus(some), [*loaded, *numbers]
+                file_counts, file_ids = self._load(page, page.body)
+                counts, loaded = counts.plus(file_counts), [*loaded, *file_ids]
         inline = [page for page in pages if isinstance(page.body, bytes) and page.records]
         with self.engine.connect() as conn, conn.begin():
             if inline:
@@ -98,50 +103,53 @@ class Store:
         return Stored(counts, written)
 
     def earliest(self, conn: Connection, feed: str, since: int, before: int) -> int | None:
-        """The earliest time of change in [*since*, *before*) of what this run has written of *feed*; None: there is
-        nothing. What stood there already in the same version was not written by this run."""
-        what = {"feed": feed, "run_id": self.run_id, "since": since, "before": before}
-        earliest = conn.execute(_statement("earliest"), {**self.organization.key, **what}).scalar()
+        """Return the earliest time of change in [*since*, *before*) among the records of *feed* that this run has
+        written.
+
+        None when there are none. A record that was stored before in the same version does not count.
+        """
+        values = {"feed": feed, "run_id": self.run_id, "since": since, "before": before}
+        earliest = conn.execute(_statement("earliest"), {**self.organization.key, **values}).scalar()
         return None if earliest is None else int(earliest)
 
     def _process(self, conn: Connection, pages: Sequence[Page]) -> Counts:
         source = sources.get(self.organization.source)
-        told = [(page, self._context(source, page)) for page in pages]
-        facts = [_facts(page, context) for page, context in told]
+        contexts = [(page, self._context(source, page)) for page in pages]
+        facts = [_facts(page, context) for page, context in contexts]
         organization = self.organization.organization_id
-        numbers = ledger.register_files(conn, source.name, self.run_id, facts, organization)
+        file_ids = ledger.register_files(conn, source.name, self.run_id, facts, organization)
         parts: list[Part] = []
-        known: dict[int, ledger.FileFacts] = {}
-        for (page, context), fact in zip(told, facts, strict=True):
-            file_id = numbers[fact.digest, fact.order]
-            if file_id not in known:  # the same bytes twice are one file
-                known[file_id] = fact
+        registered: dict[int, ledger.FileFacts] = {}
+        for (page, context), fact in zip(contexts, facts, strict=True):
+            file_id = file_ids[fact.digest, fact.order]
+            if file_id not in registered:  # the same bytes twice are one file
+                registered[file_id] = fact
                 parts += self._parts(source, page, context, file_id)
-        walled = rehearsal.engine(conn, organization)
+        engine = rehearsal.engine(conn, organization)
         job = worker.Job(self.settings, self.run_id, mappings=self.organization.mappings)
-        outcome = process(Chunk(source.name, tuple(parts)), job, engine_of=lambda settings, whose: walled)
+        outcome = process(Chunk(source.name, tuple(parts)), job, engine_of=lambda settings, organization_id: engine)
         read = sum(count.read for count in outcome.counts)
-        if len(known) == len(pages) and read < sum(page.records for page in pages):
+        if len(registered) == len(pages) and read < sum(page.records for page in pages):
             raise SyncError("A page holds fewer records than its remote says; nothing of it was stored.", read=read)
-        ends = [ledger.FileEnd(file_id, "done", fact.size or 0, 1) for file_id, fact in known.items()]
+        ends = [ledger.FileEnd(file_id, "done", fact.size or 0, 1) for file_id, fact in registered.items()]
         ledger.finish_files(conn, self.run_id, ends)
-        self.file_ids.update(known)
+        self.file_ids.update(registered)
         if any(count.rejected for count in outcome.counts):
-            self._poison(conn, "rejects of files", list(known))
+            self._poison(conn, "rejects of files", list(registered))
         return sum_of(outcome.counts)
 
     def _context(self, source: Source, page: Page) -> Context:
-        """The facts that the source needs of *page*. Raises SyncError when it is not a page of that source."""
+        """Return the facts that the source needs of *page*. Raises SyncError when it is not a page of that source."""
         assert isinstance(page.body, bytes)
         body = page.body
         context = page.context
         if context is None:
             stream = Stream(page.name, "", lambda: io.BytesIO(body), raw=body)
-            given = {"organization": self.organization.organization_id, "path": page.name}
+            options = {"organization": self.organization.organization_id, "path": page.name}
             if self.organization.mappings:
-                given["mapping"] = orjson.dumps(self.organization.mappings).decode()
+                options["mapping"] = orjson.dumps(self.organization.mappings).decode()
             try:
-                context = source.context(page.name, files.head(stream), stream.open, given)
+                context = source.context(page.name, files.head(stream), stream.open, options)
             except (SourceError, UsageError) as error:
                 reason = f"The remote gave a page that {source.name} cannot read: {error.message}"
                 raise SyncError(reason, page=page.name) from None
@@ -150,31 +158,34 @@ class Store:
     def _parts(self, source: Source, page: Page, context: Context, file_id: int) -> Iterator[Part]:
         assert isinstance(page.body, bytes)
         # A page is one part: what a chunk may weigh is for files that do not fit into memory.
-        wanted = max(self.settings.chunk_bytes, len(page.body))
-        blocks = source.split(io.BytesIO(page.body), context, wanted, self.settings.max_record_bytes)
+        block_bytes = max(self.settings.chunk_bytes, len(page.body))
+        blocks = source.split(io.BytesIO(page.body), context, block_bytes, self.settings.max_record_bytes)
         return inputs.parts_of(blocks, Part(file_id, page.name, "", context, 0, 0, 0, b""))
 
     def _poison(self, conn: Connection, section: str, file_ids: Sequence[int]) -> None:
-        """Tell of the rejects in those files of the ledger."""
+        """Call *poisoned* for the rejects of those files of the ledger."""
         for row in conn.execute(_statement(section), {"run_id": self.run_id, "file_ids": list(file_ids)}).all():
             self.poisoned(conn, Poison(row.reject_id, row.feed, row.error, row.reason))
 
     def _load(self, page: Page, path: Path) -> tuple[Counts, list[int]]:
-        """Load a file as ``medmirror load`` does, with its worker processes and its ledger; return the counts, and the
-        ledger's files."""
-        made = run.execute(
+        """Load a file as ``medmirror load`` does, with its worker processes and its ledger; return the counts and the
+        file ids.
+
+        Raises SyncError when the file is refused.
+        """
+        result = run.execute(
             self.organization.source,
             [path],
             self.settings,
             organization=self.organization.organization_id,
             mappings=self.organization.mappings,
         )
-        numbers = [file.file_id for file in made.files if file.file_id]
-        self.file_ids.update(numbers)
-        refused = [file for file in made.files if file.status not in ("done", "skipped")]
+        file_ids = [file.file_id for file in result.files if file.file_id]
+        self.file_ids.update(file_ids)
+        refused = [file for file in result.files if file.status not in ("done", "skipped")]
         if refused:
             raise SyncError(f"A file of the remote was refused: {refused[0].reason}", page=page.name)
-        return Counts(**{name: getattr(made, name, 0) for name in Counts._fields}), numbers
+        return Counts(**{name: getattr(result, name, 0) for name in Counts._fields}), file_ids
 
 
 def _facts(page: Page, context: Context) -> ledger.FileFacts:
@@ -184,13 +195,13 @@ def _facts(page: Page, context: Context) -> ledger.FileFacts:
 
 
 def sum_of(counts: Sequence[Counts]) -> Counts:
-    """All of them together."""
-    made = Counts()
-    for one in counts:
-        made = made.plus(one)
-    return made
+    """Return the sum of *counts*."""
+    total = Counts()
+    for count in counts:
+        total = total.plus(count)
+    return total
 
 
 def as_dict(counts: Counts) -> dict[str, Any]:
-    """Those that are not 0, by name."""
+    """Return the counts that are not 0, by name."""
     return {name: value for name, value in counts._asdict().items() if value}

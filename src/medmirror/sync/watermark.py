@@ -1,5 +1,6 @@
-"""Reading and moving marks: the table medmirror.watermark. What a mark means, and where the next one is, says
-``marks``."""
+"""The table medmirror.watermark: marks are read and moved here. ``marks`` says what a mark means and where the next
+is.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +19,21 @@ from medmirror.sync.organizations import Organization
 _statement = partial(sql.statement, "sync.sql")
 
 
-def read(conn: Connection, one: Organization) -> dict[Name, Mark]:
-    """Every mark of *one*, by feed and kind."""
-    made = {}
-    for row in conn.execute(_statement("watermarks"), one.key):
+def read(conn: Connection, organization: Organization) -> dict[Name, Mark]:
+    """Return every mark of *organization*, by feed and kind."""
+    marks = {}
+    for row in conn.execute(_statement("watermarks"), organization.key):
         late = tuple((int(at), int(by)) for at, by in row.lateness)
         position = Position(row.position, row.last_id)
-        made[row.feed, row.kind] = Mark(position, row.until, late, row.window_end, row.held)
-    return made
+        marks[row.feed, row.kind] = Mark(position, row.until, late, row.window_end, row.held)
+    return marks
 
 
-def move(conn: Connection, one: Organization, marks: Mapping[Name, Mark], run_id: int) -> None:
-    """Write *marks*. Call it in the transaction that stores what they say was read."""
+def move(conn: Connection, organization: Organization, marks: Mapping[Name, Mark], run_id: int) -> None:
+    """Write *marks*. Call it in the transaction that stores the pages that the marks cover."""
     rows = [
         {
-            **one.key,
+            **organization.key,
             "feed": feed,
             "kind": kind,
             "position": mark.position.time,
@@ -49,6 +50,6 @@ def move(conn: Connection, one: Organization, marks: Mapping[Name, Mark], run_id
         conn.execute(_statement("move watermark"), rows)
 
 
-def reset(conn: Connection, one: Organization) -> None:
-    """Forget how far *one* has been read: its next sync reads everything again."""
-    conn.execute(_statement("reset watermarks"), one.key)
+def reset(conn: Connection, organization: Organization) -> None:
+    """Delete the marks of *organization*: its next sync reads everything again."""
+    conn.execute(_statement("reset watermarks"), organization.key)

@@ -17,7 +17,7 @@ from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import lock as hold
 from medmirror.sync.organizations import Organization
-from medmirror.sync.session import Tools, Wanted
+from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.servers.clinikodata import Account
 from medmirror_testing.servers.clinikoserver import ClinikoServer
 from medmirror_testing.servers.fhirserver import FhirServer
@@ -29,7 +29,7 @@ from medmirror.db import connect
 from medmirror.errors import SyncRunning
 from medmirror.settings import Settings
 from medmirror.sync import engine, organizations
-from medmirror.sync.session import Tools, Wanted
+from medmirror.sync.session import Tools, SyncRequest
 
 dsn, whose, step, left, mode = sys.argv[1:]
 left = int(left)
@@ -43,7 +43,7 @@ def report(reached, progress):
 settings = Settings.from_environment(dsn=dsn)
 with connect.engine(dsn).connect() as conn:
     one = organizations.get(conn, whose, "cliniko")
-engine.run(Tools(connect.engine(dsn), settings, report=report, batch=20), one, Wanted(mode=mode))
+engine.run(Tools(connect.engine(dsn), settings, report=report, batch=20), one, SyncRequest(mode=mode))
 """
 
 POINTS = [  # step, how often it was reached
@@ -88,7 +88,7 @@ def test_killed_on_any_step_nothing_is_lost_and_no_watermark_claims_what_is_not_
             assert not hold.is_held(engine, one)  # it died with its process
         for one, account in clinics:
             _happen(account)
-            sync_engine.run(Tools(engine, settings), one, Wanted())
+            sync_engine.run(Tools(engine, settings), one, SyncRequest())
             assert not differences(engine, one, account)
 
 
@@ -110,7 +110,7 @@ def test_killed_while_it_writes_to_a_second_system_nothing_is_written_twice_or_l
         ]
         _kill_all(dsn, known, WRITING, "incremental")
         for one, account, other in zip(known, accounts, others, strict=True):
-            sync_engine.run(Tools(engine, settings), one, Wanted(force_full=True))
+            sync_engine.run(Tools(engine, settings), one, SyncRequest(force_full=True))
             assert not differences(engine, one, account)
             for kind, there in (("patient", "Patient"), ("appointment", "Appointment")):
                 assert len(other.store.living(there)) == len(account.ids(kind)), there
@@ -138,5 +138,5 @@ def test_two_syncs_of_one_organisation_do_not_run_beside_each_other(
     settings = Settings.from_environment(dsn=dsn)
     one, _ = clinics[0]
     with hold.Hold(dsn, one), pytest.raises(SyncRunning):
-        sync_engine.run(Tools(engine, settings), one, Wanted())
-    assert sync_engine.run(Tools(engine, settings), one, Wanted())["read"]
+        sync_engine.run(Tools(engine, settings), one, SyncRequest())
+    assert sync_engine.run(Tools(engine, settings), one, SyncRequest())["read"]

@@ -27,8 +27,8 @@ from medmirror.schedule import runner as schedule
 from medmirror.schedule.due import times
 from medmirror.settings import ScheduleSettings
 from medmirror.sync import organizations, state
+from medmirror.sync.access import key_of
 from medmirror.sync.breaker import Breaker
-from medmirror.sync.guards import key_of
 from medmirror.sync.organizations import Organization
 from medmirror_testing.servers.clock import SimulatedClock
 

@@ -20,8 +20,8 @@ from medmirror.clock import SYSTEM, Clock
 from medmirror.db import connect
 from medmirror.errors import RateLimited
 from medmirror.remotes.base import Kind
+from medmirror.sync.access import around, hosts, key_of
 from medmirror.sync.budget import Budget
-from medmirror.sync.guards import around, hosts, key_of
 from medmirror.sync.organizations import Organization
 from medmirror_testing.servers.clock import SimulatedClock
 

@@ -31,8 +31,7 @@ from medmirror.ingest.canonicalstore import own_id
 from medmirror.remotes.base import BEGINNING, Around, Capabilities, Kind, Page, Position, Pushed, Remote
 from medmirror.settings import Settings
 from medmirror.sync import destination
-from medmirror.sync.destination import bases as agreed
-from medmirror.sync.destination import keep_in_step, review
+from medmirror.sync.destination import bases, keep_in_step, review
 from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report, silent
 from medmirror.sync.store import Store
@@ -138,7 +137,7 @@ class Clinic:
         query = "SELECT outcome FROM medmirror.sync_base WHERE feed = :feed AND source_id = :id"
         return str(self.ask(query, feed=feed, id=str(number))[0].outcome)
 
-    def decide(self, decision: review.Word) -> None:
+    def decide(self, decision: review.Choice) -> None:
         (one,), _ = review.find(self.engine)
         review.decide(self.engine, one["review_id"], decision, by="ann", reason=None, now=self.clock.now())
 
@@ -257,7 +256,7 @@ def test_what_was_deleted_there_is_not_made_again_without_a_persons_word(clinic:
 def test_a_deletion_there_of_what_nobody_changed_here_is_accepted(clinic: Clinic, there: FhirServer) -> None:
     clinic.sync(clinic.patient(1), clinic.patient(2))
     there.store.delete("Patient", str(clinic.copy("patient", 1)))
-    retry.in_transaction(clinic.engine, lambda conn: agreed.look_again(conn, "org_1", "cliniko", "patient", "1"))
+    retry.in_transaction(clinic.engine, lambda conn: bases.look_again(conn, "org_1", "cliniko", "patient", "1"))
     assert clinic.sync()["parted"] == 1
     assert clinic.sync() == Counter()
     assert len(patients(there)) == 1
@@ -539,7 +538,7 @@ def test_one_bad_record_is_set_aside_and_the_others_go_on(remembered: Clinic, me
     assert remembered.poison == [("patient", "3", "RemoteRefused")]
     assert remembered.sync()["poisoned"] == 0  # it is not tried again by itself
     memory.refuse = lambda document: False
-    retry.in_transaction(remembered.engine, lambda conn: agreed.look_again(conn, "org_1", "cliniko", "patient", "3"))
+    retry.in_transaction(remembered.engine, lambda conn: bases.look_again(conn, "org_1", "cliniko", "patient", "3"))
     assert remembered.sync()["pushed"] == 2  # it, and the visit that waited for it
 
 

@@ -15,7 +15,7 @@ from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
-from medmirror.sync.session import Tools, Wanted
+from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.samples.fhir_basics import Clinic
 from medmirror_testing.samples.fhir_states import as_it_is, everything
 from medmirror_testing.servers.fhirdata import number_of
@@ -62,7 +62,7 @@ def test_mirror_is_equal_to_the_server_after_each_sync(
     fhir_server.exporting.polls, fhir_server.exporting.per_file = 0, 1000
     one = added(engine, fhir_server, kind, **({"count": 5, "types": list(KINDS)} if kind == "fhir" else {}))
     tools = Tools(engine, Settings.from_environment(dsn=dsn, workers=1), batch=20)
-    first = sync_engine.run(tools, one, Wanted())
+    first = sync_engine.run(tools, one, SyncRequest())
     assert mirrored(engine) == held(fhir_server)
     assert first["read"] >= len(held(fhir_server))
     patients = fhir_server.store.living("Patient")
@@ -70,11 +70,11 @@ def test_mirror_is_equal_to_the_server_after_each_sync(
     fhir_server.store.put(patients[0].body or {}, at=now)
     fhir_server.store.delete("Patient", patients[1].id, at=now)
     fhir_server.store.put({**(patients[2].body or {}), "id": "new-one"}, at=now)
-    second = sync_engine.run(tools, one, Wanted())
+    second = sync_engine.run(tools, one, SyncRequest())
     assert mirrored(engine) == held(fhir_server)
     assert ("Patient", patients[1].id) not in mirrored(engine)
     assert second["read"] <= 2 * len(KINDS) + 3
-    sync_engine.run(tools, one, Wanted(mode="comprehensive"))
+    sync_engine.run(tools, one, SyncRequest(mode="comprehensive"))
     assert mirrored(engine) == held(fhir_server)
 
 
@@ -87,7 +87,7 @@ def test_export_that_takes_its_time_is_taken_up_by_the_next_try(
     tools = Tools(engine, Settings.from_environment(dsn=dsn, workers=1))
     for _ in range(2):
         with pytest.raises(StillPreparing):
-            sync_engine.run(tools, one, Wanted())
-    sync_engine.run(tools, one, Wanted())
+            sync_engine.run(tools, one, SyncRequest())
+    sync_engine.run(tools, one, SyncRequest())
     assert fhir_server.exports.kicked_off == 1
     assert mirrored(engine).keys() == {("Patient", one.id) for one in fhir_server.store.living("Patient")}

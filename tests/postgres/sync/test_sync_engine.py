@@ -28,7 +28,7 @@ from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import marks, organizations, state, watermark
 from medmirror.sync.organizations import Organization
-from medmirror.sync.session import Tools, Wanted
+from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.servers.clinikodata import SECOND, Account
 from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 from medmirror_testing.servers.clock import SimulatedClock
@@ -49,7 +49,7 @@ class Clinic(NamedTuple):
     def sync(self, **wanted: Any) -> dict[str, Any]:
         """A sync; an hour later than the last one."""
         self.clock.advance(3600)
-        return sync_engine.run(self.tools, self.one, Wanted(**wanted))
+        return sync_engine.run(self.tools, self.one, SyncRequest(**wanted))
 
     def differences(self) -> list[str]:
         """Where the mirror differs from the clinic."""
@@ -165,7 +165,7 @@ def test_a_backfill_from_another_day_leaves_no_gap(make: Callable[..., Clinic]) 
 
     first: dict[str, Any] = {"kind": "backfill", "args": {"from": "2025-11-01"}}
     with pytest.raises(KeyboardInterrupt):
-        sync_engine.run(replace(clinic.tools, report=report), clinic.one, Wanted(**first))
+        sync_engine.run(replace(clinic.tools, report=report), clinic.one, SyncRequest(**first))
     clinic.sync(kind="backfill", args={"from": "2026-06-01"})
     clinic.sync(**first)
     assert not clinic.differences()
@@ -352,7 +352,7 @@ def test_a_database_that_is_restarted_in_the_middle_loses_nothing(make: Callable
 
     tools = Tools(clinic.tools.engine, clinic.tools.settings, clinic.clock.clock, report=report, batch=50)
     with pytest.raises((MedmirrorError, Exception)):
-        sync_engine.run(tools, clinic.one, Wanted())
+        sync_engine.run(tools, clinic.one, SyncRequest())
     assert broken
     clinic.tools.engine.dispose()
     assert not ahead(clinic.tools.engine, clinic.one, clinic.account)
@@ -373,7 +373,7 @@ def test_a_full_sync_that_has_lost_its_lock_misses_nothing(make: Callable[..., C
             clinic.sync()  # another one, which stores what the lists of this one did not show yet
 
     with pytest.raises(StoreUnavailable):
-        sync_engine.run(replace(clinic.tools, report=report), clinic.one, Wanted(mode="comprehensive"))
+        sync_engine.run(replace(clinic.tools, report=report), clinic.one, SyncRequest(mode="comprehensive"))
     assert "missing" not in {one.state for one in held(clinic.tools.engine, clinic.one).values()}
 
 
@@ -437,7 +437,7 @@ def test_a_sync_whose_system_becomes_another_one_leaves_no_mark_of_the_old_one(m
             organizations.put(clinic.tools.engine, other)
 
     with pytest.raises(SettingsChanged):
-        sync_engine.run(replace(clinic.tools, report=report), clinic.one, Wanted())
+        sync_engine.run(replace(clinic.tools, report=report), clinic.one, SyncRequest())
     with clinic.tools.engine.connect() as conn:
         assert not watermark.read(conn, clinic.one)
 

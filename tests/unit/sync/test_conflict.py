@@ -22,7 +22,7 @@ from medmirror.sync.destination.conflict import (
     flat,
     policy_of,
 )
-from medmirror.sync.destination.translate import document, overlaid, project, restrict, shared
+from medmirror.sync.destination.translate import compared_fields, document, overlay, project, restrict
 from medmirror.sync.destination.write import idempotency_key, push_all
 
 BASE = {"occupation": "Nurse", "notes": "calls first", "emails": [{"address": "a@x"}], "extra": {"room": "1"}}
@@ -143,7 +143,7 @@ def test_no_strategy_makes_up_or_drops_a_value(
 @given(records, records)
 def test_the_fields_that_differ_are_all_that_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
     names = changed_fields(one, other)
-    assert overlaid(one, other, names) == other
+    assert overlay(one, other, names) == other
     assert restrict(one, set(flat(one)) - names) == restrict(other, set(flat(other)) - names)
 
 
@@ -208,7 +208,7 @@ def test_what_nobody_maps_there_is_kept_in_a_document_that_is_written_whole() ->
     assert FHIR is not None
     standing = {"resourceType": "Patient", "text": {"div": "page"}, "gender": "male", "birthDate": "1980-01-01"}
     before = FHIR.to_canonical(standing).record or {}
-    after = overlaid(before, {"sex": {"code": "FEMALE", "raw": "female"}}, {"sex", "gender", "birth_date"})
+    after = overlay(before, {"sex": {"code": "FEMALE", "raw": "female"}}, {"sex", "gender", "birth_date"})
     made = document(after, FHIR, standing, before, whole=True)
     assert made["text"] == {"div": "page"}
     assert made["gender"] == "female"
@@ -219,12 +219,15 @@ def test_of_a_document_that_is_patched_only_changes_are_sent() -> None:
     assert PATIENT is not None
     standing = {"id": "1", "first_name": "Ann", "last_name": "Muzqol", "occupation": "Nurse", "notes": "x"}
     before = PATIENT.to_canonical(standing).record or {}
-    after = overlaid(before, {"occupation": "Farmer"}, {"occupation", "notes"})
+    after = overlay(before, {"occupation": "Farmer"}, {"occupation", "notes"})
     assert document(after, PATIENT, standing, before, whole=False) == {"occupation": "Farmer", "notes": None}
 
 
 def test_an_enum_that_says_nothing_is_nobodys_to_look_at() -> None:
-    assert shared({"sex": {"code": "UNKNOWN", "raw": None}, "notes": "x", "extra": {"a": 1}}) == {"notes", "extra.a"}
+    assert compared_fields({"sex": {"code": "UNKNOWN", "raw": None}, "notes": "x", "extra": {"a": 1}}) == {
+        "notes",
+        "extra.a",
+    }
 
 
 def test_the_same_write_has_the_same_key_and_another_content_another() -> None:

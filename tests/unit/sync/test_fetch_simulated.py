@@ -143,7 +143,7 @@ class Kept:
         return None
 
 
-def changed(remote: Scripted, mark: Mark = START, *, until: int = NOW, batch: int = 2) -> tuple[fetch.Read, Kept]:
+def changed(remote: Scripted, mark: Mark = START, *, until: int = NOW, batch: int = 2) -> tuple[fetch.ReadResult, Kept]:
     store = Kept()
     return fetch.read_changed(remote, "patient", mark, until, NOW, store, batch=batch), store
 
@@ -184,7 +184,7 @@ def test_a_list_that_gives_nothing_moves_nothing_but_is_written_down() -> None:
     mark = Mark(Position(NOW - DAY))
     read, store = changed(Scripted([]), mark)
     assert store.calls == [([], mark)]
-    assert read == fetch.Read(0, 0, mark)
+    assert read == fetch.ReadResult(0, 0, mark)
 
 
 def test_an_expired_page_token_is_a_list_begun_again_from_the_mark() -> None:
@@ -229,7 +229,7 @@ def test_a_clock_that_is_days_behind_has_nothing_read_and_the_mark_stays() -> No
     assert len(store.calls) == 1
 
 
-def full(remote: Scripted, mark: Mark = START, **options: Any) -> tuple[fetch.Read, Kept]:
+def full(remote: Scripted, mark: Mark = START, **options: Any) -> tuple[fetch.ReadResult, Kept]:
     store = Kept()
     return fetch.read_full(remote, "patient", mark, NOW, NOW, store, batch=2, **options), store
 

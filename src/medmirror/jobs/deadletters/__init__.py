@@ -64,7 +64,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The open letters of one cause. *contact_due*: of the first clinic not told yet; *message*: that of the last letter."""
+    """The open letters of one cause. *contact_due*: of the first clinic not told yet; *message*: of the last letter."""
 
     fingerprint: str
     number: int

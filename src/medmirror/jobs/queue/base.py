@@ -12,7 +12,7 @@ from uuid import UUID
 
 
 class Queue(Protocol):
-    """A queue of messages, each of which is a job's id. The methods raise StoreUnavailable when it cannot be reached."""
+    """A queue of messages, each of them a job's id. Methods raise StoreUnavailable when it cannot be reached."""
 
     def put(self, job_id: UUID, priority: int, delay: float) -> None:
         """Send a message for *job_id*, to be received in *delay* seconds; a higher *priority* goes first.

@@ -1,11 +1,11 @@
-"""The second half of a sync: the records that the mirror holds of an organisation, brought to a second practice system.
+"""The second half of a sync: the organisation's records in the mirror are brought to a second practice system.
 
-    what changed here -> what stands there -> plan, strategy, a person's word -> write -> base -> next
+    changes here -> their counterparts there -> plan, strategy, a person's choice -> write -> base -> next
 
-Each record goes this way by itself, and its base is written last, after its write, in a transaction of its own.
-Whatever stops it, the same call goes on: what has a base is done, what has none is planned again, and what was written
-without its base is known by its idempotency key, or by its content. docs/conflicts.md says what becomes of which
-conflict.
+Each record goes this way by itself, and its base is written last, after its write, in a transaction of its own. After
+any interruption the same call goes on: a record with a base is done, a record without one is planned again, and a
+write whose base is missing is recognised by its idempotency key, or by its content. docs/conflicts.md says how each
+kind of conflict is settled.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from medmirror.errors import UsageError
 from medmirror.mapping import Mappers, mappers
 from medmirror.remotes.base import Around, Kind, Remote
 from medmirror.settings import Settings
-from medmirror.sync.destination.bases import Books, Name
+from medmirror.sync.access import around
+from medmirror.sync.destination.bases import Bases, Name
 from medmirror.sync.destination.conflict import Policy, policy_of
-from medmirror.sync.destination.counterparts import There
-from medmirror.sync.destination.entity import Bringing, Poison
+from medmirror.sync.destination.counterparts import Counterparts
+from medmirror.sync.destination.entity import EntityPush, Poison
 from medmirror.sync.destination.overlap import threshold_of
-from medmirror.sync.destination.write import Pusher
-from medmirror.sync.guards import around
+from medmirror.sync.destination.write import Writer
 from medmirror.sync.organizations import Organization, read_secret
 from medmirror.sync.steps import Report
 
@@ -64,7 +64,7 @@ _KEYS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an organisation says of its destination; see SETTINGS."""
+    """The settings of an organisation's destination; see SETTINGS."""
 
     name: str
     kind: Kind
@@ -80,30 +80,30 @@ class Options:
 
 
 def options_of(organization: Organization) -> Options:
-    """The destination of *organization*. Raises UsageError, naming what is wrong."""
-    said = organization.destination or {}
-    if unknown := sorted(set(said) - set(SETTINGS)):
+    """Return the destination of *organization*. Raises UsageError, naming the wrong setting."""
+    configured = organization.destination or {}
+    if unknown := sorted(set(configured) - set(SETTINGS)):
         raise UsageError(f"A destination has no setting {unknown[0]!r}; it has {', '.join(SETTINGS)}.")
-    entities = said.get("entities") or ("patient", "appointment")
+    entities = configured.get("entities") or ("patient", "appointment")
     if wrong := sorted(set(entities) - set(ORDER)):
         raise UsageError(f"There is no entity {wrong[0]!r}; there are {', '.join(ORDER)}.")
     try:
-        threshold = threshold_of(said.get("threshold_s"))
+        threshold = threshold_of(configured.get("threshold_s"))
     except ValueError as error:
         raise UsageError(f"The destination's {error}") from None
-    kind = remotes.kind(str(said.get("remote")))
+    kind = remotes.kind(str(configured.get("remote")))
     return Options(
-        name=str(said.get("name") or kind.name),
+        name=str(configured.get("name") or kind.name),
         kind=kind,
-        policy=policy_of(said),
+        policy=policy_of(configured),
         entities=tuple(sorted(set(entities), key=ORDER.index)),
         threshold=threshold,
-        settings=said.get("settings") or {},
-        secret=said.get("secret"),
-        feeds=said.get("feeds") or {},
-        pairs=said.get("pairs") or {},
-        mirrored=bool(said.get("mirrored", False)),
-        allow_empty=bool(said.get("allow_empty", False)),
+        settings=configured.get("settings") or {},
+        secret=configured.get("secret"),
+        feeds=configured.get("feeds") or {},
+        pairs=configured.get("pairs") or {},
+        mirrored=bool(configured.get("mirrored", False)),
+        allow_empty=bool(configured.get("allow_empty", False)),
     )
 
 
@@ -117,23 +117,24 @@ def keep_in_step(
     report: Report,
     poison: Poison = lambda feed, source_id, error: None,
 ) -> Counter[str]:
-    """Bring what the mirror holds of *organization* to its destination; return what became of the records.
+    """Bring the records of *organization* in the mirror to its destination; return the counts.
 
-    *engine* is the owner's; the organisation must be held (``hold``). Counts: pushed (of them dropped: told that it was
-    deleted here; made again), agreed, kept, ignored, conflicts, queued_for_review, waiting (for what it refers to),
+    *engine* is the owner's; the organisation must be held (``hold``). Counts: pushed (of them dropped: marked as
+    deleted; made again), agreed, kept, ignored, conflicts, queued_for_review, waiting (for a referenced record),
     poisoned, parted, forgotten, stale, lost (fields that the destination cannot hold).
 
-    Raises what a remote raises, and RemoteEmptied; what was done until then stays done. *poison* is told of records
-    that are refused for good: the others go on without them. Nothing is asked of the destination when nothing changed.
+    *poison* is called for records that are refused for good; the others go on without them. The destination is not
+    asked when nothing changed. Raises every error of a remote, and RemoteEmptied; records that were done until then
+    stay done.
     """
     options = options_of(organization)
-    books = Books(engine, organization.organization_id, organization.source, options.name, run_id)
+    bases = Bases(engine, organization.organization_id, organization.source, options.name, run_id)
     digest = _digest(organization, options)
-    floor, safe = books.begin(digest)
+    floor, safe = bases.begin(digest)
     counts: Counter[str] = Counter()
-    names = books.delta(options.entities, floor, _KEYS)
+    names = bases.delta(options.entities, floor, _KEYS)
     if names:
-        there = replace(
+        target = replace(
             organization,
             source=f"to {options.name}",
             remote=options.kind.name,
@@ -141,33 +142,37 @@ def keep_in_step(
             secret=options.secret,
             windows=None,
         )
-        surroundings = around_of(there, options.kind, 1.0) if around_of else around(engine, there, options.kind, clock)
+        surroundings = (
+            around_of(target, options.kind, 1.0) if around_of else around(engine, target, options.kind, clock)
+        )
         secret = read_secret(options.secret)
-        with closing(options.kind.open(there.organization_id, options.settings, secret, surroundings)) as remote:
-            bring = _Bring(remote, options, books, mappers(organization.mappings), clock, report, poison, counts)
-            done: set[Name] = set()
-            while new := [name for name in names if name not in done]:
-                bring.run(new)
-                done.update(new)
-                names = books.delta(options.entities, floor, _KEYS + len(done)) if len(names) >= _KEYS else []
+        with closing(options.kind.open(target.organization_id, options.settings, secret, surroundings)) as remote:
+            run = _Run(remote, options, bases, mappers(organization.mappings), clock, report, poison, counts)
+            looked_at: set[Name] = set()
+            while pending := [name for name in names if name not in looked_at]:
+                run.run(pending)
+                looked_at.update(pending)
+                names = bases.delta(options.entities, floor, _KEYS + len(looked_at)) if len(names) >= _KEYS else []
     if not counts["stale"]:
-        books.finish(safe, digest, clock.now())
+        bases.finish(safe, digest, clock.now())
     return counts
 
 
 def _digest(organization: Organization, options: Options) -> bytes:
-    """Of what decides which records are looked at: with other settings all of them are."""
-    said = {"entities": options.entities, "feeds": dict(options.feeds), "mappings": organization.mappings}
-    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
+    """Return a digest of the settings that decide which records are looked at: other settings make it look at all of
+    them.
+    """
+    choices = {"entities": options.entities, "feeds": dict(options.feeds), "mappings": organization.mappings}
+    return hashlib.sha256(orjson.dumps(choices, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 @dataclass(slots=True)
-class _Bring:
-    """One run: hands our records, page by page of one entity, to a ``Bringing`` of that entity."""
+class _Run:
+    """A run: it hands our records, page by page of one entity, to an ``EntityPush`` of that entity."""
 
     remote: Remote
     options: Options
-    books: Books
+    bases: Bases
     mappers: Mappers
     clock: Clock
     report: Report
@@ -176,31 +181,31 @@ class _Bring:
 
     def run(self, names: Sequence[Name]) -> None:
         """Bring those records of ours, in this order."""
-        made: dict[str, Bringing] = {}
-        for some in _pages(names):
-            for entity, entries in groupby(self.books.entries(some), key=lambda one: one.entity):
-                if entity not in made:
-                    made[entity] = self._bringing(entity)
-                made[entity].page(list(entries))
-        for one in made.values():
-            one.finish()
+        pushes: dict[str, EntityPush] = {}
+        for page in _pages(names):
+            for entity, entries in groupby(self.bases.entries(page), key=lambda entry: entry.entity):
+                if entity not in pushes:
+                    pushes[entity] = self._push(entity)
+                pushes[entity].page(list(entries))
+        for push in pushes.values():
+            push.finish()
 
-    def _bringing(self, entity: str) -> Bringing:
+    def _push(self, entity: str) -> EntityPush:
         feed = self._feed(entity)
         mapper = self.mappers.of(self.remote.source, feed)
         if mapper is None or mapper.entity != entity:
             raise UsageError(f"Nothing maps {entity} to {feed} of {self.remote.source}; see `medmirror mapping show`.")
-        there = There(
-            self.remote, feed, entity, self.mappers, self.books, self.options.threshold, self.options.allow_empty
+        counterparts = Counterparts(
+            self.remote, feed, entity, self.mappers, self.bases, self.options.threshold, self.options.allow_empty
         )
-        where = (self.books.organization_id, self.books.source, self.books.destination)
-        pusher = Pusher(self.remote, feed, mapper, where)
-        return Bringing(
+        key = (self.bases.organization_id, self.bases.source, self.bases.destination)
+        writer = Writer(self.remote, feed, mapper, key)
+        return EntityPush(
             entity=entity,
-            there=there,
-            pusher=pusher,
+            counterparts=counterparts,
+            writer=writer,
             mapper=mapper,
-            books=self.books,
+            bases=self.bases,
             policy=self.options.policy,
             pairs=self._pairs(),
             twins_of=self.remote.source if self.options.mirrored else None,
@@ -211,28 +216,32 @@ class _Bring:
         )
 
     def _pairs(self) -> dict[Name, Name]:
-        made: dict[Name, Name] = {}
-        for feed, some in self.options.pairs.items():
-            for ours, theirs in some.items():
-                there, _, id_ = str(theirs).rpartition("/")
-                made[feed, ours] = (there or self._feed_like(feed), id_)
-        return made
+        pairs: dict[Name, Name] = {}
+        for feed, ids in self.options.pairs.items():
+            for local_id, remote_id in ids.items():
+                remote_feed, _, id_ = str(remote_id).rpartition("/")
+                pairs[feed, local_id] = (remote_feed or self._feed_like(feed), id_)
+        return pairs
 
     def _feed_like(self, feed: str) -> str:
-        mapper = self.mappers.of(self.books.source, feed)
+        mapper = self.mappers.of(self.bases.source, feed)
         if mapper is None:
             raise UsageError(f"Nothing maps {feed}: name its records in the destination's pairs as feed/id.")
         return self._feed(mapper.entity)
 
     def _feed(self, entity: str) -> str:
-        """The feed there that holds records of *entity*: the one that is set, or called so, or the first."""
-        found = [one.feed for one in self.mappers.all() if one.source == self.remote.source and one.entity == entity]
-        able = [feed for feed in found if feed in self.remote.capabilities.push] or found
+        """Return the feed there that holds records of *entity*: the one that is set, or named like it, or the first."""
+        feeds = [
+            mapper.feed
+            for mapper in self.mappers.all()
+            if mapper.source == self.remote.source and mapper.entity == entity
+        ]
+        writable = [feed for feed in feeds if feed in self.remote.capabilities.push] or feeds
         if entity in self.options.feeds:
             return self.options.feeds[entity]
-        if not able:
+        if not writable:
             raise UsageError(f"{self.remote.source} has nothing that holds a {entity}; name other entities.")
-        return next((feed for feed in able if feed.lower() == entity), able[0])
+        return next((feed for feed in writable if feed.lower() == entity), writable[0])
 
 
 def _pages(names: Sequence[Name]) -> Iterator[Sequence[Name]]:

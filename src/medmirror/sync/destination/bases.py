@@ -1,5 +1,8 @@
-"""What our records and their copies in a second system last agreed on: the tables sync_destination, sync_base and
-sync_unpaired. Every function but ``Books`` itself runs in a transaction of its own, which is tried again."""
+"""The bases: what our records and their copies in a second system last agreed on.
+
+They are the tables sync_destination, sync_base and sync_unpaired. Every method of ``Bases`` runs in a transaction of
+its own, which is tried again.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,11 @@ Name = tuple[str, str]  # feed and id, of either side
 
 
 class Entry(NamedTuple):
-    """A record of ours that is to be looked at, with its base. *state* and *canonical_hash* as in sync_mapping;
-    *record* is canonical, in our own words; *local_record* and *remote_record* are those of the base, in the
-    destination's."""
+    """A record of ours that is to be looked at, with its base.
+
+    *state* and *canonical_hash* as in sync_mapping; *record* is canonical, in our own words; *local_record* and
+    *remote_record* are those of the base, in the destination's words.
+    """
 
     feed: str
     source_id: str
@@ -52,7 +57,7 @@ class Entry(NamedTuple):
 
     @property
     def base(self) -> Base | None:
-        """What was agreed on; None: nothing ever was."""
+        """The base; None: both sides have never agreed."""
         if not self.based:
             return None
         remote = ABSENT if self.remote_hash is None else Side(self.remote_version, self.remote_hash)
@@ -60,7 +65,7 @@ class Entry(NamedTuple):
 
 
 class Unpaired(NamedTuple):
-    """What tells a record of the destination that is nobody's copy; times in microseconds since 1970."""
+    """The features of a record of the destination that is no copy of ours; times in microseconds since 1970."""
 
     remote_id: str
     likeness: bytes | None
@@ -71,8 +76,11 @@ class Unpaired(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What both sides hold from now on: *local* in the destination's words (None: ours is gone), *remote* those fields
-    of the copy (None: there is none), and the copy's *place* and *stamp*."""
+    """The content that both sides hold from now on.
+
+    *local* in the destination's words (None: ours is deleted), *remote* those fields of the copy (None: there is
+    none), and the copy's *place* and *stamp*.
+    """
 
     local: dict[str, Any] | None
     remote: dict[str, Any] | None
@@ -82,7 +90,7 @@ class Agreement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Bases:
     """The tables, of one organisation's records and one destination."""
 
     engine: Engine
@@ -92,114 +100,122 @@ class Books:
     run_id: int
 
     @property
-    def _whose(self) -> dict[str, str]:
+    def _key(self) -> dict[str, str]:
         return {"organization_id": self.organization_id, "source": self.source, "destination": self.destination}
 
     def _all(self, section: str, **values: Any) -> list[Any]:
         def work(conn: Connection) -> list[Any]:
-            return list(conn.execute(_statement(section), {**self._whose, **values}))
+            return list(conn.execute(_statement(section), {**self._key, **values}))
 
         return retry.in_transaction(self.engine, work)
 
     def _do(self, section: str, **values: Any) -> None:
-        retry.in_transaction(self.engine, lambda conn: conn.execute(_statement(section), {**self._whose, **values}))
+        retry.in_transaction(self.engine, lambda conn: conn.execute(_statement(section), {**self._key, **values}))
 
     # --- how far
 
     def begin(self, digest: bytes) -> tuple[int, int]:
-        """(after which run the records must be looked at; up to which run they have been once all of that is done).
-        With other settings than last time (*digest*) all of them must."""
+        """Return the run after which changed records must be looked at, and the run up to which they then have been.
+
+        With other settings than last time (*digest*) all records must be looked at: the first is 0.
+        """
 
         def work(conn: Connection) -> tuple[int, int]:
             safe = int(conn.execute(_statement("safe run"), {"run_id": self.run_id}).scalar_one())
-            row = conn.execute(_statement("destination"), self._whose).one_or_none()
-            known = row is not None and row.settings_digest == digest
-            return (row.pushed_run if known and row is not None else 0), safe
+            row = conn.execute(_statement("destination"), self._key).one_or_none()
+            unchanged = row is not None and row.settings_digest == digest
+            return (row.pushed_run if unchanged and row is not None else 0), safe
 
         return retry.in_transaction(self.engine, work)
 
     def finish(self, pushed_run: int, digest: bytes, now: datetime) -> None:
-        """All that runs up to *pushed_run* wrote has been looked at."""
+        """Note that the records of all runs up to *pushed_run* have been looked at."""
         self._do("move destination", pushed_run=pushed_run, settings_digest=digest, now=now)
 
     def listed(self) -> dict[str, int]:
-        """Up to when each of the destination's lists was read, by its clock."""
-        found = self._all("destination")
-        return dict(found[0].listed) if found else {}
+        """Return up to when each of the destination's lists was read, by its clock."""
+        rows = self._all("destination")
+        return dict(rows[0].listed) if rows else {}
 
     def note_list(self, feed: str, unpaired: Sequence[Unpaired], gone: Sequence[str], until: int | None = None) -> None:
-        """Keep what tells records of *feed* that are nobody's copy, take out those that are *gone*, and note up to when
-        the list was read (None: not to its end): all of it at once."""
+        """Store the features of *unpaired* records of *feed*, delete those that are *gone*, and note up to when the
+        list was read.
+
+        *until* None: the list was not read to its end. All of it in one transaction.
+        """
         columns = dict(zip(Unpaired._fields, map(list, zip(*unpaired, strict=True)), strict=True)) if unpaired else {}
 
         def work(conn: Connection) -> None:
             if unpaired:
-                conn.execute(_statement("add unpaired"), {**self._whose, "feed": feed, **_plural(columns)})
+                conn.execute(_statement("add unpaired"), {**self._key, "feed": feed, **_plural(columns)})
             if gone:
-                away = {"feeds": [feed] * len(gone), "remote_ids": list(gone)}
-                conn.execute(_statement("drop unpaired"), {**self._whose, **away})
+                columns_gone = {"feeds": [feed] * len(gone), "remote_ids": list(gone)}
+                conn.execute(_statement("drop unpaired"), {**self._key, **columns_gone})
             if until is not None:
-                conn.execute(_statement("note listed"), {**self._whose, "feed": feed, "until": until})
+                conn.execute(_statement("note listed"), {**self._key, "feed": feed, "until": until})
 
         retry.in_transaction(self.engine, work)
 
     # --- what is to be looked at
 
     def delta(self, entities: Sequence[str], floor: int, limit: int) -> list[Name]:
-        """Our records that are not as they were when they were last looked at, or wait: at most *limit*, in the order
-        of *entities* and then of the time at which they begin."""
+        """Return at most *limit* of our records that changed since they were last looked at, or that wait.
+
+        In the order of *entities* and then of the time at which they begin.
+        """
         rows = self._all("delta", entities=list(entities), floor=floor, limit=limit)
         return [(row.feed, row.source_id) for row in rows]
 
     def entries(self, names: Sequence[Name]) -> list[Entry]:
-        """Those records of ours, in this order."""
+        """Return those records of ours, in this order."""
         rows = self._all("entries", **_columns(names))
         return [Entry(**{**row._mapping, **_bytes(row._mapping)}) for row in rows]
 
     def pairs(self, names: Sequence[Name]) -> dict[Name, Name]:
-        """The copies of those of our records that have one."""
-        found = self._all("pairs", **_columns(names)) if names else []
-        return {(row.feed, row.source_id): (row.remote_feed, row.remote_id) for row in found}
+        """Return the copies of those of our records that have one."""
+        rows = self._all("pairs", **_columns(names)) if names else []
+        return {(row.feed, row.source_id): (row.remote_feed, row.remote_id) for row in rows}
 
-    def twins(self, names: Sequence[Name], other: str) -> dict[Name, Name]:
-        """The records of the source *other*, in the same organisation, that deduplication found to be the same."""
-        found = self._all("twins", other=other, **_columns(names)) if names else []
-        made: dict[Name, Name] = {}
-        for row in found:
-            made.setdefault((row.feed, row.source_id), (row.remote_feed, row.remote_id))
-        return made
+    def twins(self, names: Sequence[Name], twin_source: str) -> dict[Name, Name]:
+        """Return the records of *twin_source*, in the same organisation, that deduplication joined with ours."""
+        rows = self._all("twins", other=twin_source, **_columns(names)) if names else []
+        twins: dict[Name, Name] = {}
+        for row in rows:
+            twins.setdefault((row.feed, row.source_id), (row.remote_feed, row.remote_id))
+        return twins
 
     def paired(self, feed: str, ids: Sequence[str]) -> set[str]:
-        """Which of those records of the destination are copies of ours."""
-        found = self._all("paired", feeds=[feed] * len(ids), remote_ids=list(ids)) if ids else []
-        return {row.remote_id for row in found}
+        """Return those of the destination's *ids* that are copies of ours."""
+        rows = self._all("paired", feeds=[feed] * len(ids), remote_ids=list(ids)) if ids else []
+        return {row.remote_id for row in rows}
 
     def alike(self, feed: str, likeness: bytes) -> list[str]:
-        """The ids of a few records of the destination that are nobody's copy and look like that."""
+        """Return the ids of a few records of the destination that are no copy of ours and have this *likeness*."""
         return [row.remote_id for row in self._all("alike", remote_feed=feed, likeness=likeness)]
 
     def between(self, feed: str, since: int, until: int) -> list[Any]:
-        """(remote_id, starts, ends, patient, practitioner) of what is nobody's copy and takes time in [since,
-        until)."""
+        """Return the unpaired records that take time in [since, until): (remote_id, starts, ends, patient,
+        practitioner).
+        """
         return self._all("unpaired between", remote_feed=feed, since=since, until=until)
 
     def living(self, entity: str) -> tuple[int, int]:
-        """(how many records of *entity* we hold, how many of them had a copy when they last agreed)."""
-        held = self._all("count living", entity=entity)[0][0]
-        return int(held), int(self._all("count copies", entity=entity)[0][0])
+        """Return how many records of *entity* we hold, and how many of them had a copy when they last agreed."""
+        living = self._all("count living", entity=entity)[0][0]
+        return int(living), int(self._all("count copies", entity=entity)[0][0])
 
     # --- what came of it
 
-    def agree(self, one: Entry, agreement: Agreement, outcome: str, now: datetime) -> None:
-        """Write the new base of *one*, and close what a person was asked about it."""
+    def agree(self, entry: Entry, agreement: Agreement, outcome: str, now: datetime) -> None:
+        """Write the new base of *entry*, and close its open reviews."""
         local, remote, place = agreement.local, agreement.remote, agreement.place
         values = {
-            **self._seen(one, outcome),
+            **self._settlement(entry, outcome),
             "remote_feed": place[0] if place else None,
             "remote_id": place[1] if place else None,
             "remote_version": agreement.stamp,
             "remote_hash": None if remote is None else canonical_hash(remote),
-            "local_version": one.version,
+            "local_version": entry.version,
             "local_hash": None if local is None else canonical_hash(local),
             "local_record": _json(local),
             "remote_record": None if remote == local else _json(remote),
@@ -209,32 +225,34 @@ class Books:
 
         def work(conn: Connection) -> None:
             conn.execute(_statement("agree"), values)
-            conn.execute(_statement("close reviews"), {**self._whose, "feed": one.feed, "source_id": one.source_id})
+            conn.execute(_statement("close reviews"), {**self._key, "feed": entry.feed, "source_id": entry.source_id})
             if place:
                 columns = {"feeds": [place[0]], "remote_ids": [place[1]]}
-                conn.execute(_statement("drop unpaired"), {**self._whose, **columns})
+                conn.execute(_statement("drop unpaired"), {**self._key, **columns})
 
         retry.in_transaction(self.engine, work)
 
-    def settle(self, one: Entry, outcome: str, *, close: bool = True) -> None:
-        """Note that *one* was looked at, with that *outcome*; its base stays. *close* what a person was asked."""
+    def settle(self, entry: Entry, outcome: str, *, close: bool = True) -> None:
+        """Note that *entry* was looked at, with that *outcome*; its base stays. *close*: also close its open reviews."""
 
         def work(conn: Connection) -> None:
-            conn.execute(_statement("settle"), self._seen(one, outcome))
+            conn.execute(_statement("settle"), self._settlement(entry, outcome))
             if close:
-                conn.execute(_statement("close reviews"), {**self._whose, "feed": one.feed, "source_id": one.source_id})
+                conn.execute(
+                    _statement("close reviews"), {**self._key, "feed": entry.feed, "source_id": entry.source_id}
+                )
 
         retry.in_transaction(self.engine, work)
 
-    def _seen(self, one: Entry, outcome: str) -> dict[str, Any]:
+    def _settlement(self, entry: Entry, outcome: str) -> dict[str, Any]:
         return {
-            **self._whose,
-            "feed": one.feed,
-            "source_id": one.source_id,
-            "entity": one.entity,
+            **self._key,
+            "feed": entry.feed,
+            "source_id": entry.source_id,
+            "entity": entry.entity,
             "outcome": outcome,
-            "seen_hash": one.canonical_hash,
-            "seen_state": one.state,
+            "seen_hash": entry.canonical_hash,
+            "seen_state": entry.state,
             "run_id": self.run_id,
         }
 
@@ -247,7 +265,7 @@ def look_again(
     source_id: str | None,
     destination: str | None = None,
 ) -> None:
-    """Have the next sync look at a record again that was refused, ignored or kept; None: at all that were refused."""
+    """Make the next sync look again at a record that was refused, ignored or kept; None: at all that were refused."""
     values = {"organization_id": organization_id, "source": source, "feed": feed, "source_id": source_id}
     conn.execute(_statement("look again"), {**values, "destination": destination})
 

@@ -1,7 +1,7 @@
-"""How a conflict is settled: a strategy takes a side, puts both together field by field, or waits for a person.
+"""How a conflict is settled: a strategy takes a side, merges both field by field, or waits for a person.
 
-Records are canonical ones, both in the destination's words (see ``projecting``): the same thing is written in the same
-way. All that is decided here is decided from them alone; nothing is read, nothing is written.
+Records are canonical ones, both in the destination's words (see ``translate``), so that equal contents are equal
+records. The decision depends on them alone; nothing is read, nothing is written.
 
 A field is a field of the entity; those of ``extra`` are fields of their own, ``extra.NAME``.
 """
@@ -30,7 +30,7 @@ class Policy:
 
 
 class Held(NamedTuple):
-    """A side's record, and when it was last changed there (microseconds since 1970; None: it does not say)."""
+    """A side's record, and when it was last changed there (microseconds since 1970; None: not recorded)."""
 
     record: Record
     time: int | None = None
@@ -46,24 +46,26 @@ class Decision(NamedTuple):
 
 
 class Agreed(NamedTuple):
-    """What each side held when they last agreed; the two differ where it was agreed to differ."""
+    """The records of both sides when they last agreed; the two differ where it was agreed to differ."""
 
     local: Record
     remote: Record
 
 
 def policy_of(settings: Mapping[str, Any]) -> Policy:
-    """The policy of a destination's settings (``strategy``, ``fields``). Raises UsageError."""
+    """Return the policy of a destination's settings (``strategy``, ``fields``). Raises UsageError for a wrong one."""
     strategy, fields = settings.get("strategy", "prioritize_source"), settings.get("fields") or {}
     if strategy not in get_args(Strategy):
         raise UsageError(f"A destination's strategy is one of: {', '.join(get_args(Strategy))}.")
-    if not isinstance(fields, Mapping) or any(one not in get_args(FieldPolicy) for one in fields.values()):
+    if not isinstance(fields, Mapping) or any(
+        field_policy not in get_args(FieldPolicy) for field_policy in fields.values()
+    ):
         raise UsageError(f"A destination's fields each have one of: {', '.join(get_args(FieldPolicy))}.")
     return Policy(strategy, dict(fields))
 
 
 def decide(policy: Policy, base: Agreed | None, local: Held, remote: Held) -> Decision:
-    """What is to stand in the destination of a record that both sides hold otherwise."""
+    """Return the record that is to stand in the destination, for a record that differs on both sides."""
     match policy.strategy:
         case "prioritize_source":
             return _local(local, "the source comes first")
@@ -89,20 +91,20 @@ def _newest(local: Held, remote: Held) -> Decision:
 
 
 def flat(record: Record) -> dict[str, Any]:
-    """*record* by field, those of ``extra`` each by itself."""
-    made = {name: value for name, value in record.items() if name != "extra"}
-    return made | {f"extra.{name}": value for name, value in (record.get("extra") or {}).items()}
+    """Return the fields of *record*, those of ``extra`` each by itself."""
+    fields = {name: value for name, value in record.items() if name != "extra"}
+    return fields | {f"extra.{name}": value for name, value in (record.get("extra") or {}).items()}
 
 
 def deep(fields: Record) -> dict[str, Any]:
-    """The record of which ``flat`` made *fields*."""
-    made = {name: value for name, value in fields.items() if not name.startswith("extra.")}
+    """Return the record with these *fields*: the inverse of ``flat``."""
+    record = {name: value for name, value in fields.items() if not name.startswith("extra.")}
     extra = {name.removeprefix("extra."): value for name, value in fields.items() if name.startswith("extra.")}
-    return {**made, "extra": extra} if extra else made
+    return {**record, "extra": extra} if extra else record
 
 
 def changed_fields(base: Record, now: Record) -> set[str]:
-    """The names of the fields that differ; one that is missing differs from one that is there."""
+    """Return the names of the fields that differ; a missing field differs from one that is there."""
     before, after = flat(base), flat(now)
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
@@ -113,23 +115,23 @@ def _by_field(policy: Policy, base: Agreed | None, local: Held, remote: Held) ->
         here, there = set(ours), set(theirs)
     else:
         here, there = changed_fields(base.local, local.record), changed_fields(base.remote, remote.record)
-    made, waits, settled = dict(theirs), [], []
+    merged, waits, settled = dict(theirs), [], []
     for name in sorted(here):
         if ours.get(name) == theirs.get(name):
             continue
         if name not in there:
-            _put(made, name, ours.get(name))
+            _put(merged, name, ours.get(name))
             continue
         settled.append(name)
-        found = _field(policy, name, ours.get(name), theirs.get(name), local.time, remote.time)
-        if found is _WAIT:
+        value = _field(policy, name, ours.get(name), theirs.get(name), local.time, remote.time)
+        if value is _WAIT:
             waits.append(name)
         else:
-            _put(made, name, found)
+            _put(merged, name, value)
     if waits:
         return Decision("wait", None, f"a person settles: {', '.join(waits)}")
     why = f"settled by field: {', '.join(settled)}" if settled else "each side changed other fields"
-    return Decision("merged", deep(made), why)
+    return Decision("merged", deep(merged), why)
 
 
 _WAIT = object()
@@ -144,14 +146,14 @@ def _field(policy: Policy, name: str, ours: Any, theirs: Any, here: int | None, 
         case "newest":
             return _WAIT if here is None or there is None else ours if here >= there else theirs
         case "both" if isinstance(ours, list) and isinstance(theirs, list):
-            return [*theirs, *(one for one in ours if one not in theirs)]
+            return [*theirs, *(item for item in ours if item not in theirs)]
         case "both" if isinstance(ours, str) and isinstance(theirs, str):
             return theirs if ours in theirs else ours if theirs in ours else f"{theirs}\n{ours}"
     return _WAIT
 
 
-def _put(made: dict[str, Any], name: str, value: Any) -> None:
+def _put(fields: dict[str, Any], name: str, value: Any) -> None:
     if value is None:
-        made.pop(name, None)
+        fields.pop(name, None)
     else:
-        made[name] = value
+        fields[name] = value

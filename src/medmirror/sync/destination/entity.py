@@ -1,4 +1,4 @@
-"""Our records of one entity on their way to the destination: a page is read and planned, then they are written."""
+"""Our records of one entity on their way to the destination: a page is read and planned, then written."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from medmirror.clock import Clock
 from medmirror.errors import InvalidRecord, StaleWrite
 from medmirror.mapping import Mapper
 from medmirror.sync.destination import review
-from medmirror.sync.destination.bases import Agreement, Books, Entry, Name
+from medmirror.sync.destination.bases import Agreement, Bases, Entry, Name
 from medmirror.sync.destination.conflict import Policy
-from medmirror.sync.destination.counterparts import TIMED, Meets, There, utc_of
-from medmirror.sync.destination.decide import Ask, Leave, Note, Write
-from medmirror.sync.destination.match import Case, Planned, judge
+from medmirror.sync.destination.counterparts import TIMED, Counterparts, Overlaps, utc_of
+from medmirror.sync.destination.decide import Leave, Note, Question, Write
+from medmirror.sync.destination.match import Case, Plan, match_case
 from medmirror.sync.destination.plan import check
-from medmirror.sync.destination.review import Said
-from medmirror.sync.destination.translate import Projected, project, restrict, retired, worded
-from medmirror.sync.destination.write import Done, Gone, Pusher, can_tell, is_poison
+from medmirror.sync.destination.review import Resolution
+from medmirror.sync.destination.translate import Projection, project, restrict, retire, with_words
+from medmirror.sync.destination.write import CounterpartGone, Receipt, Writer, can_express, is_poison
 from medmirror.sync.steps import Report
 
 Poison = Callable[[str, str, Exception], None]
@@ -27,46 +27,46 @@ Poison = Callable[[str, str, Exception], None]
 
 _TRIES = 3  # of a record that others write, too
 _ALL_BAD = 10  # refusals in a row, and nothing taken: it is not the records
-_NOTHING = Meets()
+_NOTHING = Overlaps()
 
 
 @dataclass(slots=True)
-class Bringing:
-    """See the module. ``page`` takes records in their order; ``finish`` when there are no more."""
+class EntityPush:
+    """The push of one entity. ``page`` takes records in their order; call ``finish`` when there are no more."""
 
     entity: str
-    there: There
-    pusher: Pusher
+    counterparts: Counterparts
+    writer: Writer
     mapper: Mapper
-    books: Books
+    bases: Bases
     policy: Policy
-    pairs: Mapping[Name, Name]  # beside those in the books
+    pairs: Mapping[Name, Name]  # beside those in the bases
     twins_of: str | None
     clock: Clock
     report: Report
     poison: Poison
     counts: Counter[str]
-    _ours: dict[Name, Projected] = field(default_factory=dict)
-    _meets: dict[Name, Meets] = field(default_factory=dict)
-    _said: dict[Name, list[Said]] = field(default_factory=dict)
+    _projections: dict[Name, Projection] = field(default_factory=dict)
+    _overlaps: dict[Name, Overlaps] = field(default_factory=dict)
+    _resolutions: dict[Name, list[Resolution]] = field(default_factory=dict)
     _twins: dict[Name, Name] = field(default_factory=dict)
     _refused: list[tuple[Entry, Exception]] = field(default_factory=list)
     _taken: bool = False
 
     def page(self, entries: Sequence[Entry]) -> None:
-        """Look at *entries*, and write what is to be written."""
+        """Read the counterparts of *entries*, plan, and write."""
         ready = self._prepare(entries)
         unread = self._read(ready)
-        planned = [self._plan(one) for one in ready if one.name not in unread]
+        plans = [self._plan(entry) for entry in ready if entry.name not in unread]
         self.report("planned", self._progress())
-        for one in planned:
-            self._do(one, _TRIES)
+        for plan in plans:
+            self._carry_out(plan, _TRIES)
 
     def finish(self) -> None:
-        """Make dead letters of what was refused, once it is plain that not everything is."""
-        for one, error in self._refused:
-            self.poison(one.feed, one.source_id, error)
-            self.books.settle(one, "refused")
+        """Make dead letters of the refused records, once it is plain that not everything is refused."""
+        for entry, error in self._refused:
+            self.poison(entry.feed, entry.source_id, error)
+            self.bases.settle(entry, "refused")
             self.counts["poisoned"] += 1
         self._refused.clear()
 
@@ -76,92 +76,97 @@ class Bringing:
     # --- ours
 
     def _prepare(self, entries: Sequence[Entry]) -> list[Entry]:
-        """*entries* in the destination's words, in ``_ours``; those that cannot be said, or wait, are settled here."""
-        names = [ref for one in entries for ref in _references(one.record)]
-        pairs = {**self.pairs, **self.books.pairs(sorted(set(names)))}
+        """Translate *entries* to the destination's words, in ``_projections``; return those that are ready.
+
+        Entries that cannot be translated, or wait, are settled here.
+        """
+        names = [ref for entry in entries for ref in _references(entry.record)]
+        pairs = {**self.pairs, **self.bases.pairs(sorted(set(names)))}
 
         def copy_of(feed: str, id: str) -> Name | None:
             return pairs.get((feed, id))
 
-        self._ours, ready = {}, []
-        for one in entries:
-            if one.state == "deleted" or one.record is None:
-                ready.append(one)
+        self._projections, ready = {}, []
+        for entry in entries:
+            if entry.state == "deleted" or entry.record is None:
+                ready.append(entry)
                 continue
-            record = one.record
-            if one.state == "archived":
-                record = retired(record, self.entity, utc_of(one.version)) or record
+            record = entry.record
+            if entry.state == "archived":
+                record = retire(record, self.entity, utc_of(entry.version)) or record
             try:
-                foreign = self.books.source != self.mapper.source
-                ours = project(record, self.entity, self.mapper, copy_of, foreign=foreign)
+                foreign = self.bases.source != self.mapper.source
+                projection = project(record, self.entity, self.mapper, copy_of, foreign=foreign)
             except InvalidRecord as error:
-                self._refuse(one, error)
+                self._refuse(entry, error)
                 continue
-            if ours.open:
+            if projection.open:
                 self.counts["waiting"] += 1
-                self.books.settle(one, "waiting", close=False)
+                self.bases.settle(entry, "waiting", close=False)
                 continue
-            self._ours[one.name] = ours
-            ready.append(one)
-        if any(one.state == "deleted" for one in ready) and not self.there.allow_empty:
-            living, copies = self.books.living(self.entity)
+            self._projections[entry.name] = projection
+            ready.append(entry)
+        if any(entry.state == "deleted" for entry in ready) and not self.counterparts.allow_empty:
+            living, copies = self.bases.living(self.entity)
             check(copies, living)
         return ready
 
     # --- theirs
 
     def _read(self, entries: Sequence[Entry]) -> set[Name]:
-        """Read what stands there of *entries*, and what they meet; return those that cannot be read."""
-        names = [one.name for one in entries]
-        self._said = review.said(self.books, names)
-        self._twins = self.books.twins(names, self.twins_of) if self.twins_of else {}
-        self.there.forget()
-        self._meets = self.there.meets(self._ours) if self.entity in TIMED else {}
-        new = [one for one in entries if one.remote_id is None and one.name in self._ours]
+        """Read the counterparts of *entries* there; return the names of those that cannot be read."""
+        names = [entry.name for entry in entries]
+        self._resolutions = review.resolutions(self.bases, names)
+        self._twins = self.bases.twins(names, self.twins_of) if self.twins_of else {}
+        self.counterparts.forget()
+        self._overlaps = self.counterparts.overlaps(self._projections) if self.entity in TIMED else {}
+        new = [entry for entry in entries if entry.remote_id is None and entry.name in self._projections]
         if new and self.entity not in TIMED:
-            self.there.list_changes()
+            self.counterparts.list_changes()
         unread: set[Name] = set()
 
-        def refused(one: Entry, error: Exception) -> None:
+        def refused(entry: Entry, error: Exception) -> None:
             if not is_poison(error):
                 raise error
-            unread.add(one.name)
-            self._refuse(one, error)
+            unread.add(entry.name)
+            self._refuse(entry, error)
 
-        copies = self.there.read_copies(entries, refused)
+        copies = self.counterparts.read_copies(entries, refused)
         self.report("destination read", {**self._progress(), "copies": copies})
         return unread
 
-    def _plan(self, one: Entry, *, fresh: bool = False) -> Planned:
-        utc = utc_of(one.deleted_version) or self.clock.now().isoformat().replace("+00:00", "Z")
-        ours, said = self._ours.get(one.name), self._said.get(one.name, [])
-        meets, twin = self._meets.get(one.name, _NOTHING), self._twins.get(one.name)
-        return judge(Case(one, ours, said, meets, twin, utc), self.there, self.policy, fresh=fresh)
+    def _plan(self, entry: Entry, *, fresh: bool = False) -> Plan:
+        utc = utc_of(entry.deleted_version) or self.clock.now().isoformat().replace("+00:00", "Z")
+        projection, resolutions = self._projections.get(entry.name), self._resolutions.get(entry.name, [])
+        overlaps, twin = self._overlaps.get(entry.name, _NOTHING), self._twins.get(entry.name)
+        return match_case(
+            Case(entry, projection, resolutions, overlaps, twin, utc), self.counterparts, self.policy, fresh=fresh
+        )
 
     # --- what is done
 
-    def _do(self, planned: Planned, tries: int) -> None:
-        one, verdict, asks = planned
+    def _carry_out(self, plan: Plan, tries: int) -> None:
+        entry, verdict, questions = plan
         match verdict:
             case Write():
-                if not self._write(one, verdict, tries):
+                if not self._write(entry, verdict, tries):
                     return
             case Note(agreement=agreement, outcome=outcome, count=count):
-                self.books.agree(one, agreement, outcome, self.clock.now())
+                self.bases.agree(entry, agreement, outcome, self.clock.now())
                 self._count(count)
                 self.report("based", self._progress())
             case Leave(outcome=outcome, count=count):
-                self.books.settle(one, outcome)
+                self.bases.settle(entry, outcome)
                 self._count(count)
-            case Ask():
-                self._ask(one, verdict)
-                self.books.settle(one, "review", close=False)
-        for ask in asks:
-            self._ask(one, ask)
+            case Question():
+                self._queue_question(entry, verdict)
+                self.bases.settle(entry, "review", close=False)
+        for question in questions:
+            self._queue_question(entry, question)
 
-    def _ask(self, one: Entry, what: Ask) -> None:
-        review.ask(self.books, one, what)
-        self.counts["conflicts"] += what.kind != "not tellable"
+    def _queue_question(self, entry: Entry, question: Question) -> None:
+        review.queue(self.bases, entry, question)
+        self.counts["conflicts"] += question.kind != "not tellable"
         self.counts["queued_for_review"] += 1
 
     def _count(self, count: str) -> None:
@@ -169,51 +174,53 @@ class Bringing:
             self.counts[count] += 1
         self.counts["conflicts"] += count == "ignored"
 
-    def _write(self, one: Entry, write: Write, tries: int) -> bool:
-        """Write it and its base; return whether that came about."""
+    def _write(self, entry: Entry, write: Write, tries: int) -> bool:
+        """Write *entry* and its base; return whether both were written."""
         if write.action == "drop":
-            write = replace(write, record=worded(write.record, self.mapper))
-            if not can_tell(write, self.mapper, self.entity):
-                self._ask(one, Ask("not tellable", "nothing there can say that it is gone", write.over))
-                self.books.settle(one, "review", close=False)
+            write = replace(write, record=with_words(write.record, self.mapper))
+            if not can_express(write, self.mapper, self.entity):
+                self._queue_question(
+                    entry, Question("not tellable", "nothing there can say that it is gone", write.over)
+                )
+                self.bases.settle(entry, "review", close=False)
                 return False
         try:
-            done = self.pusher.push(one, write)
-        except (StaleWrite, Gone):
-            self._again(one, tries)
+            receipt = self.writer.push(entry, write)
+        except (StaleWrite, CounterpartGone):
+            self._retry(entry, tries)
             return False
         except Exception as error:
             if not is_poison(error):
                 raise
-            self._refuse(one, error)
+            self._refuse(entry, error)
             return False
         self._taken = True
         self.report("pushed", self._progress())
-        self.books.agree(
-            one, self._agreement(one, write, done), "agreed" if write.local else "parted", self.clock.now()
+        self.bases.agree(
+            entry, self._agreement(entry, write, receipt), "agreed" if write.local else "parted", self.clock.now()
         )
         self.counts["pushed"] += 1
         self._count(write.count)
-        self.counts["lost"] += len(self._ours[one.name].lost) if one.name in self._ours else 0
+        self.counts["lost"] += len(self._projections[entry.name].lost) if entry.name in self._projections else 0
         self.report("based", self._progress())
         return True
 
-    def _agreement(self, one: Entry, write: Write, done: Done) -> Agreement:
-        stands = restrict(write.record, write.names)
-        place = (self.there.feed, done.pushed.id)
-        return Agreement(write.local, stands, place, done.pushed.version, done.key)
+    def _agreement(self, entry: Entry, write: Write, receipt: Receipt) -> Agreement:
+        remote = restrict(write.record, write.names)
+        place = (self.counterparts.feed, receipt.pushed.id)
+        return Agreement(write.local, remote, place, receipt.pushed.version, receipt.key)
 
-    def _again(self, one: Entry, tries: int) -> None:
-        """Somebody else has written the copy meanwhile: read it again, and plan again."""
+    def _retry(self, entry: Entry, tries: int) -> None:
+        """Plan *entry* again, with its copy read again, after another writer has changed the copy."""
         if tries > 1:
-            self._do(self._plan(one, fresh=True), tries - 1)
+            self._carry_out(self._plan(entry, fresh=True), tries - 1)
             return
         self.counts["stale"] += 1
-        self.books.settle(one, "waiting", close=False)
+        self.bases.settle(entry, "waiting", close=False)
 
-    def _refuse(self, one: Entry, error: Exception) -> None:
-        """Set *one* aside. Raises *error* itself when everything is refused: that is no fault of the records."""
-        self._refused.append((one, error))
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        """Set *entry* aside. Raises *error* itself when everything is refused, which is no fault of the records."""
+        self._refused.append((entry, error))
         if self._taken:
             self.finish()
         elif len(self._refused) >= _ALL_BAD and not isinstance(error, InvalidRecord):
@@ -221,11 +228,11 @@ class Bringing:
 
 
 def _references(value: Any) -> list[Name]:
-    """(feed, id) of every record that *value* refers to."""
+    """Return (feed, id) of every record that *value* refers to."""
     if isinstance(value, Mapping):
         if isinstance(value.get("feed"), str) and isinstance(value.get("id"), str):
             return [(value["feed"], value["id"])]
-        return [one for inner in value.values() for one in _references(inner)]
+        return [name for part in value.values() for name in _references(part)]
     if isinstance(value, list):
-        return [one for inner in value for one in _references(inner)]
+        return [name for part in value for name in _references(part)]
     return []

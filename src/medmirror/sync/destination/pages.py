@@ -17,13 +17,15 @@ from medmirror.readers.files import Stream
 from medmirror.remotes.base import Page
 from medmirror.sources.base import Context, Source
 
-_WANTED, _MOST = 1 << 22, 1 << 28  # bytes of a block, and of a record
+_BLOCK, _LONGEST_RECORD = 1 << 22, 1 << 28  # bytes of a block, and of a record
 
 
-class Theirs(NamedTuple):
-    """A record of the destination. *time*: when it was last changed (microseconds since 1970), *stamp* its version as
-    the destination writes it; *document* as it stands there, *record* what it means. *gone*: it says that it was
-    deleted."""
+class RemoteRecord(NamedTuple):
+    """A record of the destination.
+
+    *time*: when it was last changed (microseconds since 1970), *stamp*: its version as the destination writes it;
+    *document* as it stands there, *record* its canonical form. *gone*: it says that it was deleted.
+    """
 
     feed: str
     id: str
@@ -35,20 +37,20 @@ class Theirs(NamedTuple):
 
     @property
     def hash(self) -> bytes:
-        """Of what it means."""
+        """The hash of the canonical record."""
         return canonical_hash(self.record)
 
 
-def read(page: Page, source_name: str, organization: str, mappers: Mappers) -> Iterator[Theirs]:
-    """The records of *page*, in its order; those that nothing maps, or that cannot be read, are left out. An entry of
-    a list of deleted records is a record without content.
+def read(page: Page, source_name: str, organization: str, mappers: Mappers) -> Iterator[RemoteRecord]:
+    """Yield the records of *page*, in its order, but for those that nothing maps or that cannot be read.
 
-    Raises SyncError when it is no page of that source.
+    An entry of a list of deleted records is a record without content. Raises SyncError when the page is not of that
+    source.
     """
     source = sources.get(source_name)
     context = {**_context(source, page, organization), "organization": organization}
     with _open(page) as stream:
-        for block in source.split(stream, context, _WANTED, _MOST):
+        for block in source.split(stream, context, _BLOCK, _LONGEST_RECORD):
             if isinstance(block, Flaw):
                 continue
             facts = {**context, **block.facts}
@@ -58,7 +60,7 @@ def read(page: Page, source_name: str, organization: str, mappers: Mappers) -> I
                 feed = source.feed(item.feed)
                 name = name_of(feed.name, item.key)
                 if item.deleted or feed.deletions:
-                    yield Theirs(name.feed, name.source_id, item.version, None, {}, {}, True)
+                    yield RemoteRecord(name.feed, name.source_id, item.version, None, {}, {}, True)
                     continue
                 document = (
                     source.document(feed, block.data, item)
@@ -71,19 +73,21 @@ def read(page: Page, source_name: str, organization: str, mappers: Mappers) -> I
                     continue
                 gone = mapped.tombstone is not None and mapped.tombstone.grade == "explicit"
                 stamp = stamp_of(document, item.version, str(context.get("updated") or ""))
-                yield Theirs(name.feed, name.source_id, item.version, stamp, document, mapped.record, gone)
+                yield RemoteRecord(name.feed, name.source_id, item.version, stamp, document, mapped.record, gone)
 
 
 def stamp_of(document: Mapping[str, Any], version: int, column: str = "") -> str | None:
-    """A record's version as its own system writes it: what stands in the *column* of that a database's page names,
-    FHIR's ``meta.versionId``, a practice system's ``updated_at``, else the *version* that its source reads out of it
-    (0: none)."""
+    """Return a record's version as its own system writes it; None when there is none.
+
+    It is the value of *column* (which a database's page names), FHIR's ``meta.versionId``, a practice system's
+    ``updated_at``, or else the *version* that its source reads out of it (0: none).
+    """
     if column:
         return None if document.get(column) is None else str(document[column])
     meta = document.get("meta")
-    for found in (meta.get("versionId") if isinstance(meta, Mapping) else None, document.get("updated_at")):
-        if isinstance(found, str | int) and str(found):
-            return str(found)
+    for stamp in (meta.get("versionId") if isinstance(meta, Mapping) else None, document.get("updated_at")):
+        if isinstance(stamp, str | int) and str(stamp):
+            return str(stamp)
     return str(version) if version else None
 
 

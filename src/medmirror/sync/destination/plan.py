@@ -58,7 +58,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """Theirs is news to us; *new*: we have none."""
+    """RemoteRecord is news to us; *new*: we have none."""
 
     new: bool = False
 
@@ -83,7 +83,7 @@ class DropRemote:
 
 @dataclass(frozen=True, slots=True)
 class DropLocal:
-    """Theirs was deleted, ours is as it was."""
+    """RemoteRecord was deleted, ours is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,11 @@ Change = Literal["same", "changed", "gone"]
 
 
 def change(base: Side, now: Side) -> Change:
-    """What became of a copy since *base*. The version decides first: an equal one is no change whatever the hash, and
-    a newer one with the same hash is none either. What is not there is gone, whether or not that is news."""
+    """Return what happened to a copy since *base*.
+
+    The version decides first: an equal version is no change whatever the hash, and a newer one with the same hash is
+    none either. A copy that is not there is gone, whether or not that is news.
+    """
     if now.hash is None:
         return "gone"
     if base.hash is None:
@@ -108,7 +111,7 @@ def change(base: Side, now: Side) -> Change:
 
 
 def plan(base: Base | None, local: Side, remote: Side, equal: bool | None = None) -> Action:
-    """What is to be done. *equal*: whether both copies mean the same, where their hashes cannot say it."""
+    """Return the action for a record. *equal*: whether both copies mean the same, where their hashes cannot say it."""
     same = local.hash == remote.hash if equal is None else equal
     if base is None:
         return _first(local, remote, same)
@@ -148,21 +151,21 @@ def plans(
     *,
     allow_empty: bool = False,
 ) -> Iterator[tuple[K, Action]]:
-    """The action for every key of the three, those of *bases* first. Sides that are not named are not there.
+    """Yield the action for every key of the three, those of *bases* first. Sides that are not named are absent.
 
     Raises RemoteEmptied, before the first action, when a side held records and now has none of them at all.
     """
     if not allow_empty:
-        for held, now in (
-            ([one.local for one in bases.values()], locals_),
-            ([one.remote for one in bases.values()], remotes),
+        for sides, now in (
+            ([base.local for base in bases.values()], locals_),
+            ([base.remote for base in bases.values()], remotes),
         ):
-            check(sum(side.hash is not None for side in held), sum(side.hash is not None for side in now.values()))
+            check(sum(side.hash is not None for side in sides), sum(side.hash is not None for side in now.values()))
     for key in dict.fromkeys((*bases, *locals_, *remotes)):
         yield key, plan(bases.get(key), locals_.get(key, ABSENT), remotes.get(key, ABSENT))
 
 
-def check(held: int, found: int) -> None:
-    """Raise RemoteEmptied when a side held *held* records and none was *found*; a few may all be gone."""
-    if held >= SMALLEST and found == 0:
+def check(held: int, present: int) -> None:
+    """Raise RemoteEmptied when a side held *held* records and none is *present*; a few may all be gone."""
+    if held >= SMALLEST and present == 0:
         raise RemoteEmptied(held=held)

@@ -1,4 +1,4 @@
-"""Conflicts that a person settles: the table sync_review. What was decided is done by the next sync."""
+"""The conflicts that a person settles: the table sync_review. The next sync carries out each decision."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
-from medmirror.sync.destination.bases import Books, Entry, Name, look_again
-from medmirror.sync.destination.decide import Ask, Word
+from medmirror.sync.destination.bases import Bases, Entry, Name, look_again
+from medmirror.sync.destination.decide import Choice, Question
 
 _statement = partial(sql.statement, "destination.sql")
-DECISIONS: dict[str, tuple[Word, ...]] = {
+DECISIONS: dict[str, tuple[Choice, ...]] = {
     "edited": ("source", "destination"),
     "met": ("source", "destination"),
     "deleted there": ("source", "destination"),
@@ -28,66 +28,70 @@ DECISIONS: dict[str, tuple[Word, ...]] = {
 """What can be said of each kind of conflict."""
 
 
-class Said(NamedTuple):
-    """What a person has said about a record and, where there is one, the record *place* that it met there."""
+class Resolution(NamedTuple):
+    """A person's decision about a record and, where there is one, about the record *place* that it was matched with
+    there.
+    """
 
     kind: str
-    decision: Word
+    decision: Choice
     place: Name | None
     local_hash: bytes | None
     remote_hash: bytes | None
 
     def holds(self, local_hash: bytes | None, remote_hash: bytes | None) -> bool:
-        """Whether it is still about what that person saw: the side that is to give way must be as it was then."""
+        """Return whether the decision is still valid: the side that is to give way must be as that person saw it."""
         if self.decision == "destination":
             return local_hash == self.local_hash
         return remote_hash == self.remote_hash
 
 
-def ask(books: Books, one: Entry, what: Ask) -> None:
-    """Queue *what* for a person, or bring what is queued of the same two records up to date."""
-    theirs = what.theirs
+def queue(bases: Bases, entry: Entry, question: Question) -> None:
+    """Queue *question* for a person, or update the queued question about the same two records."""
+    counterpart = question.counterpart
     values = {
-        "organization_id": books.organization_id,
-        "source": books.source,
-        "destination": books.destination,
-        "entity": one.entity,
-        "feed": one.feed,
-        "source_id": one.source_id,
-        "remote_feed": theirs.feed if theirs else None,
-        "remote_id": theirs.id if theirs else None,
-        "kind": what.kind,
-        "why": what.why,
-        "local_hash": one.canonical_hash,
-        "remote_hash": theirs.hash if theirs else None,
-        "remote_record": orjson.dumps(theirs.record).decode() if theirs else None,
-        "run_id": books.run_id,
+        "organization_id": bases.organization_id,
+        "source": bases.source,
+        "destination": bases.destination,
+        "entity": entry.entity,
+        "feed": entry.feed,
+        "source_id": entry.source_id,
+        "remote_feed": counterpart.feed if counterpart else None,
+        "remote_id": counterpart.id if counterpart else None,
+        "kind": question.kind,
+        "why": question.why,
+        "local_hash": entry.canonical_hash,
+        "remote_hash": counterpart.hash if counterpart else None,
+        "remote_record": orjson.dumps(counterpart.record).decode() if counterpart else None,
+        "run_id": bases.run_id,
     }
-    retry.in_transaction(books.engine, lambda conn: conn.execute(_statement("ask"), values))
+    retry.in_transaction(bases.engine, lambda conn: conn.execute(_statement("ask"), values))
 
 
-def said(books: Books, names: Sequence[Name]) -> dict[Name, list[Said]]:
-    """What people have decided about those of our records."""
+def resolutions(bases: Bases, names: Sequence[Name]) -> dict[Name, list[Resolution]]:
+    """Return the decisions of people about those of our records."""
     values = {
-        "organization_id": books.organization_id,
-        "source": books.source,
-        "destination": books.destination,
+        "organization_id": bases.organization_id,
+        "source": bases.source,
+        "destination": bases.destination,
         "feeds": [feed for feed, _ in names],
         "source_ids": [id_ for _, id_ in names],
     }
-    rows = retry.in_transaction(books.engine, lambda conn: list(conn.execute(_statement("decided"), values)))
-    made: dict[Name, list[Said]] = {}
+    rows = retry.in_transaction(bases.engine, lambda conn: list(conn.execute(_statement("decided"), values)))
+    decided: dict[Name, list[Resolution]] = {}
     for row in rows:
         place = None if row.remote_id is None else (row.remote_feed, row.remote_id)
-        hashes = [None if one is None else bytes(one) for one in (row.local_hash, row.remote_hash)]
-        made.setdefault((row.feed, row.source_id), []).append(Said(row.kind, row.decision, place, *hashes))
-    return made
+        hashes = [None if digest is None else bytes(digest) for digest in (row.local_hash, row.remote_hash)]
+        decided.setdefault((row.feed, row.source_id), []).append(Resolution(row.kind, row.decision, place, *hashes))
+    return decided
 
 
 def find(
     engine: Engine, *, organization: str | None = None, state: str | None = "open", limit: int = 50
 ) -> tuple[list[dict[str, Any]], int]:
-    """The oldest *limit* conflicts of that *state* (None: any), without values of records; and how many there are."""
+    """Return the oldest *limit* conflicts of that *state* (None: any), without values of records; and how many there
+    are.
+    """
     values = {"organization_id": organization, "state": state}
     with engine.connect() as conn:
         rows = conn.execute(_statement("reviews"), {**values, "limit": limit}).mappings()
@@ -95,8 +99,10 @@ def find(
 
 
 def get(engine: Engine, review_id: int) -> dict[str, Any]:
-    """All about one, the three records too (*base_record*, *local_record*, *remote_record*); UsageError when there is
-    none of this number."""
+    """Return conflict *review_id*, with the three records (*base_record*, *local_record*, *remote_record*).
+
+    Raises UsageError when there is none of this number.
+    """
     with engine.connect() as conn:
         row = conn.execute(_statement("review"), {"review_id": review_id}).mappings().one_or_none()
     if row is None:
@@ -105,15 +111,17 @@ def get(engine: Engine, review_id: int) -> dict[str, Any]:
 
 
 def decide(
-    engine: Engine, review_id: int, decision: Word, *, by: str, reason: str | None, now: datetime
+    engine: Engine, review_id: int, decision: Choice, *, by: str, reason: str | None, now: datetime
 ) -> dict[str, Any]:
-    """Have the next sync settle conflict *review_id* so. Raises UsageError when it is settled, or when that cannot be
-    said of it."""
-    known = get(engine, review_id)
-    if known["state"] not in ("open", "decided"):
-        raise UsageError(f"Conflict {review_id} is {known['state']}; there is nothing to decide any more.")
-    if decision not in DECISIONS[known["kind"]]:
-        raise UsageError(f"Of a conflict {known['kind']!r} one can say: {', '.join(DECISIONS[known['kind']])}.")
+    """Write the *decision* about conflict *review_id*, for the next sync to carry out; return the conflict.
+
+    Raises UsageError when it is settled already, or when its kind does not allow the decision.
+    """
+    conflict = get(engine, review_id)
+    if conflict["state"] not in ("open", "decided"):
+        raise UsageError(f"Conflict {review_id} is {conflict['state']}; there is nothing to decide any more.")
+    if decision not in DECISIONS[conflict["kind"]]:
+        raise UsageError(f"Of a conflict {conflict['kind']!r} one can say: {', '.join(DECISIONS[conflict['kind']])}.")
 
     def work(conn: Connection) -> None:
         values = {"review_id": review_id, "decision": decision, "decided_by": by, "reason": reason, "now": now}

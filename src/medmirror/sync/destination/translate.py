@@ -1,11 +1,11 @@
 """One system's canonical record in another system's words, and back into its document. Pure.
 
-Two systems never say the same thing alike: one has no field for it, another its own words. So records are compared in
-the *destination's* words: what it would show if it held exactly our record (``project``: written by its mapper, and
-read again). What it cannot hold is named as lost, once, and is no difference afterwards.
+Two systems never hold quite the same: one lacks a field, another has its own words. So records are compared in the
+*destination's* words: as it would show them if it held exactly our record (``project``: written by its mapper, and
+read again). Fields that it cannot hold are named as lost, once, and make no difference afterwards.
 
-Of a record that stands in the destination only the fields that ours has, or had when both agreed, are ours to look at
-or to write; all others were entered there and stay as they are.
+Of a record of the destination we compare and write only the fields that our record has, or had when both agreed. All
+others were entered there and stay as they are.
 """
 
 from __future__ import annotations
@@ -26,33 +26,36 @@ NEEDED: Mapping[str, tuple[str, ...]] = {"appointment": ("patient",), "encounter
 """References without which a record is of no use there: it waits until what they name has a copy."""
 
 
-class Projected(NamedTuple):
-    """Our record as the destination would show it. *lost*: paths that it cannot hold; *open*: needed references to
-    records that have no copy there yet."""
+class Projection(NamedTuple):
+    """Our record as the destination would show it.
+
+    *lost*: paths that it cannot hold; *open*: needed references to records that have no copy there yet.
+    """
 
     record: dict[str, Any]
     lost: tuple[str, ...]
     open: tuple[str, ...]
 
 
-def project(record: Record, entity: str, mapper: Mapper, find: Find, *, foreign: bool = True) -> Projected:
-    """*record* of ours in the words of *mapper*'s system. Raises InvalidRecord when it cannot be said there at all.
+def project(record: Record, entity: str, mapper: Mapper, find: Find, *, foreign: bool = True) -> Projection:
+    """Return *record* of ours in the words of *mapper*'s system. Raises InvalidRecord when it cannot be written there
+    at all.
 
     *foreign*: that is another kind of system, to which our own words for a code (``raw``) mean nothing.
     """
     lost: list[str] = []
     translated = _translated(record, find, "", lost)
     open_ = tuple(name for name in NEEDED.get(entity, ()) if name in record and name not in translated)
-    translated = worded(_coded(translated) if foreign else translated, mapper)
-    written, missing = write(translated, mapper)
+    translated = with_words(_coded(translated) if foreign else translated, mapper)
+    written, missing = to_document(translated, mapper)
     back = mapper.to_canonical(written).record
     if not back:
         raise InvalidRecord("The destination's mapper makes nothing of this record.")
-    return Projected(back, tuple(sorted({*lost, *missing})), open_)
+    return Projection(back, tuple(sorted({*lost, *missing})), open_)
 
 
-def write(record: Record, mapper: Mapper) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The document of *record*, and what it cannot hold. Raises InvalidRecord."""
+def to_document(record: Record, mapper: Mapper) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the document of *record*, and the paths that it cannot hold. Raises InvalidRecord."""
     try:
         return mapper.from_canonical(dict(record))
     except UNREADABLE as error:  # `from None`: the text of such an error may quote a value
@@ -61,57 +64,57 @@ def write(record: Record, mapper: Mapper) -> tuple[dict[str, Any], tuple[str, ..
 
 
 def _translated(value: Any, find: Find, at: str, lost: list[str]) -> Any:
-    """*value* with references to our records as references to their copies; those without a copy are left out."""
+    """Return *value* with references to copies instead of our records; references without a copy are left out."""
     if isinstance(value, Mapping):
         if _is_reference(value):
-            found = find(value["feed"], value["id"])
-            if found is None:
+            copy = find(value["feed"], value["id"])
+            if copy is None:
                 lost.append(at)
                 return None
-            return {**value, "feed": found[0], "id": found[1]}
-        made = {
-            name: _translated(one, find, f"{at}.{name}" if at else name, lost) if one is not None else None
-            for name, one in value.items()
+            return {**value, "feed": copy[0], "id": copy[1]}
+        translated = {
+            name: _translated(item, find, f"{at}.{name}" if at else name, lost) if item is not None else None
+            for name, item in value.items()
         }
-        return {name: one for name, one in made.items() if one is not None or value[name] is None}
+        return {name: item for name, item in translated.items() if item is not None or value[name] is None}
     if isinstance(value, list):
-        some = [_translated(one, find, f"{at}[]", lost) for one in value]
-        return [one for one in some if one is not None] or ([] if not value else None)
+        items = [_translated(item, find, f"{at}[]", lost) for item in value]
+        return [item for item in items if item is not None] or ([] if not value else None)
     return value
 
 
 def _coded(value: Any) -> Any:
-    """*value* with the codes of its enums alone, without our words for them."""
+    """Return *value* with the codes of its enums alone, without our words for them."""
     if isinstance(value, Mapping):
         if _is_enum(value):
             return {**value, "raw": None}
-        return {name: _coded(one) for name, one in value.items()}
-    return [_coded(one) for one in value] if isinstance(value, list) else value
+        return {name: _coded(item) for name, item in value.items()}
+    return [_coded(item) for item in value] if isinstance(value, list) else value
 
 
-def worded(record: Record, mapper: Mapper) -> dict[str, Any]:
-    """*record* with words for those of its enums that have none, where *mapper* can write them.
+def with_words(record: Record, mapper: Mapper) -> dict[str, Any]:
+    """Return *record* with words for those of its enums that have none, where *mapper* can write them.
 
-    A code is written in the word that the mapper declares for it. Where it declares none the code itself will do, as
-    FHIR writes them; where even that is not understood when it is read again, nothing is written.
+    A code is written in the word that the mapper declares for it, else as the code itself, as FHIR writes them. Where
+    even that is not understood when it is read again, nothing is written.
     """
-    lost = write(record, mapper)[1]
-    still = write(_with_words(record, lost, ""), mapper)[1]
-    made: dict[str, Any] = _with_words(
-        record, [path for path in lost if not any(one.startswith(path) for one in still)], ""
+    lost = to_document(record, mapper)[1]
+    still_lost = to_document(_with_words(record, lost, ""), mapper)[1]
+    worded: dict[str, Any] = _with_words(
+        record, [path for path in lost if not any(lost_path.startswith(path) for lost_path in still_lost)], ""
     )
-    return made
+    return worded
 
 
 def _with_words(value: Any, paths: Sequence[str], at: str) -> Any:
     if isinstance(value, Mapping):
         if _is_enum(value):
-            silent = value["raw"] is not None or value["code"] in ("OTHER", "UNKNOWN")
-            if silent or not any(at.startswith(path) for path in paths):
+            no_word = value["raw"] is not None or value["code"] in ("OTHER", "UNKNOWN")
+            if no_word or not any(at.startswith(path) for path in paths):
                 return dict(value)
             return {**value, "raw": value["code"].lower().replace("_", "-")}
-        return {name: _with_words(one, paths, f"{at}.{name}" if at else name) for name, one in value.items()}
-    return [_with_words(one, paths, f"{at}[]") for one in value] if isinstance(value, list) else value
+        return {name: _with_words(item, paths, f"{at}.{name}" if at else name) for name, item in value.items()}
+    return [_with_words(item, paths, f"{at}[]") for item in value] if isinstance(value, list) else value
 
 
 def _is_enum(value: Mapping[str, Any]) -> bool:
@@ -123,48 +126,51 @@ def _is_reference(value: Mapping[str, Any]) -> bool:
 
 
 def restrict(record: Record, names: Iterable[str]) -> dict[str, Any]:
-    """Those fields of *record* (as ``flat`` names them)."""
-    held = flat(record)
-    return deep({name: held[name] for name in names if name in held})
+    """Return those fields of *record* (named as by ``flat``)."""
+    fields = flat(record)
+    return deep({name: fields[name] for name in names if name in fields})
 
 
-def shared(*ours: Record | None) -> set[str]:
-    """The fields that are ours to look at: those that our record has, or had. An enum that says nothing is none."""
-    return {name for one in ours if one for name, value in flat(one).items() if not _silent(value)}
+def compared_fields(*versions: Record | None) -> set[str]:
+    """Return the fields that are ours to compare: those that a version of our record has. An UNKNOWN enum counts as
+    none.
+    """
+    return {name for version in versions if version for name, value in flat(version).items() if not _silent(value)}
 
 
 def _silent(value: Any) -> bool:
     return isinstance(value, Mapping) and _is_enum(value) and value["code"] == "UNKNOWN"
 
 
-def overlaid(under: Record, over: Record, names: Iterable[str]) -> dict[str, Any]:
-    """*under* with the fields *names* as *over* has them: also without those that it does not have."""
-    made, held = flat(under), flat(over)
+def overlay(under: Record, over: Record, names: Iterable[str]) -> dict[str, Any]:
+    """Return *under* with the fields *names* as in *over*; a field that *over* lacks is removed."""
+    fields, over_fields = flat(under), flat(over)
     for name in names:
-        if name in held:
-            made[name] = held[name]
+        if name in over_fields:
+            fields[name] = over_fields[name]
         else:
-            made.pop(name, None)
-    return deep(made)
+            fields.pop(name, None)
+    return deep(fields)
 
 
 def document(
     record: Record, mapper: Mapper, standing: Mapping[str, Any] | None, before: Record | None, whole: bool
 ) -> dict[str, Any]:
-    """What to write of *record*, which stood there as the document *standing*, meaning *before* (both None: it is new).
+    """Return the document to write for *record*.
 
-    *whole*: the destination takes documents whole, so what no mapper reads is kept in it, and what is not there any
-    more is left out. Else it takes changes: those keys that are to change, null where a value goes away.
+    *standing* is the document that stands there, *before* its canonical form (both None: the record is new). *whole*:
+    the destination takes documents whole, so keys that no mapper reads are kept, and removed fields are left out.
+    Otherwise it takes changes: the keys to change, null where a value goes away.
     """
-    made, _ = write(record, mapper)
+    body, _ = to_document(record, mapper)
     if standing is None:
-        return made
-    old = write(before, mapper)[0] if before is not None else {}
-    away = [name for name in old if name not in made]
+        return body
+    old_body = to_document(before, mapper)[0] if before is not None else {}
+    removed = [name for name in old_body if name not in body]
     if whole:
-        return {**{name: value for name, value in standing.items() if name not in away}, **made}
-    changes = {name: value for name, value in made.items() if standing.get(name) != value}
-    return {**changes, **{name: None for name in away if standing.get(name) is not None}}
+        return {**{name: value for name, value in standing.items() if name not in removed}, **body}
+    changes = {name: value for name, value in body.items() if standing.get(name) != value}
+    return {**changes, **{name: None for name in removed if standing.get(name) is not None}}
 
 
 # --- a record that was deleted here
@@ -177,24 +183,27 @@ _RETIRED: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def retired(record: Record, entity: str, utc: str) -> dict[str, Any] | None:
-    """*record* as it is to stand in the destination after it was deleted here at the time *utc*: put away, never
-    destroyed. None: nothing can be said of such a record."""
+def retire(record: Record, entity: str, utc: str) -> dict[str, Any] | None:
+    """Return *record* as it is to stand in the destination after its deletion here at the time *utc*: retired, not
+    destroyed.
+
+    None when such a record cannot be retired.
+    """
     if entity not in _RETIRED:
         return None
-    made = {**record, **_RETIRED[entity]}
-    if entity == "appointment" and not made.get("cancelled_at"):
-        made["cancelled_at"] = {"utc": utc, "zone": "UTC"}
-    return made
+    retired = {**record, **_RETIRED[entity]}
+    if entity == "appointment" and not retired.get("cancelled_at"):
+        retired["cancelled_at"] = {"utc": utc, "zone": "UTC"}
+    return retired
 
 
-def retiring(entity: str) -> set[str]:
-    """The fields that say of a record that it was put away, but for the time at which."""
+def retirement_fields(entity: str) -> set[str]:
+    """Return the fields that say that a record was retired, but for the time of it."""
     return set(_RETIRED.get(entity, ()))
 
 
-def tells_retired(record: Record, entity: str) -> bool:
-    """Whether *record* of the destination says that it was put away."""
+def is_retired(record: Record, entity: str) -> bool:
+    """Return whether *record* of the destination says that it was retired."""
     return all(
         (record.get(name) or {}).get("code") == value["code"]
         if isinstance(value, Mapping)
@@ -207,8 +216,10 @@ def tells_retired(record: Record, entity: str) -> bool:
 
 
 def likeness(record: Record, entity: str) -> bytes | None:
-    """Equal for records that may well be one and the same: a digest of a person's family name and birthday (given name,
-    where there is none), of a place's name. None where nothing can be said."""
+    """Return a digest that is equal for records that may well be the same; None where there is too little to compare.
+
+    It is made of a person's family name and birthday (given name, where there is none), or of a place's name.
+    """
     names = record.get("names") or [{}]
     family, given = _word(names[0].get("family")), _word(" ".join(names[0].get("given") or ()))
     if entity == "patient":

@@ -1,5 +1,4 @@
-"""Writing to a destination: with the version that is expected there, under a key that makes a repeat harmless, and with
-a bad record found among good ones."""
+"""The writer of a destination: with the expected version, under an idempotency key, and with bad records set aside."""
 
 from __future__ import annotations
 
@@ -15,8 +14,7 @@ from medmirror.mapping import Mapper
 from medmirror.remotes.base import Pushed, Remote
 from medmirror.sync.destination.bases import Entry
 from medmirror.sync.destination.decide import Write
-from medmirror.sync.destination.translate import document, retiring
-from medmirror.sync.destination.translate import write as say
+from medmirror.sync.destination.translate import document, retirement_fields, to_document
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,62 +22,67 @@ _GONE = (404, 410)
 _WHOLE = frozenset({"fhir"})  # sources whose documents are replaced by a write; of others the given keys are changed
 
 
-class Gone(Exception):
-    """The record that was to be written over is not there any more: the plan has to be made again."""
+class CounterpartGone(Exception):
+    """The record that was to be overwritten does not exist any more: the plan has to be made again."""
 
 
-class Done(NamedTuple):
-    """A write that was taken, and the idempotency key that it was made under."""
+class Receipt(NamedTuple):
+    """A write that was taken, and its idempotency key."""
 
     pushed: Pushed
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pusher:
-    """Writes records of one feed of a destination. *where* tells organisation, source and destination apart."""
+class Writer:
+    """Writes records of one feed of a destination. *where*: organisation, source and destination, for the keys."""
 
     remote: Remote
     feed: str
     mapper: Mapper
     where: tuple[str, ...]
 
-    def push(self, one: Entry, write: Write) -> Done:
-        """Write it. Raises StaleWrite, Gone, RemoteRefused, RecordError (it cannot be said in the destination's words)
-        and whatever else a remote raises."""
+    def push(self, entry: Entry, write: Write) -> Receipt:
+        """Write *entry*. Raises StaleWrite, CounterpartGone, RemoteRefused, RecordError (it cannot be written in the
+        destination's words) and every other error of a remote.
+        """
         over = write.over
         standing, before = (None, None) if over is None else (over.document, over.record)
         body = document(write.record, self.mapper, standing, before, self.remote.source in _WHOLE)
-        key = idempotency_key((*self.where, one.feed, one.source_id), one.round, write.action, body)
+        key = idempotency_key((*self.where, entry.feed, entry.source_id), entry.round, write.action, body)
         place, expected = (None, None) if over is None else (over.id, over.stamp)
         if over is not None and not body:  # what would be changed cannot be said there
-            return Done(Pushed(over.id, over.stamp, over.time), key)
+            return Receipt(Pushed(over.id, over.stamp, over.time), key)
         try:
             pushed = self.remote.push(self.feed, body, id=place, expected=expected, idempotency_key=key)
         except RemoteRefused as error:
             if over is not None and error.context.get("status") in _GONE:
-                raise Gone from None
+                raise CounterpartGone from None
             raise
-        return Done(pushed, key)
+        return Receipt(pushed, key)
 
 
-def can_tell(write: Write, mapper: Mapper, entity: str) -> bool:
-    """Whether the destination can hold what a ``drop`` says: that the record was put away."""
-    return not {path.partition(".")[0] for path in say(write.record, mapper)[1]} & retiring(entity)
+def can_express(write: Write, mapper: Mapper, entity: str) -> bool:
+    """Return whether the destination can hold what a ``drop`` says: that the record was retired."""
+    return not {path.partition(".")[0] for path in to_document(write.record, mapper)[1]} & retirement_fields(entity)
 
 
 def idempotency_key(record: Sequence[str], round_: int, action: str, body: Any) -> str:
-    """The key of a write: of the *record* (organisation, source, destination, feed, id), of its base (by its number),
-    of the action and of what is written. The same write again has the same key; a newer content never has, though it
-    be written after the same base."""
+    """Return the key of a write.
+
+    It is made of the *record* (organisation, source, destination, feed, id), the number of its base, the action and
+    the content. The same write again has the same key; a newer content never has, even after the same base.
+    """
     text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     named = "\x1f".join((*record, str(round_), action)).encode()
     return hashlib.sha256(named + b"\x1f" + hashlib.sha256(text).digest()).hexdigest()[:40]
 
 
 def is_poison(error: Exception) -> bool:
-    """Whether *error* is about one record: the destination refuses it, or it cannot be said in its words. Keys and
-    permissions are about all of them."""
+    """Return whether *error* is about one record: the destination refuses it, or it cannot be written in its words.
+
+    Errors of keys and permissions are about all records.
+    """
     if isinstance(error, AuthenticationFailed):
         return False
     return isinstance(error, RecordError | RemoteRefused)
@@ -88,12 +91,11 @@ def is_poison(error: Exception) -> bool:
 def push_all(
     push: Callable[[Sequence[T]], Sequence[R]], records: Sequence[T], poisoned: Callable[[T, Exception], None]
 ) -> list[tuple[T, R]]:
-    """Write *records* by calls of *push*, which writes all that it is given or raises; return (record, what came back)
-    of those that were taken, in their order.
+    """Write *records* by calls of *push*; return (record, result) of those that were taken, in their order.
 
-    When a call is refused its records are halved until the bad ones are found; those go to *poisoned* and the others
-    are written: k bad ones of n cost about 2 k log n calls. A record may be written more than once, so *push* is under
-    idempotency keys.
+    *push* writes all records that it is given, or raises. When it refuses, its records are halved until the bad ones
+    are found; those go to *poisoned* and the others are written: k bad ones of n cost about 2 k log n calls. A record
+    may be written more than once, so *push* must use idempotency keys.
     """
     if not records:
         return []

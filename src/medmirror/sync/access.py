@@ -1,4 +1,4 @@
-"""What stands around a remote while an organisation is synchronised: its budget, its breaker and its notes."""
+"""The access to a remote while an organisation is synchronised: its rate budget, its circuit breaker and its notes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _FAILED = 500  # from this status on it is the remote's fault
 
 
 def hosts(organization: Organization) -> str:
-    """The hosts (with ports) that the settings of *organization* name; nothing else of an address, for the rest of it
-    may hold a password."""
-    found = set()
+    """Return the hosts (with ports) that the settings of *organization* name, separated by spaces.
+
+    No other part of an address is returned, because it may hold a password.
+    """
+    names = set()
     for value in organization.settings.values():
         if not isinstance(value, str) or "://" not in value:
             continue
@@ -30,22 +32,25 @@ def hosts(organization: Organization) -> str:
         except ValueError:  # not an address after all
             continue
         if parts.hostname:
-            found.add(f"{parts.hostname}{port}")
-    return " ".join(sorted(found))
+            names.add(f"{parts.hostname}{port}")
+    return " ".join(sorted(names))
 
 
 def remote_of(organization: Organization) -> str:
-    """The remote of *organization* for people: kind and host."""
+    """Return the remote of *organization* for people: kind and host."""
     return f"{organization.remote} {hosts(organization)}".strip()
 
 
 def key_of(organization: Organization) -> str:
-    """What budget and breaker know the remote of *organization* by: a digest of its kind and host and of the name of
-    its secret, never of the secret. Organisations that use one key of one host share it. Without a secret each
-    organisation has a key of its own, unless the host tells whom they share."""
+    """Return the key of budget and breaker for the remote of *organization*.
+
+    It is a digest of the remote's kind and host and of the name of the secret, never of the secret. Organisations that
+    use one key of one host share it. Without a secret the organisations of one host share it, and without a host each
+    has its own.
+    """
     host = hosts(organization)
-    whose = organization.secret or ("" if host else f"{organization.organization_id}/{organization.source}")
-    text = "\0".join((organization.remote, host, whose))
+    owner = organization.secret or ("" if host else f"{organization.organization_id}/{organization.source}")
+    text = "\0".join((organization.remote, host, owner))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -58,9 +63,10 @@ def around(
     share: float = 1.0,
     patience: float = PATIENCE,
 ) -> Around:
-    """Budget, breaker and notes of the remote of *organization*, as the remote takes them. *engine* is the owner's.
+    """Return budget, breaker and notes of the remote of *organization*, as the remote takes them.
 
-    *share*: of the budget, for one who may wait (a backfill). The organisation's own windows stand above its kind's.
+    *engine* is the owner's. *share*: the share of the budget, below 1 for work that may wait (a backfill). The
+    organisation's own windows go before those of its kind.
     """
     key, remote = key_of(organization), remote_of(organization)
     windows = kind.windows if organization.windows is None else organization.windows
