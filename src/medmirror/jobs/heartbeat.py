@@ -24,7 +24,7 @@ from medmirror.sync.steps import Step
 _WRITE_EVERY = 1.0  # seconds between two writings of what is reported
 _LOGGED_STEPS = frozenset(
     {"held", "opened", "listed", "destination read", "planned", "stated"}
-)  # steps that get a line
+)  # steps that get a line in the log
 _MOST_LINES = 1000  # of one job's log
 
 _statement = partial(sql.statement, "jobs.sql")
@@ -135,7 +135,7 @@ class Heartbeat:
                     jobs.log(conn, self._job.job_id, lines)
         except (SQLAlchemyError, psycopg.Error) as error:
             _log.warning("no sign of life of job %s could be written: %s", self._job.job_id, type(error).__name__)
-            with self._changed:  # in a second again: the lease runs
+            with self._changed:  # try again in a second: the lease runs out
                 self._dirty, self._lines = True, [*lines, *self._lines]
         else:
             self._lost = self._lost or not updated

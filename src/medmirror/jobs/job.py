@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-FRESH = timedelta(minutes=30)  #: a sync that succeeded so lately is not done again unless somebody forces it
+FRESH = timedelta(minutes=30)  #: a sync that succeeded so recently is not done again unless it is forced
 
 DEPRECATED = ("patients-only", "basic")
 MODES = (*DEPRECATED, "incremental", "comprehensive")  #: each fetches at least what those before it do

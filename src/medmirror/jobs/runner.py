@@ -144,7 +144,7 @@ def _failed(job: Job, error: Exception, clock: Clock, policy: Policy) -> _Ending
     columns = _error_columns(failure)
     if failure.way == "put off":
         wait = policy.wait if failure.wait is None else min(max(failure.wait, 0.0), _LONGEST)
-        wait += uniform(0, wait / 10)  # all who wait for one remote must not come back at once
+        wait += uniform(0, wait / 10)  # jobs that wait for one remote must not come back at once
         values = {**columns, "failed": 0, "deferred": 1, "next_at": clock.now() + timedelta(seconds=wait)}
         return _Ending("put off", values, ("info", f"put off for {wait:.0f} s: {failure.message}"), error, wait)
     attempt = job.attempts + 1

@@ -23,7 +23,7 @@ from medmirror.jobs.queue.base import Queue
 from medmirror.jobs.runner import POLICY, STOPPING, Handler, Policy, execute, sweep
 
 SWEEP_EVERY = 10.0  #: seconds
-KEPT_DAYS = 90  #: how long a job that ended well is kept
+KEPT_DAYS = 90  #: for so long a job that succeeded is kept
 
 _statement = partial(sql.statement, "jobs.sql")
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def work(
     worker = name()
 
     def execute_message(job_id: UUID) -> None:
-        if stop.is_set():  # a message that was fetched at the last moment: for another worker
+        if stop.is_set():  # a message fetched at the last moment is for another worker
             queue.put(job_id, 0, STOPPING)
             return
         execute(engine, queue, job_id, handler, clock, worker, policy=policy, stop=stop)

@@ -25,7 +25,7 @@ from medmirror import clock
 from medmirror.jobs import FRESH
 
 _DAY = timedelta(days=1)
-_EARLY = 20  # the part of an interval that a sync is begun early
+_EARLY = 20  # a sync begins early by this part of its interval
 _SAME_NIGHT = timedelta(hours=1)
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=4)  # after failures
 

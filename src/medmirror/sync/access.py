@@ -14,7 +14,7 @@ from medmirror.sync.budget import PATIENCE, Budget
 from medmirror.sync.notes import SyncNotes
 from medmirror.sync.organizations import Organization
 
-_FAILED = 500  # from this status on it is the remote's fault
+_FAILED = 500  # statuses from this one on are failures of the remote
 
 
 def hosts(organization: Organization) -> str:
@@ -75,7 +75,7 @@ def around(
 
     def permit() -> None:
         breaker.check()
-        budget.take()  # when it refuses one who was to try the remote, that try is given up after a minute
+        budget.take()  # when it refuses the probe of the breaker, that probe is given up after a minute
 
     def called(status: int) -> None:
         if status == 0 or status >= _FAILED:

@@ -57,7 +57,7 @@ def _fill(session: Session, store: Store, feed: str, start: datetime, end: datet
         mark = watermark.read(conn, session.organization).get(name, START)
     begun = Position(clock.microseconds(start))
     if mark.window_end is None or not mark.position.time <= begun.time <= clock.microseconds(mark.window_end):
-        mark = Mark(begun)  # it begins outside of the days that are filled: between them may be what nobody has read
+        mark = Mark(begun)  # it starts outside the days that are filled: the days between may be unread
     slice_start = max(start, mark.window_end or start)
     span, records = timedelta(days=8), 0
     while slice_start < end:

@@ -82,7 +82,7 @@ class Breaker:
         self._engine, self._clock, self._roll = engine, clock, roll
         self._key, self._remote = key, remote
         self._limits = {"most": most, **spacing._asdict()}
-        self._clean = True  # no failure to wipe out, when last looked at
+        self._clean = True  # no failures were counted at the last look
         self._probing = False
 
     def check(self) -> None:
@@ -120,5 +120,5 @@ class Breaker:
             self._probing = bool(conn.scalar(_statement("probe"), {"key": self._key, "now": now, "seconds": PROBE}))
             if self._probing:
                 return
-        wait = max(float(row.wait), self._limits["least"])  # another tries it now: its answer takes a moment
+        wait = max(float(row.wait), self._limits["least"])  # another process tries it now: its answer takes a moment
         raise RateLimited(_OPEN, wait=round(wait, 3))

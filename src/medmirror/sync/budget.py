@@ -25,7 +25,7 @@ from medmirror.errors import RateLimited
 _statement = partial(sql.statement, "budget.sql")
 
 PATIENCE = 5.0  # seconds
-LONGEST = 86_400.0  # seconds that a remote can have us leave it alone with one answer
+LONGEST = 86_400.0  # seconds that one answer of a remote can stop us at most
 
 
 def database_time(clock: Clock) -> datetime | None:
@@ -65,7 +65,7 @@ class Budget:
         """
         left = self._patience
         while wait := self._try():
-            wait += random.uniform(0, min(1.0, wait / 20))  # who waits for the same moment comes a little apart
+            wait += random.uniform(0, min(1.0, wait / 20))  # spreads those that wait for the same moment
             if wait > left:
                 raise RateLimited(wait=round(wait, 3))
             self._clock.sleep(wait)

@@ -88,10 +88,12 @@ def read_full(
     start = mark._replace(lateness=lateness) if goes_on else fresh
 
     def put_part(pages: list[Page], moved: Mark | None) -> Mark | None:
-        return store(pages, moved if moved and moved.until is not None else None)  # one without it says: all of it
+        return store(
+            pages, moved if moved and moved.until is not None else None
+        )  # a mark without until would claim the whole list
 
     listed = _list(remote, feed, start, (until, FOREVER), now_us, put_part, batch)
-    if goes_on and not listed.nonempty:  # what it broke off at is gone, or everything is: only the beginning can tell
+    if goes_on and not listed.nonempty:  # that place is gone, or every record is: read from the start
         goes_on = False
         listed = _list(remote, feed, fresh, (until, FOREVER), now_us, put_part, batch)
     if not listed.nonempty:
@@ -131,7 +133,7 @@ def read_deleted(
             last_chunk = chunk
         else:
             store(chunk, None)
-    if records or upto is not None:  # a history that holds no deletion says how far it reached with an empty page
+    if records or upto is not None:  # a history without deletions says with an empty page how far it reached
         mark = marks.after_list(mark._replace(position=BEGINNING) if whole else mark, until, upto)
     return ReadResult(records, pages, store(last_chunk, mark) or mark, back)
 
@@ -179,13 +181,13 @@ def read(
     if kind == "window":
         assert reading.days is not None
         return read_window(remote, feed, mark, *reading.days, put, batch=batch)
-    if kind == "deleted":  # what shows changes late shows deletions late, and nobody can see how late those were
+    if kind == "deleted":  # a remote that shows changes late shows deletions late, unmeasurably
         mark = marks.taught(mark, changes.lateness)
         return read_deleted(remote, feed, mark, until, now_us, put, batch=batch, whole=reading.whole)
     if kind == "full":
         late = changes.lateness
         return read_full(remote, feed, mark, until, now_us, put, batch=batch, allow_empty=allow_empty, lateness=late)
-    if reading.from_now:  # before any record is stored that changes are to keep up to date
+    if reading.from_now:  # before any record is stored: from here on changes are followed
         mark = put([], mark) or mark
     return read_changed(remote, feed, mark, until, now_us, put, batch=batch)
 

@@ -53,7 +53,7 @@ def run(session: Session) -> str:
     feeds = set(remote.capabilities.feeds)
     whole = {reading.feed for reading in readings if reading.kind == "full"}
     if whole:
-        session.hold.check()  # what others have stored since is not missing from lists that were read before
+        session.hold.check()  # records that another sync stored since would look missing
         read_whole = _read_whole(current, whole)
         limits = deletions.ANY if request.args.get("accept_deletions") else deletions.USUAL
         session.counts.update(
@@ -63,7 +63,7 @@ def run(session: Session) -> str:
         session.counts.update(_destination(session))
     full = whole >= feeds
     digests.fold(tools.engine)
-    if {reading.feed for reading in readings} >= feeds:  # else the lists left out are as old as before
+    if {reading.feed for reading in readings} >= feeds:  # else some lists are as old as before
         _state(session, until, full)
     return _summary(session, records, before.patients, full, time.perf_counter() - begun)
 
@@ -92,7 +92,7 @@ def _read(session: Session, store: Store, reading: Reading, current: Marks, unti
     def learn(conn: Connection, moved: Marks) -> Marks:
         if before is None or changes not in moved:
             return moved
-        # A full sync sees also what is later than the overlap; what is over a day late no overlap would reach.
+        # A full sync also sees records that are later than the overlap; no overlap reaches more than a day.
         since = before.position.time - marks.CAP if reading.kind == "full" else marks.since(before, now_us).time
         earliest = store.earliest(conn, reading.feed, since, before.position.time)
         late = 0 if earliest is None else marks.late(before, earliest)

@@ -79,7 +79,7 @@ def plan_reads(
         first = (feed, "changed") not in current
         from_now = first and recent_first and feed in capabilities.windowed
         full = everything or (first and not from_now)
-        if from_now or not full:  # followed before anything is stored that is to be followed, however often that fails
+        if from_now or not full:  # changes first: they must be followed before any record is stored
             readings.append(Reading(feed, "changed", from_now=from_now))
         readings += [Reading(feed, "window", days)] if days else []
         readings += [Reading(feed, "full")] if full else []

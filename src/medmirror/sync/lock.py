@@ -11,7 +11,7 @@ from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import SyncRunning
 from medmirror.sync.organizations import Organization
 
-_LATER = 30.0  # seconds after which one who came too early may ask again
+_LATER = 30.0  # seconds after which a refused sync may ask again
 
 
 class Hold:

@@ -30,7 +30,7 @@ DAY = 86_400 * MICROSECOND
 FLOOR = 300 * MICROSECOND  #: the overlap is never less
 CAP = DAY  #: nor more: beyond a day it would cost more than the full sync that finds the same
 KEPT = 30 * DAY  #: for how long a lateness is remembered
-CAUTION = 2  #: what was seen of a lateness is its lower bound: nobody looked at the moment the record appeared
+CAUTION = 2  #: an observed lateness is a lower bound: nobody looked at the moment the record appeared
 
 
 class Mark(NamedTuple):

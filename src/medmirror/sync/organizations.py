@@ -21,10 +21,10 @@ from medmirror.settings import lookup
 
 _BEHAVIOUR = frozenset(
     {"user_agent", "page", "count", "rest", "push", "pushed"}
-)  # settings that move no list elsewhere
+)  # settings that do not change which system it is
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _PLACE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+", re.ASCII)
-_LOOK_AGAIN = 3600.0  # seconds after which the job of a paused organisation looks whether it still is
+_LOOK_AGAIN = 3600.0  # seconds after which the job of a paused organisation looks again
 
 _statement = partial(sql.statement, "sync.sql")
 
@@ -46,7 +46,7 @@ class Organization:
     window_ahead: int = 30
     recent_first: bool = False  # its first sync leaves the history of appointments to a backfill
     destination: Mapping[str, Any] | None = None
-    mappings: tuple[str, ...] = ()  # texts of its own mapping files
+    mappings: tuple[str, ...] = ()  # texts of the organisation's own mapping files
     webhook_secret: str | None = None
     paused_at: datetime | None = None
     paused_why: str | None = None

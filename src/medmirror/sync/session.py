@@ -20,9 +20,9 @@ from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report, silent
 from medmirror.sync.store import Learn, Marks, Poison, Store, as_dict
 
-AroundOf = Callable[[Organization, Kind, float], Around]  # (whose, of what kind, share of the budget)
+AroundOf = Callable[[Organization, Kind, float], Around]  # (organization, kind, share of the budget)
 Poisoned = Callable[[Connection, Poison], None]
-Refused = Callable[[Connection, str, str, Exception], None]  # (feed, id, why)
+Refused = Callable[[Connection, str, str, Exception], None]  # (connection, feed, id, error)
 
 
 @dataclass(frozen=True, slots=True)

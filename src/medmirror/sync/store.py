@@ -73,7 +73,7 @@ class Store:
     poisoned: Callable[[Connection, Poison], None] = lambda conn, poison: None
     stored: Callable[[], None] = lambda: None
     committed: Callable[[], None] = lambda: None
-    file_ids: set[int] = field(default_factory=set)  # of the ledger, met so far
+    file_ids: set[int] = field(default_factory=set)  # files of the ledger, so far
 
     def put(self, pages: Sequence[Page], marks: Marks, learn: Learn = lambda conn, marks: marks) -> Stored:
         """Store *pages* and write *marks*, which *learn* may change within the transaction; return the counts and the
@@ -157,7 +157,7 @@ class Store:
 
     def _parts(self, source: Source, page: Page, context: Context, file_id: int) -> Iterator[Part]:
         assert isinstance(page.body, bytes)
-        # A page is one part: what a chunk may weigh is for files that do not fit into memory.
+        # A page is one part: the limit of a chunk is for files that do not fit into memory.
         block_bytes = max(self.settings.chunk_bytes, len(page.body))
         blocks = source.split(io.BytesIO(page.body), context, block_bytes, self.settings.max_record_bytes)
         return inputs.parts_of(blocks, Part(file_id, page.name, "", context, 0, 0, 0, b""))

@@ -78,7 +78,9 @@ def _submit_again(conn: Connection, letter: Letter, now: datetime) -> jobs.Submi
         return None
     job = jobs.get(conn, letter.job_id)
     assert job is not None  # a letter's job is never deleted
-    if letter.scope == "record" and letter.feed is not None:  # it does not say which record: all that were refused
+    if (
+        letter.scope == "record" and letter.feed is not None
+    ):  # the letter does not name the record: look at all that were refused
         bases.look_again(conn, letter.organization_id, letter.source, letter.feed, None)
     request = jobs.Request(
         job.organization_id,

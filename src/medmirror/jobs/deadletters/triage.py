@@ -97,7 +97,7 @@ def judge(group: Group, precedents: Precedents, now: datetime) -> Finding:
     """Return the finding for *group*. Pure."""
     issue = _known_issue(group, precedents)
     recovered = group.records == 0 and group.recovered == group.letters
-    # AnswerFromBooks stands for the question to the user: whether it works for him again.
+    # AnswerFromBooks stands for the question to the user whether it works again.
     path = ["AnalyzeProblem", "CheckKnowledge"]
     path += ["ProposeSolution"] if issue else ["AnswerFromBooks"]
     if not issue:

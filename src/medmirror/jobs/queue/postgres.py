@@ -24,11 +24,11 @@ from medmirror.db import connect, sql
 from medmirror.errors import StoreUnavailable
 from medmirror.jobs.queue import tables
 
-NAME = "medmirror"  # of the queue; hurry in queue.sql knows it, too
+NAME = "medmirror"  # of the queue; the section hurry of queue.sql has it, too
 TASK = "wake"
-_POLL = 1.0  # seconds between looks at messages whose time has come; of new ones it is told, mostly
+_POLL = 1.0  # seconds between looks at delayed messages; new ones notify the worker
 _BEAT, _STALE = 10.0, 30.0  # seconds
-_AGAIN = 2.0  # seconds until a worker that lost the database tries anew
+_AGAIN = 2.0  # seconds until a worker that lost the database tries again
 _LOOK, _LOOKS = 0.1, 100  # seconds between looks at *stop*; how many of them from one pruning to the next
 _SEARCH_PATH = b"SET search_path = medmirror_queue, pg_temp"
 
@@ -48,7 +48,7 @@ class PostgresQueue:
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._app: procrastinate.App | None = None
-        # Its log lines quote errors, which may quote rows; and two lines a job are two too many.
+        # Its log lines quote errors, which may quote rows; and there would be two for each job.
         logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
 
     def put(self, job_id: UUID, priority: int, delay: float) -> None:

@@ -26,7 +26,7 @@ from medmirror.errors import StoreUnavailable, UsageError
 from medmirror.settings import QueueSettings, read
 
 MAX_RECEIVES = 5  #: times that a message is given out before it goes to the dead queue
-_LONGEST_DELAY = 900  # seconds, SQS' own
+_LONGEST_DELAY = 900  # seconds, the limit of SQS
 _VISIBLE = 60  # seconds that a message is kept from others; extended every third of it
 _BEAT_AT_LEAST = 0.3  # seconds
 _LISTEN = 5  # seconds of a long poll: how long a worker may take to notice that it is to stop

@@ -112,7 +112,7 @@ class Bases:
     def _do(self, section: str, **values: Any) -> None:
         retry.in_transaction(self.engine, lambda conn: conn.execute(_statement(section), {**self._key, **values}))
 
-    # --- how far
+    # --- progress
 
     def begin(self, digest: bytes) -> tuple[int, int]:
         """Return the run after which changed records must be looked at, and the run up to which they then have been.
@@ -156,7 +156,7 @@ class Bases:
 
         retry.in_transaction(self.engine, work)
 
-    # --- what is to be looked at
+    # --- records to look at
 
     def delta(self, entities: Sequence[str], floor: int, limit: int) -> list[Name]:
         """Return at most *limit* of our records that changed since they were last looked at, or that wait.
@@ -204,7 +204,7 @@ class Bases:
         living = self._all("count living", entity=entity)[0][0]
         return int(living), int(self._all("count copies", entity=entity)[0][0])
 
-    # --- what came of it
+    # --- results
 
     def agree(self, entry: Entry, agreement: Agreement, outcome: str, now: datetime) -> None:
         """Write the new base of *entry*, and close its open reviews."""
@@ -233,7 +233,7 @@ class Bases:
         retry.in_transaction(self.engine, work)
 
     def settle(self, entry: Entry, outcome: str, *, close: bool = True) -> None:
-        """Note that *entry* was looked at, with that *outcome*; its base stays. *close*: also close its open reviews."""
+        """Note that *entry* was looked at, with that *outcome*; its base stays. *close*: close its open reviews."""
 
         def work(conn: Connection) -> None:
             conn.execute(_statement("settle"), self._settlement(entry, outcome))

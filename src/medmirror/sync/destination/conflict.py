@@ -110,20 +110,23 @@ def changed_fields(base: Record, now: Record) -> set[str]:
 
 
 def _by_field(policy: Policy, base: Agreed | None, local: Held, remote: Held) -> Decision:
-    ours, theirs = flat(local.record), flat(remote.record)
+    local_fields, remote_fields = flat(local.record), flat(remote.record)
     if base is None:  # they meet for the first time: a field that only one of them has is no conflict
-        here, there = set(ours), set(theirs)
+        changed_here, changed_there = set(local_fields), set(remote_fields)
     else:
-        here, there = changed_fields(base.local, local.record), changed_fields(base.remote, remote.record)
-    merged, waits, settled = dict(theirs), [], []
-    for name in sorted(here):
-        if ours.get(name) == theirs.get(name):
+        changed_here, changed_there = (
+            changed_fields(base.local, local.record),
+            changed_fields(base.remote, remote.record),
+        )
+    merged, waits, settled = dict(remote_fields), [], []
+    for name in sorted(changed_here):
+        if local_fields.get(name) == remote_fields.get(name):
             continue
-        if name not in there:
-            _put(merged, name, ours.get(name))
+        if name not in changed_there:
+            _put(merged, name, local_fields.get(name))
             continue
         settled.append(name)
-        value = _field(policy, name, ours.get(name), theirs.get(name), local.time, remote.time)
+        value = _field(policy, name, local_fields.get(name), remote_fields.get(name), local.time, remote.time)
         if value is _WAIT:
             waits.append(name)
         else:
@@ -137,18 +140,20 @@ def _by_field(policy: Policy, base: Agreed | None, local: Held, remote: Held) ->
 _WAIT = object()
 
 
-def _field(policy: Policy, name: str, ours: Any, theirs: Any, here: int | None, there: int | None) -> Any:
+def _field(policy: Policy, name: str, local: Any, remote: Any, local_time: int | None, remote_time: int | None) -> Any:
     match policy.fields.get(name, policy.fields.get(EVERY, "source")):
         case "source":
-            return ours
+            return local
         case "destination":
-            return theirs
+            return remote
         case "newest":
-            return _WAIT if here is None or there is None else ours if here >= there else theirs
-        case "both" if isinstance(ours, list) and isinstance(theirs, list):
-            return [*theirs, *(item for item in ours if item not in theirs)]
-        case "both" if isinstance(ours, str) and isinstance(theirs, str):
-            return theirs if ours in theirs else ours if theirs in ours else f"{theirs}\n{ours}"
+            if local_time is None or remote_time is None:
+                return _WAIT
+            return local if local_time >= remote_time else remote
+        case "both" if isinstance(local, list) and isinstance(remote, list):
+            return [*remote, *(item for item in local if item not in remote)]
+        case "both" if isinstance(local, str) and isinstance(remote, str):
+            return remote if local in remote else local if remote in local else f"{remote}\n{local}"
     return _WAIT
 
 

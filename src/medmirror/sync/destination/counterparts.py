@@ -24,10 +24,10 @@ from medmirror.sync.destination.pages import RemoteRecord, read
 from medmirror.sync.destination.plan import check
 from medmirror.sync.destination.translate import Projection, compared_fields, likeness, restrict
 
-LATE = 300 * MICROSECOND  #: a list is read again from so long before its mark: others commit late
+LATE = 300 * MICROSECOND  #: a list is read again from so long before its mark, because writers commit late
 _DAY = 86_400 * MICROSECOND
-_GAP = 7 * _DAY  # between two of our records that are read in one go
-_LONGEST = _DAY  # that something may take, and still be seen by who begins later
+_GAP = 7 * _DAY  # the widest gap between two of our records that are read together
+_LONGEST = _DAY  # the longest entry that is sure to be found by a later one
 TIMED = frozenset({"appointment"})
 
 
@@ -91,7 +91,7 @@ class Counterparts:
             if record.feed == self.feed:
                 yield record
 
-    # --- what is nobody's copy
+    # --- records that are no copy of ours
 
     def list_changes(self) -> None:
         """Read the changes there since the list was last read, once; store the features of the unpaired records."""
@@ -115,8 +115,8 @@ class Counterparts:
         by_id = {record.id: record for record in records}
         paired = self.bases.paired(self.feed, list(by_id))
         unpaired = [self._unpaired(record) for record in by_id.values() if not record.gone and record.id not in paired]
-        gone = [record.id for record in by_id.values() if record.gone or record.id in paired]
-        self.bases.note_list(self.feed, [record for record in unpaired if record is not None], gone)
+        removed = [record.id for record in by_id.values() if record.gone or record.id in paired]
+        self.bases.note_list(self.feed, [record for record in unpaired if record is not None], removed)
         return len(by_id)
 
     def _unpaired(self, record: RemoteRecord) -> Unpaired | None:
@@ -140,7 +140,7 @@ class Counterparts:
         fields = restrict(projection.record, names)
         return sorted(candidates, key=lambda candidate: (restrict(candidate.record, names) != fields, candidate.id))
 
-    # --- what takes time
+    # --- records that take time
 
     def overlaps(self, projections: Mapping[Name, Projection]) -> dict[Name, Overlaps]:
         """Return the unpaired records there that claim the time of each of *projections*."""

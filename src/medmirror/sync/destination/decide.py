@@ -52,8 +52,8 @@ class Write:
     record: dict[str, Any]
     over: RemoteRecord | None
     local: dict[str, Any] | None
-    names: frozenset[str]  # the fields of *record* that are ours
-    count: str = ""  # beside "pushed"
+    names: frozenset[str]  # the fields of *record* that we compare
+    count: str = ""  # counted in addition to "pushed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _push(
     assert projection is not None
     if counterpart is None:
         return Write("push", projection.record, None, versions.local, _names(versions.local))
-    # Only what was changed here: where it was agreed to differ, theirs stays.
+    # Only the fields changed here: where both agreed to differ, the destination's value stays.
     new = overlay(counterpart.record, projection.record, changed_fields(_before(entry) or {}, versions.local or {}))
     return _over(new, counterpart, versions)
 
@@ -188,7 +188,7 @@ def _over(new: dict[str, Any], counterpart: RemoteRecord, versions: _Versions, c
 
 
 def _drop(entry: Entry, counterpart: RemoteRecord, utc: str, choice: Choice | None) -> Verdict:
-    if choice is not None:  # somebody has seen to it, or says that it stays
+    if choice is not None:  # a person has settled it, or decided that it stays
         return Note(Agreement(None, None), "parted", "parted")
     names = frozenset(compared_fields(entry.local_record) | retirement_fields(entry.entity))
     if is_retired(counterpart.record, entry.entity):
@@ -236,7 +236,7 @@ def _conflict(
     if take == "wait":
         return Question("overlap" if matched_by == "overlap" else kind, why, counterpart)
     if take == "remote":
-        if kind == "met" and matched_by == "identity":  # a pair all the same: what refers to ours must find theirs
+        if kind == "met" and matched_by == "identity":  # still a pair: references to our record must find the copy
             return _note(versions, counterpart, "ignored")
         return Leave("ignored", "ignored")
     return _over(overlay(counterpart.record, record or {}, versions.names), counterpart, versions, "conflicts")

@@ -25,8 +25,8 @@ from medmirror.sync.steps import Report
 Poison = Callable[[str, str, Exception], None]
 """Told of a record (feed, source_id) that the destination refuses for good, and why."""
 
-_TRIES = 3  # of a record that others write, too
-_ALL_BAD = 10  # refusals in a row, and nothing taken: it is not the records
+_TRIES = 3  # for a record that other writers change, too
+_ALL_BAD = 10  # refusals in a row, with nothing taken: the fault is not in the records
 _NOTHING = Overlaps()
 
 
@@ -40,7 +40,7 @@ class EntityPush:
     mapper: Mapper
     bases: Bases
     policy: Policy
-    pairs: Mapping[Name, Name]  # beside those in the bases
+    pairs: Mapping[Name, Name]  # in addition to those of the bases
     twins_of: str | None
     clock: Clock
     report: Report
@@ -73,7 +73,7 @@ class EntityPush:
     def _progress(self) -> dict[str, Any]:
         return {"entity": self.entity, **self.counts}
 
-    # --- ours
+    # --- our records
 
     def _prepare(self, entries: Sequence[Entry]) -> list[Entry]:
         """Translate *entries* to the destination's words, in ``_projections``; return those that are ready.
@@ -111,7 +111,7 @@ class EntityPush:
             check(copies, living)
         return ready
 
-    # --- theirs
+    # --- their counterparts
 
     def _read(self, entries: Sequence[Entry]) -> set[Name]:
         """Read the counterparts of *entries* there; return the names of those that cannot be read."""
@@ -143,7 +143,7 @@ class EntityPush:
             Case(entry, projection, resolutions, overlaps, twin, utc), self.counterparts, self.policy, fresh=fresh
         )
 
-    # --- what is done
+    # --- the writes
 
     def _carry_out(self, plan: Plan, tries: int) -> None:
         entry, verdict, questions = plan

@@ -111,11 +111,11 @@ def _sweep(entries: list[_Entry], wait: int, same: Collection[tuple[Hashable, Ha
         open_others = open_[1 - side]
         while open_others and open_others[0][0] < start:
             heappop(open_others)
-        for _, _, other in open_others:
-            overlap = clash(entry, other, wait)
+        for _, _, open_entry in open_others:
+            overlap = clash(entry, open_entry, wait)
             if overlap is None:
                 continue
-            local, remote = (entry, other) if side == 0 else (other, entry)
+            local, remote = (entry, open_entry) if side == 0 else (open_entry, entry)
             if (local.id, remote.id) not in same:
                 yield Clash(local.id, remote.id, entry.subject, overlap)
         heappush(open_[side], (end, place, entry))

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple, TypeVar
 from medmirror.errors import RemoteEmptied
 
 K = TypeVar("K", bound=Hashable)
-SMALLEST = 3  #: fewer records than these may all be gone without anybody wondering
+SMALLEST = 3  #: fewer records than these may all be gone without an error
 
 
 class Side(NamedTuple):

@@ -212,7 +212,7 @@ def is_retired(record: Record, entity: str) -> bool:
     )
 
 
-# --- who may be the same
+# --- records that may be the same
 
 
 def likeness(record: Record, entity: str) -> bytes | None:
@@ -221,11 +221,11 @@ def likeness(record: Record, entity: str) -> bytes | None:
     It is made of a person's family name and birthday (given name, where there is none), or of a place's name.
     """
     names = record.get("names") or [{}]
-    family, given = _word(names[0].get("family")), _word(" ".join(names[0].get("given") or ()))
+    family, given_names = _word(names[0].get("family")), _word(" ".join(names[0].get("given") or ()))
     if entity == "patient":
-        parts = (family, str(record.get("birth_date") or given))
+        parts = (family, str(record.get("birth_date") or given_names))
     elif entity == "practitioner":
-        parts = (family, given)
+        parts = (family, given_names)
     elif entity == "location":
         parts = (_word(record.get("name")), "-")
     else:

@@ -19,7 +19,7 @@ from medmirror.sync.destination.translate import document, retirement_fields, to
 T = TypeVar("T")
 R = TypeVar("R")
 _GONE = (404, 410)
-_WHOLE = frozenset({"fhir"})  # sources whose documents are replaced by a write; of others the given keys are changed
+_WHOLE = frozenset({"fhir"})  # sources where a write replaces the document; elsewhere it changes the given keys
 
 
 class CounterpartGone(Exception):
@@ -51,7 +51,7 @@ class Writer:
         body = document(write.record, self.mapper, standing, before, self.remote.source in _WHOLE)
         key = idempotency_key((*self.where, entry.feed, entry.source_id), entry.round, write.action, body)
         place, expected = (None, None) if over is None else (over.id, over.stamp)
-        if over is not None and not body:  # what would be changed cannot be said there
+        if over is not None and not body:  # the destination cannot hold the changed fields
             return Receipt(Pushed(over.id, over.stamp, over.time), key)
         try:
             pushed = self.remote.push(self.feed, body, id=place, expected=expected, idempotency_key=key)
