@@ -133,18 +133,22 @@ def every(dsn: str, query: str, *values: object) -> list[tuple[object, ...]]:
         return connection.execute(query.encode(), values).fetchall()
 
 
-def wait_until_alone(dsn: str, seconds: float = 10) -> None:
+def wait_until_alone(dsn: str) -> None:
     """Return when nobody else is at work in this database."""
     query = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         " AND backend_type = 'client backend' AND state IS DISTINCT FROM 'idle'"
     )
-    until(lambda: one(dsn, query) == (0,), "others are still at work", seconds)
+    until(lambda: one(dsn, query) == (0,), "others are still at work")
 
 
-def until(happened: Callable[[], bool], what: str, seconds: float = 30) -> None:
+PATIENCE = 120.0
+"""Seconds after which a test gives up: far more than anything takes on a busy machine. What comes is not waited for."""
+
+
+def until(happened: Callable[[], object], what: str) -> None:
     """Return as soon as *happened* says so; fail with *what* when it never does."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < end, what
         time.sleep(0.01)

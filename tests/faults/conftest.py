@@ -87,9 +87,9 @@ class Program:
                     found.add(int(folder.name))
         return found
 
-    def end(self, seconds: float = 90) -> tuple[int, str, str]:
+    def end(self) -> tuple[int, str, str]:
         """Wait for the program; its exit code, output and messages."""
-        out, err = self.process.communicate(timeout=seconds)
+        out, err = self.process.communicate(timeout=mirrors.PATIENCE)
         return self.process.returncode, out, err
 
 

@@ -18,6 +18,7 @@ from proxy import Proxy
 
 import medmirror
 import mirrors
+from gates import Gate
 from medmirror.db import embedded
 from medmirror.errors import EmbeddedServerError, StoreError, StoreUnavailable
 from medmirror.ingest.inputs import FileState
@@ -60,12 +61,15 @@ def test_a_killed_parent_takes_its_workers_along_and_a_plain_run_goes_on(
     start: Callable[..., Any],
 ) -> None:
     dsn = str(settings.dsn)
+    gate = Gate(dsn, "medmirror.chunk", 10)
     program = start(load_command[0], **load_command[1])
-    mirrors.until(lambda: mirrors.one(dsn, SCHEMA)[0] >= 10, "no chunk was loaded")  # type: ignore[operator]
+    gate.until_somebody_waits()
     assert len(program.processes()) > 2
     os.kill(program.process.pid, signal.SIGKILL)
     program.process.wait()
     mirrors.until(lambda: not program.processes(), "workers outlived their parent")
+    gate.open()
+    mirrors.wait_until_alone(dsn)
     assert mirrors.one(dsn, "SELECT status FROM medmirror.run") == ("running",)
     (before,) = mirrors.one(dsn, SCHEMA)
     again = start(load_command[0], **load_command[1])
@@ -85,14 +89,16 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
     start: Callable[..., Any],
 ) -> None:
     dsn = str(settings.dsn)
+    gate = Gate(dsn, "medmirror.chunk", 10)
     program = start(load_command[0], **load_command[1])
-    mirrors.until(lambda: mirrors.one(dsn, SCHEMA)[0] >= 10, "no chunk was loaded")  # type: ignore[operator]
+    gate.until_somebody_waits()
     os.killpg(program.process.pid, signal.SIGINT)  # what a terminal does: everybody gets it
+    gate.open()
     code, _, messages = program.end()
     assert code == 130
     assert "run the same command again" in messages
     assert "Traceback" not in messages
-    mirrors.until(lambda: not program.processes(), "a worker was left behind", 3)
+    mirrors.until(lambda: not program.processes(), "a worker was left behind")
     assert mirrors.one(dsn, "SELECT status, finished_at IS NOT NULL FROM medmirror.run") == ("interrupted", True)
     mirrors.books_are_right(dsn)
     assert start(load_command[0], **load_command[1]).end()[0] == 0
@@ -180,7 +186,8 @@ def test_a_cut_connection_is_made_again(settings: Settings, files: list[Path], u
     result = medmirror.load("pubmed", files, settings=replace(settings, dsn=proxy.dsn), on_progress=progress)
     proxy.listener.close()
     assert result.status == "done"
-    assert proxy.cuts >= 6
+    assert all(one.done for one in cut)
+    assert proxy.cuts > 0
     mirrors.same(str(settings.dsn), undisturbed)
 
 

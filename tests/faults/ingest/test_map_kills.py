@@ -15,6 +15,7 @@ import pytest
 
 import medmirror
 import mirrors
+from gates import Gate
 from medmirror.db import digests as setdigest
 from medmirror.ingest.remap import RemapResult
 from medmirror.settings import Settings
@@ -78,12 +79,15 @@ def test_a_killed_command_is_taken_up_where_it_was(
     clinic: Settings, edited: Path, expected: dict[str, Any], start: Callable[..., Any]
 ) -> None:
     dsn = clinic.dsn_text
+    gate = Gate(dsn, "medmirror.sync_mapping", 2)
     command = ["-m", "medmirror", "map", "--mapping", str(edited), "--workers", "1", "--json"]
     program = start(command, MEDMIRROR_DSN=dsn)
-    mirrors.until(lambda: mapped(dsn) > 0, "nothing was mapped")
+    gate.until_somebody_waits()
     os.kill(program.process.pid, signal.SIGKILL)
     program.process.wait()
     mirrors.until(lambda: not program.processes(), "workers outlived their parent")
+    gate.open()
+    mirrors.wait_until_alone(dsn)
     before = mapped(dsn)
     assert 0 < before < PATIENTS
     again = medmirror.remap(mapping=edited, settings=clinic)

@@ -54,7 +54,7 @@ def test_an_evening_with_everything_killed_twice_comes_to_the_same_digests(
     folder, expected = evening
     environment = {"MEDMIRROR_DSN": make_conninfo(dsn), "MEDMIRROR_CHUNK_BYTES": "16KiB"}
     first = folder.with_name("first")
-    assert start([str(SCRIPT), str(first)], **environment).end(180)[0] == 0
+    assert start([str(SCRIPT), str(first)], **environment).end()[0] == 0
     begun = "SELECT count(*) FROM medmirror.run WHERE pid = %s"
     for _ in range(2):
         program = start([str(SCRIPT), str(folder)], **environment)
@@ -64,12 +64,12 @@ def test_an_evening_with_everything_killed_twice_comes_to_the_same_digests(
             count = mirrors.one(dsn, begun, program.process.pid)[0]
             return program.process.poll() is not None or int(str(count)) >= wanted
 
-        mirrors.until(far_enough, "too few parts were begun", 90)
+        mirrors.until(far_enough, "too few parts were begun")
         if program.process.poll() is None:
             os.kill(program.process.pid, signal.SIGKILL)
         program.process.communicate()
         mirrors.until(lambda program=program: not program.processes(), "workers outlived their parent")
-    code, said, messages = start([str(SCRIPT), str(folder)], **environment).end(180)
+    code, said, messages = start([str(SCRIPT), str(folder)], **environment).end()
     assert code == 0, said + messages
     found = mirrors.digests(dsn)
     assert {name: one for name, one in found.items() if one != expected[name]} == {}

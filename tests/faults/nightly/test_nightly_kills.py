@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import mirrors
+from gates import Gate
 from medmirror.db import digests as setdigest
 from medmirror_testing import samples
 
@@ -89,21 +90,15 @@ def kills() -> random.Random:
     return random.Random(seed)
 
 
-def _killed(dsn: str, program: Any, chunks: int) -> None:
-    """Kill *program* when it has loaded so many chunks; its workers must follow it."""
-    begun = "SELECT count(*) FROM medmirror.run WHERE command = 'nightly' AND pid = %s"
-    done = "SELECT count(*) FROM medmirror.chunk"
-    wanted = int(str(mirrors.one(dsn, done)[0])) + chunks
-    mirrors.until(lambda: mirrors.one(dsn, begun, program.process.pid) == (1,), "the night did not begin")
-
-    def far_enough() -> bool:
-        return program.process.poll() is not None or int(str(mirrors.one(dsn, done)[0])) >= wanted
-
-    mirrors.until(far_enough, "too few chunks were loaded")
-    assert program.process.poll() is None, "it was through before it could be killed"
+def _killed(dsn: str, program: Any, gate: Gate) -> None:
+    """Kill *program* where it waits before *gate*; its workers must follow it."""
+    gate.until_somebody_waits()
+    assert program.process.poll() is None
     os.kill(program.process.pid, signal.SIGKILL)
     program.process.wait()
     mirrors.until(lambda: not program.processes(), "workers outlived their parent")
+    gate.open()
+    mirrors.wait_until_alone(dsn)
 
 
 def test_a_night_killed_twice_at_random_comes_to_the_same_tables(
@@ -114,8 +109,10 @@ def test_a_night_killed_twice_at_random_comes_to_the_same_tables(
     kills: random.Random,
 ) -> None:
     dsn = str(settings.dsn)
+    gate = Gate(dsn, "medmirror.chunk", 0)
     for _ in range(2):
-        _killed(dsn, start(command[0], **command[1]), kills.randrange(0, 40))
+        gate.let(kills.randrange(0, 40))
+        _killed(dsn, start(command[0], **command[1]), gate)
     code, _, messages = start(command[0], **command[1]).end()
     assert code == 0, messages
     _same(dsn, expected)
@@ -137,14 +134,16 @@ def test_a_night_that_is_asked_to_stop_does_so_cleanly_and_the_next_one_goes_on(
 ) -> None:
     """A terminal sends Ctrl-C to all its processes, a service manager SIGTERM to the first."""
     dsn = str(settings.dsn)
+    gate = Gate(dsn, "medmirror.chunk", 10)
     program = start(command[0], **command[1])
-    mirrors.until(lambda: int(str(mirrors.one(dsn, "SELECT count(*) FROM medmirror.chunk")[0])) >= 10, "no chunk")
+    gate.until_somebody_waits()
     (os.killpg if everybody else os.kill)(program.process.pid, number)
+    gate.open()
     code, _, messages = program.end()
     assert code == 130
     assert "run the same command again" in messages
     assert "Traceback" not in messages
-    mirrors.until(lambda: not program.processes(), "a worker was left behind", 3)
+    mirrors.until(lambda: not program.processes(), "a worker was left behind")
     assert mirrors.one(dsn, "SELECT status, error FROM medmirror.run WHERE command = 'nightly'") == (
         "interrupted",
         None,
@@ -166,7 +165,7 @@ def test_a_loop_does_the_night_and_waits_until_it_is_stopped(
     program = start([*command[0], "--loop", "--only", "openfda"], **command[1])
     assert program.end()[0] == 2  # a loop does whole nights
     program = start([*command[0], "--loop"], **command[1])
-    mirrors.until(lambda: mirrors.every(dsn, "SELECT through FROM medmirror.nightly") == [(True,)], "no night", 60)
+    mirrors.until(lambda: mirrors.every(dsn, "SELECT through FROM medmirror.nightly") == [(True,)], "no night")
     assert program.process.poll() is None
     program.process.send_signal(signal.SIGTERM)
     code, _, messages = program.end()
@@ -179,11 +178,13 @@ def test_a_second_nightly_beside_a_running_one_is_told_who_runs(
     settings: Any, command: tuple[list[str], dict[str, str]], start: Callable[..., Any]
 ) -> None:
     dsn = str(settings.dsn)
+    gate = Gate(dsn, "medmirror.run", 1)  # the night itself, and none of its parts
     first = start(command[0], **command[1])
-    mirrors.until(lambda: mirrors.one(dsn, "SELECT count(*) FROM medmirror.chunk") != (0,), "no chunk")
+    gate.until_somebody_waits()
     code, _, messages = start(command[0], **command[1]).end()
     assert code == 4
     assert f"pid={first.process.pid}" in messages
+    gate.open()
     assert first.end()[0] == 0
 
 
@@ -192,11 +193,13 @@ def test_a_server_that_goes_away_ends_the_night_and_the_same_command_goes_on(
 ) -> None:
     """Every connection is ended, the lock's too: without its lock a night must not go on."""
     dsn = str(settings.dsn)
+    gate = Gate(dsn, "medmirror.chunk", 10)
     program = start(command[0], **command[1])
-    mirrors.until(lambda: int(str(mirrors.one(dsn, "SELECT count(*) FROM medmirror.chunk")[0])) >= 10, "no chunk")
+    gate.until_somebody_waits()
     mirrors.every(
         dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'medmirror nightly'"
     )
+    gate.open()
     code, _, messages = program.end()
     if code:  # else it was through before it looked
         assert code == 1
