@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -27,6 +28,13 @@ from medmirror.settings import Settings
 
 pytest.register_assert_rewrite("mirrors")
 pytest_plugins = ["leaks"]  # hears what tests make us say, and fails those that say who a patient is
+
+# The same examples in every run, and no look at the clock: a run never fails by chance, or because the machine is busy.
+# `pytest --hypothesis-profile=explore` looks for new ones; what it finds is a defect, and gets a test of its own.
+_calm = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True)
+hypothesis.settings.register_profile("repeatable", _calm, derandomize=True)
+hypothesis.settings.register_profile("explore", _calm, max_examples=1000)
+hypothesis.settings.load_profile("repeatable")
 
 _numbers = itertools.count(1)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,21 @@ class Foreign(threading.Thread):
                 time.sleep(0.02)  # it has other things to do, too
 
 
+def meet(folder: Path, number: int) -> int:
+    """Say that this process is there, and return its id when *WRITERS* are."""
+    (folder / f"here-{number}").touch()
+    while len(list(folder.glob("here-*"))) < WRITERS:
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def all_of(pool: Executor, folder: Path) -> set[int]:
+    """The writers of *pool*, when the last of them has started: from then on all are at work."""
+    writers = {future.result() for future in [pool.submit(meet, folder, number) for number in range(WRITERS)]}
+    assert len(writers) == WRITERS
+    return writers
+
+
 def test_eight_writers_and_a_foreign_program_lose_nothing(
     settings: Settings, engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,7 +117,10 @@ def test_eight_writers_and_a_foreign_program_lose_nothing(
 
     foreign = Foreign(dsn)
     foreign.start()
+    mirrors.until(lambda: foreign.count["transactions"], "the foreign program does nothing")
+    before = foreign.count["transactions"]
     with executors.local(WRITERS) as pool:
+        writers = all_of(pool, tmp_path)
         futures: list[Future[Outcome]] = [pool.submit(process, chunk, job) for chunk in work]
         outcomes = [future.result() for future in futures]
     foreign.stop.set()
@@ -119,9 +138,11 @@ def test_eight_writers_and_a_foreign_program_lose_nothing(
     assert mirrors.contents(dsn) == expected
     assert expected["pubmed.citation"].rows == KEYS
     mirrors.books_are_right(dsn)
-    assert len({outcome.pid for outcome in outcomes}) == WRITERS
-    assert foreign.count["transactions"] > 20
-    assert deadlocks < 0.01 * transactions
+    assert {outcome.pid for outcome in outcomes} <= writers
+    assert foreign.count["transactions"] > before
+    # A writer lets go before the server ends anybody. How often the foreign program is ended because a busy machine
+    # kept a writer from its work is chance, and is printed.
+    assert sum(outcome.deadlocks for outcome in outcomes) == 0
 
 
 def test_a_foreign_program_that_meets_a_writer_head_on_is_not_the_victim(
@@ -149,5 +170,6 @@ def test_a_foreign_program_that_meets_a_writer_head_on_is_not_the_victim(
         foreign.commit()
         outcome = future.result()
     assert outcome.counts[0].updated == 2
-    assert (outcome.deadlocks, outcome.lock_waits) == (0, 1)
+    assert outcome.deadlocks == 0
+    assert outcome.lock_waits >= 1  # more, when its next try comes before the foreign program has had its turn
     worker.own_engine(settings).dispose()

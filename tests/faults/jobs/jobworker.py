@@ -1,7 +1,7 @@
 """A worker process for tests: python jobworker.py LEASE CONCURRENCY. What it does stands in the table public.ran.
 
-The args of a job say what it is to do: {"seconds": 1.5} takes so long, reporting all the while, {"kill": true} kills
-its worker.
+The args of a job say what it is to do: {"hang": true} goes on, reporting all the while, until something happens to its
+worker, and is done at once by the next that takes it; {"kill": true} kills its worker.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ def main(lease: float, concurrency: int) -> None:
         note(job, "begun")
         if job.args.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
-        end = time.monotonic() + float(job.args.get("seconds", 0))
-        while time.monotonic() < end:
+        while job.args.get("hang") and job.claims == 1:
             report("fetched", {"records": 1})
             time.sleep(0.05)
         note(job, "ended")

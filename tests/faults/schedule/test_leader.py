@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
+import mirrors
 from medmirror import jobs
 from medmirror.db import locks
 from medmirror.schedule import runner
@@ -17,16 +17,10 @@ from medmirror.schedule.leader import Leadership
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 
-_PATIENCE = 60.0  # seconds in which anything must have happened; it takes two or three
 
-
-def until(happened: Callable[[], Any]) -> Any:
-    """What *happened* returns as soon as that is true."""
-    end = time.monotonic() + _PATIENCE
-    while not (found := happened()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-    return found
+def until(happened: Callable[[], Any]) -> None:
+    """Return as soon as *happened* returns what is true."""
+    mirrors.until(happened, "it did not happen")
 
 
 @pytest.fixture
@@ -102,7 +96,7 @@ def test_when_the_leader_is_killed_or_the_database_lost_one_leads_again_and_noth
     last.process.send_signal(signal.SIGTERM)
     code, out, _ = last.end()
     assert (code, out.splitlines()[-1]) == (0, "The scheduler has stopped.")
-    assert holders(engine) == 0
+    until(lambda: holders(engine) == 0)
 
 
 def test_a_leader_that_has_lost_its_connection_leads_no_more_until_it_has_the_lock_again(

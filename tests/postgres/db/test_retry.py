@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+import mirrors
 from medmirror.db import connect, locks, retry
 from medmirror.db.retry import Backoff, Policy, Tally, in_transaction, retry_with_advisory_lock, shared_lock
 from medmirror.errors import LockRaceLost, StoreError, StoreUnavailable
@@ -45,20 +47,41 @@ def advisory_locks(engine: Engine) -> Any:
         )
 
 
-def deadlock(engine: Engine, one: Callable[[Callable[[Connection], None]], None]) -> None:
-    """Have two threads update a and b in opposite order; *one* runs each one's work, and the first time they meet."""
-    meet = threading.Barrier(2)
+PATIENCE = 120.0  # seconds; far more than anything here takes
+
+
+def waiters(engine: Engine) -> Any:
+    with engine.connect() as connection:
+        return connection.scalar(
+            text(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+        )
+
+
+def deadlock(engine: Engine, run: Callable[[Callable[[Connection], None]], None]) -> None:
+    """Have two threads update a and b in opposite order: they meet once. *run* runs the work of each.
+
+    The loser's second try begins when the winner has ended, for else the two might meet again: a wait with full jitter
+    may be one of no time at all.
+    """
+    meet, won = threading.Barrier(2), threading.Event()
 
     def worker(names: str) -> None:
-        first_time = iter([True])
+        tries = itertools.count()
 
         def work(connection: Connection) -> None:
-            add(connection, names[0])
-            if next(first_time, False):
-                meet.wait(10)
+            if next(tries):
+                assert won.wait(PATIENCE)
+                add(connection, names[0])
+            else:
+                add(connection, names[0])
+                meet.wait(PATIENCE)
             add(connection, names[1])
 
-        one(work)
+        run(work)
+        won.set()
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(worker, ["ab", "ba"]))
@@ -115,7 +138,7 @@ def test_a_dropped_connection_is_replaced_and_the_work_done_again(engine: Engine
         add(connection, "a")
         if len(pids) == 1:
             with psycopg.connect(dsn) as other:
-                other.execute("SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
+                other.execute("SELECT pg_terminate_backend(%s, 60000)", [pids[0]])
         if way == "statement":
             add(connection, "b")
         else:  # past SQLAlchemy, which then does not know that its connection is gone
@@ -227,15 +250,15 @@ def test_a_shared_lock_lets_writers_in_together_and_waits_for_one_who_is_alone(e
     in_transaction(engine, write)
     assert tally == Tally()
 
-    taken, done = threading.Event(), threading.Event()
+    taken = threading.Event()
 
     def alone(connection: Connection) -> None:
         taken.set()
-        done.wait(0.2)
+        mirrors.until(lambda: waiters(engine) == 1, "nobody came to wait for the lock")
 
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(retry_with_advisory_lock, engine, LOCK, alone)
-        assert taken.wait(10)
+        assert taken.wait(PATIENCE)
         in_transaction(engine, lambda connection: shared_lock(connection, LOCK, tally), tally=tally)
         other.result()
     assert (tally.lock_waits, tally.retries) == (1, 0)

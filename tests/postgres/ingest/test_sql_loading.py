@@ -20,6 +20,7 @@ from sqlalchemy import URL, Engine, create_engine
 
 import medmirror
 import mirrors
+from gates import Gate
 from medmirror.ingest import worker
 from medmirror.ingest.run import LoadResult
 from medmirror.model import Item
@@ -203,15 +204,17 @@ def test_a_killed_load_is_taken_up_by_the_same_command(settings: Settings, clini
         "MEDMIRROR_CHUNK_BYTES": "1KiB",
         "MEDMIRROR_SOURCE_URL": f"sqlite:///{clinic}",
     }
+    gate = Gate(dsn, "medmirror.chunk", 3)
     program = Popen(command, env=environment, stdout=PIPE, stderr=PIPE)
-    mirrors.until(lambda: mirrors.one(dsn, "SELECT count(*) FROM medmirror.chunk")[0] >= 3, "no chunk came")  # type: ignore[operator]
+    gate.until_somebody_waits()
     os.kill(program.pid, signal.SIGKILL)
+    gate.open()
     program.communicate()
     mirrors.wait_until_alone(dsn)
     (before,) = mirrors.one(dsn, "SELECT count(*) FROM sql.record")
     assert 0 < before < ROWS  # type: ignore[operator]
     program = Popen([*command, "--json"], env=environment, stdout=PIPE, stderr=PIPE)
-    out, err = program.communicate(timeout=90)
+    out, err = program.communicate(timeout=mirrors.PATIENCE)
     assert program.returncode == 0, err
     told = orjson.loads(out)
     assert (told["read"], told["inserted"], told["unchanged"]) == (ROWS, ROWS - before, before)  # type: ignore[operator]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from bench import measure as gauge
 from bench.measure import Measured, machine, measure, table
+
+import mirrors
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
 
@@ -35,21 +39,26 @@ def test_counts_own_cpu_of_a_function() -> None:
     assert cost.cpu_us_a_record == pytest.approx(cost.client_cpu / 10 * 1e6)
 
 
-def test_counts_cpu_of_children_dead_and_alive_and_orphaned() -> None:
+def test_counts_cpu_of_children_dead_and_alive_and_orphaned(tmp_path: Path) -> None:
     child = (
         f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {_BURN.format(0.2)!r}])\n{_BURN.format(0.1)}"
     )
-    orphan = (
-        f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {_BURN.format(0.3) + 'time.sleep(9)'!r}])"
-    )
+    burnt = f"{_BURN.format(0.3)}import pathlib, sys\npathlib.Path(sys.argv[1]).touch()\ntime.sleep(600)"
+    orphan = f"import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', {burnt!r}, sys.argv[1]], stdout=subprocess.DEVNULL)\nprint(p.pid)"
     assert measure("dead", [sys.executable, "-c", child]).client_cpu > 0.27
 
     def work() -> int:
-        subprocess.run([sys.executable, "-c", orphan], check=True)
-        time.sleep(0.8)
+        command = [sys.executable, "-c", orphan, str(tmp_path / "burnt")]
+        pids.append(int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+        mirrors.until((tmp_path / "burnt").exists, "the orphan burns nothing")
         return 1
 
-    assert measure("orphan", work).client_cpu > 0.25
+    pids: list[int] = []
+    try:
+        assert measure("orphan", work).client_cpu > 0.25
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_counts_nothing_of_itself_for_a_command() -> None:
@@ -66,10 +75,28 @@ def test_reports_a_command_that_fails() -> None:
     assert "exit 3" in table([cost])
 
 
-def test_peak_memory_is_that_of_all_processes_together() -> None:
-    hold = "x = bytearray(b'1' * 60_000_000)\nimport time; time.sleep(0.6)"
-    both = f"import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', {hold!r}])\n{hold}\np.wait()"
-    cost = measure("two", [sys.executable, "-c", both])
+def test_peak_memory_is_that_of_all_processes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both hold their memory until it was looked at while both of them did."""
+    seen = tmp_path / "seen"
+    hold = f"""if True:
+        import pathlib, sys, time
+        x = bytearray(b"1" * 60_000_000)
+        pathlib.Path({str(tmp_path)!r}, sys.argv[1]).touch()
+        while not pathlib.Path({str(seen)!r}).exists():
+            time.sleep(0.02)
+    """
+    both = f"import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', {hold!r}, 'two'])\n{hold}    p.wait()"
+    usual = gauge._Tree.memory
+
+    def memory(tree: gauge._Tree) -> int:
+        held = all((tmp_path / name).exists() for name in ("one", "two"))
+        found = usual(tree)
+        if held:
+            seen.touch()
+        return found
+
+    monkeypatch.setattr(gauge._Tree, "memory", memory)
+    cost = measure("two", [sys.executable, "-c", both, "one"])
     assert cost.peak_mib
     assert cost.peak_mib > 110
 
