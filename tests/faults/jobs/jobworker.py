@@ -1,7 +1,7 @@
 """A worker process for tests: python jobworker.py LEASE CONCURRENCY. What it does stands in the table public.ran.
 
-The args of a job say what it is to do: {"hang": true} goes on, reporting all the while, until something happens to its
-worker, and is done at once by the next that takes it; {"kill": true} kills its worker.
+The args of a job say what it is to do: {"until": "/path"} goes on, reporting all the while, until there is such a file,
+{"kill": true} kills its worker.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
@@ -39,7 +40,7 @@ def main(lease: float, concurrency: int) -> None:
         note(job, "begun")
         if job.args.get("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
-        while job.args.get("hang") and job.claims == 1:
+        while "until" in job.args and not Path(job.args["until"]).exists():
             report("fetched", {"records": 1})
             time.sleep(0.05)
         note(job, "ended")

@@ -75,15 +75,17 @@ def _at_once(place: Place) -> list[tuple[Any, ...]]:
 
 
 def test_jobs_of_a_killed_worker_are_taken_by_another_and_each_is_ended_once(
-    place: Place, start: Callable[..., Any]
+    place: Place, start: Callable[..., Any], tmp_path: Path
 ) -> None:
     victim = start([PROGRAM, LEASE, "3"], MEDMIRROR_DSN=place.dsn)
     place.until("SELECT 1 FROM medmirror.worker")
     for number in range(6):
-        place.ask(f"org_{number}", hang=True)
+        place.ask(f"org_{number}", until=str(tmp_path / "killed"))
     place.until("SELECT 1 FROM public.ran HAVING count(*) = 3")
     other = start([PROGRAM, LEASE, "3"], MEDMIRROR_DSN=place.dsn)
     os.kill(victim.process.pid, signal.SIGKILL)
+    victim.process.wait()
+    (tmp_path / "killed").touch()
     place.until_all_done()
     states = place.rows("SELECT state, attempts FROM medmirror.job ORDER BY attempts")
     assert {state for state, _ in states} == {"succeeded"}
@@ -110,10 +112,10 @@ def test_a_poison_that_kills_workers_is_given_up_and_blocks_nobody(place: Place,
 
 
 def test_a_worker_that_is_told_to_stop_puts_its_job_back_and_another_goes_on(
-    place: Place, start: Callable[..., Any]
+    place: Place, start: Callable[..., Any], tmp_path: Path
 ) -> None:
     first = start([PROGRAM, "30", "2"], MEDMIRROR_DSN=place.dsn)
-    job = place.ask("org_1", hang=True)
+    job = place.ask("org_1", until=str(tmp_path / "stopped"))
     place.until("SELECT 1 FROM public.ran")
     first.process.send_signal(signal.SIGTERM)
     code, out, err = first.end()
@@ -121,6 +123,7 @@ def test_a_worker_that_is_told_to_stop_puts_its_job_back_and_another_goes_on(
     assert "Traceback" not in err
     assert place.rows("SELECT state, attempts FROM medmirror.job") == [("queued", 0)]
     assert place.rows("SELECT name FROM medmirror.worker") == []
+    (tmp_path / "stopped").touch()
     start([PROGRAM, "30", "2"], MEDMIRROR_DSN=place.dsn)
     place.until_all_done()
     assert place.rows("SELECT state, attempts, claims FROM medmirror.job") == [("succeeded", 0, 2)]
@@ -143,7 +146,7 @@ def own_server() -> Iterator[Settings]:
 
 
 def test_workers_go_on_when_the_database_was_restarted_under_them(
-    own_server: Settings, start: Callable[..., Any]
+    own_server: Settings, start: Callable[..., Any], tmp_path: Path
 ) -> None:
     dsn = str(own_server.dsn)
     first: Engine = connect.engine(dsn)
@@ -152,11 +155,12 @@ def test_workers_go_on_when_the_database_was_restarted_under_them(
     place = Place(dsn)
     start([PROGRAM, LEASE, "2"], MEDMIRROR_DSN=dsn)
     for number in range(4):
-        place.ask(f"org_{number}", hang=True)
+        place.ask(f"org_{number}", until=str(tmp_path / "restarted"))
     place.until("SELECT 1 FROM public.ran HAVING count(*) = 2")
     place.close()
     assert embedded.stop(own_server)
     embedded.start(own_server)
+    (tmp_path / "restarted").touch()
     after = place.ask("org_after")
     place.until_all_done()
     assert {row[0] for row in place.rows("SELECT state FROM medmirror.job")} == {"succeeded"}
