@@ -99,7 +99,7 @@ class _Load:
                 except _Overtaken:
                     continue
                 except (DBAPIError, psycopg.Error) as error:
-                    if refusals.of_value(error) is not None or not self._drop_refused(engine, plans, feeds):
+                    if refusals.of_value(error) is None or not self._drop_refused(engine, plans, feeds):
                         raise
         else:
             raise LockRaceLost("Other loaders overtook this chunk every time it was tried.", tries=_RACES)
