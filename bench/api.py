@@ -15,7 +15,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,13 +25,13 @@ from pathlib import Path
 import httpx
 
 from medmirror.clock import SYSTEM
-from medmirror.db import embedded
 from medmirror.db.database import open_database
 from medmirror.service import keys
 from medmirror.settings import Settings
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 from medmirror_testing import samples
+from medmirror_testing.servers.postgres import postgres
 
 _COLUMNS = ("what", "busy", "requests", "req/s", "p50 ms", "p99 ms", "max ms", "not 2xx")
 
@@ -96,21 +95,17 @@ def _measure(request: Callable[[httpx.Client, int], int], address: str, clients:
 
 def run(clients: int, seconds: float, count: int) -> list[list[object]]:
     """The table's rows."""
-    with tempfile.TemporaryDirectory(prefix="medmirror-bench-") as made:
-        home = Path(made)
-        home.chmod(0o711)
-        settings = replace(Settings.from_environment(), home=home, dsn=None)
-        engine, settings = open_database(settings)
+    with postgres(Settings.from_environment(), "medmirror-bench-") as own:
+        engine, settings = open_database(replace(own.settings, dsn=own.dsn))
         try:
             for number in range(count):
                 organizations.put(engine, Organization(f"org_{number:04}", "cliniko", "cliniko"))
             token = keys.add(engine, "bench", ["read", "sync"], None, SYSTEM.now()).token
-            folder = home / "clinic"
+            folder = own.folder / "clinic"
             samples.write_cliniko(folder, patients=2_000, appointments=20_000)
             return _rows(settings.dsn_text, folder, token, clients, seconds, count)
         finally:
             engine.dispose()
-            embedded.stop(settings)
 
 
 def _rows(dsn: str, folder: Path, token: str, clients: int, seconds: float, count: int) -> list[list[object]]:

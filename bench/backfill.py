@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
-import tempfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -141,13 +138,11 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=5)
     parser.add_argument("--every", type=int, default=600, help="simulated seconds between two syncs")
     asked = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="medmirror-backfill-"))
-    with lab.opened(None, scratch, 1, True, lambda what: None) as room, room.database() as dsn:
+    with lab.opened(None, None, 1, True, lambda what: None) as room, room.database() as dsn:
         engine, settings = open_database(Settings.from_environment(dsn=dsn))
         found = run(engine, settings, asked.appointments, asked.years, asked.every)
         engine.dispose()
     print(show(found))
-    shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

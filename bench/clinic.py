@@ -13,15 +13,12 @@ import argparse
 import heapq
 import os
 import random
-import shutil
 import statistics
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -313,12 +310,10 @@ def main() -> None:
     for name, default in (("clinics", 20), ("patients", 650), ("appointments", 2000), ("days", 7)):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="medmirror-clinic-"))
-    with lab.opened(None, scratch, 1, True, lambda what: None) as room, room.database() as dsn:
+    with lab.opened(None, None, 1, True, lambda what: None) as room, room.database() as dsn:
         engine, settings = open_database(Settings.from_environment(dsn=dsn))
         found = week(engine, settings, asked.clinics, asked.patients, asked.appointments, asked.days)
         engine.dispose()
-    shutil.rmtree(scratch, ignore_errors=True)
     print(show(found, asked.clinics, asked.days))
 
 

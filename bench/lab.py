@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,9 +26,9 @@ from psycopg.sql import SQL, Identifier
 import bench
 import medmirror
 from bench.measure import Measured, measure
-from medmirror.db import embedded
 from medmirror.settings import Settings
 from medmirror_testing import samples
+from medmirror_testing.servers.postgres import postgres
 
 _numbers = itertools.count(1)
 
@@ -194,19 +193,19 @@ def _generator() -> str:
 
 
 @contextmanager
-def opened(dsn: str | None, scratch: Path, runs: int, quick: bool, on_step: Callable[[str], None]) -> Iterator[Lab]:
-    """A lab on the server of *dsn*, else on an embedded one of its own in a temporary home."""
+def opened(
+    dsn: str | None, scratch: Path | None, runs: int, quick: bool, on_step: Callable[[str], None]
+) -> Iterator[Lab]:
+    """A lab on the server of *dsn*, else on an embedded one of its own, which goes with the lab however that ends.
+
+    *scratch* keeps the inputs for the next time; None, on a server of its own: they go with it.
+    """
     if dsn:
+        assert scratch is not None
         yield Lab(dsn, scratch, runs, quick, on_step)
         return
-    home = Path(tempfile.mkdtemp(prefix="medmirror-bench-"))
-    home.chmod(0o711)  # as root, Postgres runs as somebody else, who must be able to pass
-    settings = replace(Settings.from_environment({}), home=home)
-    try:
-        yield Lab(embedded.start(settings), scratch, runs, quick, on_step)
-    finally:
-        embedded.stop(settings)
-        shutil.rmtree(home, ignore_errors=True)
+    with postgres(Settings.from_environment({}), "medmirror-bench-") as own:
+        yield Lab(own.dsn, scratch or own.folder / "scratch", runs, quick, on_step)
 
 
 def touched(dsn: str, schema: str) -> dict[str, tuple[int, int, int]]:

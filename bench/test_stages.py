@@ -6,9 +6,8 @@ The group of a benchmark is its source; compare two states of the code with ``--
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,6 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from medmirror import copyformat, native, sources
 from medmirror.copyformat import encoder
-from medmirror.db import embedded
 from medmirror.db.database import open_database
 from medmirror.errors import EmbeddedServerError
 from medmirror.ingest.dedup import digest
@@ -30,6 +28,7 @@ from medmirror.settings import MIB, Settings
 from medmirror.sources.base import Context, Feed, Source
 from medmirror.sources.pubmed import SPEC
 from medmirror_testing import samples
+from medmirror_testing.servers.postgres import postgres
 
 
 class _Input(NamedTuple):
@@ -70,17 +69,12 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """An embedded Postgres in a temporary home."""
-    with tempfile.TemporaryDirectory(prefix="medmirror-bench-") as home:
-        Path(home).chmod(0o711)  # as root, Postgres runs as somebody else, who must be able to pass
-        settings = replace(Settings.from_environment({}), home=Path(home))
+    with ExitStack() as stack:
         try:
-            dsn = embedded.start(settings)
+            own = stack.enter_context(postgres(Settings.from_environment({}), "medmirror-bench-"))
         except EmbeddedServerError as error:
             pytest.skip(f"no Postgres to measure with: {error}")
-        try:
-            yield dsn
-        finally:
-            embedded.stop(settings)
+        yield own.dsn
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,10 @@ from pathlib import Path
 
 import live
 import nightly_full_sync
+from medmirror.settings import Settings
 from medmirror_testing.samples import write_openfda, write_pubmed, write_studies
 from medmirror_testing.samples.text import FIRST_PMID
+from medmirror_testing.servers.postgres import postgres
 
 QUERY = """
 SELECT s.nct_id, s.brief_title AS trial, count(*) AS articles, max(a.pub_date) AS newest
@@ -46,23 +47,17 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave the files and the running database behind")
     parser.add_argument("--citations", type=int, default=5_000, help="size of the PubMed sample (default 5,000)")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="medmirror-demo-"))
-    folder.chmod(0o755)  # as root the database runs as another user, who has to pass through
-    os.environ["MEDMIRROR_HOME"] = str(folder / "home")
     os.environ.pop("MEDMIRROR_DSN", None)
     began = time.perf_counter()
-    try:
-        samples = make_samples(folder / "files", options.citations)
+    with postgres(Settings.from_environment(), "medmirror-demo-", keep=options.keep) as own:
+        os.environ["MEDMIRROR_HOME"] = str(own.settings.home)
+        if options.keep:
+            print(f"The database stays. Go on with:\n  export MEDMIRROR_HOME={own.settings.home}")
+        samples = make_samples(own.folder / "files", options.citations)
         show(samples)
-        clinics(folder / "night")
+        clinics(own.folder / "night")
         heading("A live minute: a change at a clinic, and the mirror that has it")
         live.live(Path(tempfile.gettempdir()))
-    finally:
-        if options.keep:
-            print(f"\nThe database still runs. Go on with:\n  export MEDMIRROR_HOME={folder / 'home'}")
-        else:
-            medmirror("db", "stop", quiet=True)
-            shutil.rmtree(folder, ignore_errors=True)
     print(f"\nDone in {time.perf_counter() - began:.0f} s.")
 
 
@@ -140,14 +135,12 @@ def heading(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
 
 
-def medmirror(*words: object, quiet: bool = False) -> None:
+def medmirror(*words: object) -> None:
     """Run the command line with *words*, showing it first."""
     arguments = [str(word) for word in words]
-    if not quiet:
-        print(f"$ medmirror {shlex.join(arguments)}", flush=True)
-    command = [sys.executable, "-m", "medmirror", *arguments]
-    code = subprocess.run(command, stdout=subprocess.DEVNULL if quiet else None, check=False).returncode
-    if code and not quiet:
+    print(f"$ medmirror {shlex.join(arguments)}", flush=True)
+    code = subprocess.run([sys.executable, "-m", "medmirror", *arguments], check=False).returncode
+    if code:
         sys.exit(code)
 
 

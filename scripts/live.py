@@ -30,6 +30,7 @@ from typing import Any
 import psycopg
 
 from medmirror.service.webhooks import key_of, sign
+from medmirror_testing import ending
 from medmirror_testing.servers.clinikodata import Account
 from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 
@@ -167,4 +168,5 @@ def _url() -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=Path.cwd(), help="where the picture goes")
-    live(parser.parse_args().folder)
+    with ending.in_order():
+        live(parser.parse_args().folder)

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import hypothesis
 import psycopg
@@ -22,9 +18,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import Engine
 
-from medmirror.db import connect, embedded, migrate
+from medmirror.db import connect, migrate
 from medmirror.errors import EmbeddedServerError
 from medmirror.settings import Settings
+from medmirror_testing.servers.postgres import postgres
 
 pytest.register_assert_rewrite("mirrors")
 pytest_plugins = ["leaks"]  # hears what tests make us say, and fails those that say who a patient is
@@ -46,18 +43,12 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
-    home = Path(tempfile.mkdtemp(prefix="medmirror-tests-"))
-    home.chmod(0o711)  # as root, Postgres runs as somebody else, who must be able to pass
-    settings = replace(Settings.from_environment(), home=home)
-    try:
+    with ExitStack() as stack:
         try:
-            dsn = embedded.start(settings)
+            own = stack.enter_context(postgres(Settings.from_environment(), "medmirror-tests-"))
         except EmbeddedServerError as error:
             pytest.skip(f"no Postgres to test with: {error}")
-        yield dsn
-        embedded.stop(settings)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+        yield own.dsn
 
 
 def _create(server: str, name: str, template: str) -> str:

@@ -44,7 +44,11 @@ def test_counts_cpu_of_children_dead_and_alive_and_orphaned(tmp_path: Path) -> N
         f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {_BURN.format(0.2)!r}])\n{_BURN.format(0.1)}"
     )
     burnt = f"{_BURN.format(0.3)}import pathlib, sys\npathlib.Path(sys.argv[1]).touch()\ntime.sleep(600)"
-    orphan = f"import subprocess, sys\np = subprocess.Popen([sys.executable, '-c', {burnt!r}, sys.argv[1]], stdout=subprocess.DEVNULL)\nprint(p.pid)"
+    orphan = f"""if True:
+        import subprocess, sys
+        p = subprocess.Popen([sys.executable, "-c", {burnt!r}, sys.argv[1]], stdout=subprocess.DEVNULL)
+        print(p.pid)
+    """
     assert measure("dead", [sys.executable, "-c", child]).client_cpu > 0.27
 
     def work() -> int:

@@ -1,0 +1,66 @@
+"""A program that is told to end does so in order: what its ``with`` and ``finally`` clean up is cleaned up."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_USUAL: dict[signal.Signals, Callable[[int, FrameType | None], Any] | signal.Handlers] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+
+
+class Signals:
+    """What to do about SIGINT, SIGTERM and SIGHUP: raise KeyboardInterrupt, at once or, while they are held, later."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None  #: the first one that came
+        self._held = False
+
+    def hold(self) -> None:
+        """From now on only remember a signal: what is done now must not end half way."""
+        self._held = True
+
+    def let(self) -> None:
+        """From now on raise KeyboardInterrupt; now, if a signal came while they were held."""
+        self._held = False
+        if self.first is not None:
+            raise KeyboardInterrupt
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle signal *number*."""
+        if self.first is None:
+            self.first = number
+        if not self._held:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def in_order() -> Iterator[Signals]:
+    """While a `with` lasts, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread.
+
+    One that passes through the end of the `with` becomes SystemExit, with the code that a shell gives the signal. A
+    signal that is ignored (``nohup``), or that somebody else handles, stays as it is; outside of the main thread
+    nothing is changed.
+    """
+    signals = Signals()
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        ours = [number for number, usual in _USUAL.items() if signal.getsignal(number) is usual]
+    for number in ours:
+        signal.signal(number, signals)
+    try:
+        yield signals
+    except KeyboardInterrupt:
+        if signals.first is None:
+            raise
+        raise SystemExit(128 + signals.first) from None
+    finally:
+        for number in ours:
+            signal.signal(number, _USUAL[number])
