@@ -158,3 +158,8 @@ def run(dsn: str, statement: str) -> None:
     """Run a statement that gives no rows."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def end_sessions(dsn: str, program: str) -> None:
+    """End every session of *program* (its ``application_name``), and return when they are gone."""
+    every(dsn, "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = %s", program)

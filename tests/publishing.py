@@ -68,7 +68,7 @@ class Mirror:
     def killed_at(self, step: str) -> None:
         """One mirror run in a process that is killed at *step*."""
         process = Popen([sys.executable, "-c", _KILLED, self.publisher, self.url, self.dsn, str(self.folder), step])
-        assert process.wait(60) == -signal.SIGKILL
+        assert process.wait(120) == -signal.SIGKILL
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the database."""

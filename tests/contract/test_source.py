@@ -25,7 +25,7 @@ from medmirror.db import runs
 from medmirror.ingest import worker
 from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import Inputs
-from medmirror.model import Block, Chunk, Flaw, Item
+from medmirror.model import Block, Chunk, Counts, Flaw, Item
 from medmirror.readers import files
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Given, Source
@@ -183,23 +183,29 @@ def expected(
 
 @every_feed
 def test_a_second_load_writes_nothing(feed: feedfiles.Feed, tmp_path: Path, settings: Settings, engine: Engine) -> None:
-    dsn = str(settings.dsn)
     paths = feedfiles.generations(tmp_path, feed)
     chunks = chunks_of(engine, settings, first := begin(engine), feed, paths)
     for chunk in chunks:
         process(chunk, worker.Job(settings, first))
     before = wait_for_statistics(settings, feed)
-    again = begin(engine)
-    start = mirrors.one(dsn, "SELECT pg_current_wal_insert_lsn()")[0]
-    counts = [process(chunk, worker.Job(settings, again)).counts for chunk in chunks]
-    wal = mirrors.one(dsn, "SELECT CAST(pg_current_wal_insert_lsn() - %s AS int8)", start)[0]
-    total = [count for some in counts for count in some]
+    wal, counts = zip(*(load_again(engine, settings, chunks) for _ in range(3)), strict=True)
+    total = [count for once in counts for count in once]
     assert sum(count.inserted + count.updated + count.tombstoned for count in total) == 0
     assert sum(count.unchanged + count.duplicate for count in total) == sum(count.read for count in total)
     assert wait_for_statistics(settings, feed) == before
-    # A row of the ledger for each part is all that is written; a wide row would be some thousand bytes each.
-    assert isinstance(wal, int)
-    assert wal < 1_500 * sum(len(chunk.parts) for chunk in chunks) + 16_000
+    # A row of the ledger for each part is all that is written; a wide row would be some thousand bytes each. The server
+    # counts all that it writes: a checkpoint or a vacuum may fall into one of the loads, not into all.
+    assert min(wal) < 1_500 * sum(len(chunk.parts) for chunk in chunks) + 16_000
+
+
+def load_again(engine: Engine, settings: Settings, chunks: list[Chunk]) -> tuple[int, list[Counts]]:
+    """Load *chunks* as a new run; return the bytes of WAL that the server wrote meanwhile, and the counts."""
+    job = worker.Job(settings, begin(engine))
+    place = "SELECT CAST(pg_current_wal_insert_lsn() - '0/0' AS int8)"
+    (before,) = mirrors.one(str(settings.dsn), place)
+    counts = [count for chunk in chunks for count in process(chunk, job).counts]
+    (after,) = mirrors.one(str(settings.dsn), place)
+    return int(str(after)) - int(str(before)), counts
 
 
 def wait_for_statistics(settings: Settings, feed: feedfiles.Feed) -> tuple[mirrors.Writes, mirrors.Writes]:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from mariadbserver import Server
 
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/usr/libexec")
-_PATIENCE = 60  # seconds
+_PATIENCE = 120  # seconds
 _numbers = itertools.count(1)
 
 

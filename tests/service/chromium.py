@@ -125,7 +125,7 @@ def browser(program: str) -> Iterator[Page]:
             yield page
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
             os.close(ours_out)
             os.close(ours_in)
             shutil.rmtree(profile, ignore_errors=True)

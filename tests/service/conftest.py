@@ -59,7 +59,7 @@ def make(engine: Engine, dsn: str, server_of_all: tuple[Stage, str]) -> Iterator
             stage.app, address = app, staged
         else:  # the second one of this test
             address = stack.enter_context(served(app))
-        client = stack.enter_context(httpx.Client(base_url=address, timeout=30, verify=False))
+        client = stack.enter_context(httpx.Client(base_url=address, timeout=120, verify=False))
         return World(app, client, engine, settings, waiting, clock)
 
     stage, staged = server_of_all

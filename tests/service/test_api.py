@@ -240,7 +240,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again(make: Make) -> Non
 def test_a_body_that_does_not_come_is_not_waited_for(make: Make) -> None:
     world = make(body_seconds=0.2)
     url = world.client.base_url
-    with socket.create_connection((url.host, url.port), timeout=10) as slow:
+    with socket.create_connection((url.host, url.port), timeout=120) as slow:
         slow.sendall(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab")
         assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
 
@@ -254,7 +254,7 @@ def test_what_the_database_says_is_not_passed_on(world: World) -> None:
 
 
 def test_a_database_that_is_away_busy_or_older_is_said(make: Make, dsn: str) -> None:
-    impatient = connect.engine(dsn, session={"statement_timeout": "100ms"})
+    impatient = connect.engine(dsn, session={"statement_timeout": "2s"})
     world = make(engine=impatient)
     key = world.key("read")
     assert world.client.get("/ready").json() == {"status": "ok"}

@@ -41,7 +41,7 @@ def test_a_change_at_the_clinic_is_in_the_mirror_a_moment_later(
         sync_engine.run(Tools(engine, Settings.from_environment(dsn=dsn)), one, SyncRequest())
     environment = {**os.environ, "MEDMIRROR_DSN": dsn}
     done = subprocess.run(
-        [sys.executable, str(LIVE), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, str(LIVE), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "webhooks/live_clinic -> 202" in done.stdout

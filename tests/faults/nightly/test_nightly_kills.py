@@ -196,9 +196,7 @@ def test_a_server_that_goes_away_ends_the_night_and_the_same_command_goes_on(
     gate = Gate(dsn, "medmirror.chunk", 10)
     program = start(command[0], **command[1])
     gate.until_somebody_waits()
-    mirrors.every(
-        dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'medmirror nightly'"
-    )
+    mirrors.end_sessions(dsn, "medmirror nightly")
     gate.open()
     code, _, messages = program.end()
     if code:  # else it was through before it looked

@@ -58,7 +58,7 @@ def lose_database(engine: Engine) -> None:
     """End every session of this database but our own."""
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     with engine.connect() as conn:
-        conn.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+        conn.execute(text(f"SELECT pg_terminate_backend(pid, 60000) {others}"))
 
 
 def add(engine: Engine, *names: str) -> None:
@@ -106,7 +106,7 @@ def test_a_leader_that_has_lost_its_connection_leads_no_more_until_it_has_the_lo
         assert one.holds()
         assert not other.holds()
         with engine.connect() as conn:
-            conn.execute(text(f"SELECT pg_terminate_backend(pid) {_HOLDERS}"), {"lock": locks.SCHEDULER})
+            conn.execute(text(f"SELECT pg_terminate_backend(pid, 60000) {_HOLDERS}"), {"lock": locks.SCHEDULER})
         assert not one.holds()
         until(other.holds)
         assert not one.holds()

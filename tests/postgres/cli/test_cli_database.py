@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
+import mirrors
 from medmirror.cli import cli
 from medmirror_testing import samples
 from medmirror_testing.samples.text import nct_id
@@ -163,5 +164,5 @@ def test_a_reader_that_goes_early_is_no_failure(dsn: str) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.close()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=mirrors.PATIENCE)
     assert (process.returncode, said) == (0, "")

@@ -19,7 +19,7 @@ from medmirror.jobs.queue import tables
 from medmirror.jobs.queue.postgres import PostgresQueue
 from medmirror.settings import Settings
 
-PATIENCE = 20.0  # seconds; far more than anything here takes
+PATIENCE = 120.0  # seconds; far more than anything here takes
 
 
 @pytest.fixture
@@ -169,7 +169,9 @@ def test_a_worker_goes_on_when_the_database_has_thrown_it_out(queue: PostgresQue
         assert working.until(1) == [before]
         with psycopg.connect(server, autocommit=True) as connection:
             name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [str(name)])
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [str(name)]
+            )
         queue.put(after, 0, 0)
         assert working.until(2) == [before, after]
 

@@ -173,9 +173,7 @@ def test_the_lock_dies_with_its_connection_and_says_so(dsn: str) -> None:
     engine = connect.engine(dsn)
     with book.Hold(dsn, engine) as hold:
         hold.check()
-        mirrors.every(
-            dsn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'medmirror nightly'"
-        )
+        mirrors.end_sessions(dsn, "medmirror nightly")
         with pytest.raises(Exception, match="run the same command again"):
             hold.check()
         with book.Hold(dsn, engine), pytest.raises(NightlyRunning), book.Hold(dsn, engine):

@@ -180,7 +180,7 @@ def test_many_looks_at_once_make_one_job_each(engine: Engine, queue: Heard, time
     found: list[Submission] = []
 
     def work() -> None:
-        barrier.wait(30)
+        barrier.wait(120)
         found.extend(tick(engine, queue, time))
 
     threads = [threading.Thread(target=work) for _ in range(5)]

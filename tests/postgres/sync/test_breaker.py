@@ -131,7 +131,7 @@ def test_of_many_at_once_one_probes(made: Made, time: SimulatedClock) -> None:
 
     def ask() -> None:
         one = made()
-        barrier.wait(30)
+        barrier.wait(120)
         try:
             one.check()
             through.append(True)

@@ -124,11 +124,12 @@ def test_threads_share_one_budget(engine: Engine) -> None:
     windows = ((30, 60), (70, 600))
     time = SimulatedClock(START)
     times: list[float] = []
-    barrier = threading.Barrier(6, lambda: time.advance(random.uniform(0, 9)))
+    passes = random.Random(11)
+    barrier = threading.Barrier(6, lambda: time.advance(passes.uniform(0, 9)))
 
     def work() -> None:
         one = budget(engine, windows, time.clock, patience=0)
-        _asks(one, lambda: barrier.wait(60), lambda: time.now().timestamp(), times.append)
+        _asks(one, lambda: barrier.wait(120), lambda: time.now().timestamp(), times.append)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
@@ -142,10 +143,13 @@ def _process(dsn: str, now: Any, barrier: Any, found: Any, windows: Windows) -> 
     engine = connect.engine(dsn)
     clock = Clock(lambda: datetime.fromtimestamp(now.value, UTC), lambda seconds: None)
 
+    passes = random.Random(11)  # the same in each process, whichever lets the time pass
+
     def between() -> None:
-        if barrier.wait(60) == 0:
-            now.value += random.uniform(0, 9)
-        barrier.wait(60)
+        seconds = passes.uniform(0, 9)
+        if barrier.wait(120) == 0:
+            now.value += seconds
+        barrier.wait(120)
 
     _asks(Budget(engine, "key", windows, clock, patience=0), between, lambda: now.value, found.put)
     found.put(None)
@@ -161,7 +165,7 @@ def test_processes_share_one_budget(dsn: str) -> None:
         process.start()
     times, ended = [], 0
     while ended < len(processes):
-        at = found.get(timeout=60)
+        at = found.get(timeout=120)
         ended += at is None
         times += [] if at is None else [at]
     for process in processes:

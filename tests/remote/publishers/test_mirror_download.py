@@ -203,7 +203,7 @@ def test_a_download_that_was_killed_goes_on_where_it_was(server: FileServer, pla
     server.before = hold
     program = [sys.executable, "-c", KILLED, server.url, str(place.folder)]
     process = Popen(program, env=os.environ, stdout=-3, stderr=-3)
-    process.wait(30)
+    process.wait(120)
     assert process.returncode == -signal.SIGKILL
     assert place.names() == ["x.gz.meta", "x.gz.part"]
     half = (place.folder / "x.gz.part").stat().st_size

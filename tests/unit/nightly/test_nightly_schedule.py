@@ -22,10 +22,12 @@ def part(name: str, *after: str, heavy: bool = False) -> Part:
 
 
 class Watch:
-    """Work that notes what runs beside what; parts meet at *together* when given."""
+    """Work that notes what runs beside what. Parts meet at *together* when given; the others wait until *beside* of
+    them have run side by side, and then a moment, for one that must not run with them."""
 
-    def __init__(self, *, together: dict[str, threading.Barrier] | None = None) -> None:
+    def __init__(self, beside: int = 1, *, together: dict[str, threading.Barrier] | None = None) -> None:
         self.together = together or {}
+        self.many, self.enough = beside, threading.Event()
         self.running: dict[str, int] = {}
         self.order: list[str] = []
         self.most_workers = self.most_parts = 0
@@ -39,9 +41,12 @@ class Watch:
             self.beside.append(frozenset(self.running))
             self.most_workers = max(self.most_workers, sum(self.running.values()))
             self.most_parts = max(self.most_parts, len(self.running))
+            if self.most_parts >= self.many:
+                self.enough.set()
         if one.name in self.together:
-            self.together[one.name].wait(10)
+            self.together[one.name].wait(120)
         else:
+            assert self.enough.wait(120)
             time.sleep(0.02)
         with self._lock:
             del self.running[one.name]
@@ -71,10 +76,10 @@ def test_independent_parts_run_side_by_side_and_dependents_wait() -> None:
 
 def test_workers_and_connections_are_limits_over_all_parts() -> None:
     many = [part(str(number)) for number in range(12)]
-    watch = Watch()
+    watch = Watch(2)
     Schedule(many, room(workers=4, takes=lambda one: 2), watch).run(never)
     assert (watch.most_workers, watch.most_parts) == (4, 2)
-    watch = Watch()
+    watch = Watch(3)
     Schedule(many, room(workers=100, connections=OWN_CONNECTIONS + 7, takes=lambda one: 1), watch).run(never)
     assert watch.most_parts == 3  # two connections each
 
@@ -88,7 +93,7 @@ def test_a_part_that_wants_more_than_there_is_gets_what_there_is() -> None:
 
 def test_heavy_parts_are_never_two_at_once() -> None:
     some = [part(f"h{number}", heavy=True) for number in range(3)] + [part(f"l{number}") for number in range(3)]
-    watch = Watch()
+    watch = Watch(2)
     Schedule(some, room(), watch).run(never)
     assert all(len([name for name in beside if name.startswith("h")]) <= 1 for beside in watch.beside)
     assert watch.most_parts >= 2
@@ -136,7 +141,7 @@ def test_an_interrupt_ends_what_runs_and_leaves_the_rest_open() -> None:
     heard = threading.Event()
 
     def work(one: Part, workers: int) -> dict[str, Any]:
-        if heard.wait(10):
+        if heard.wait(120):
             raise Stopped("somebody asked")
         return {}
 
