@@ -48,7 +48,7 @@ def records(conn: Connection) -> list[tuple[object, ...]]:
     return [tuple(row) for row in rows]
 
 
-@pytest.mark.parametrize("order", permutations(range(3)))
+@pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_a_deletion_counts_against_versions_up_to_its_own(conn: Connection, order: tuple[int, ...]) -> None:
     steps = [stored(living(10)), deleted(10), deleted(4)]
     for number in order:
@@ -57,7 +57,7 @@ def test_a_deletion_counts_against_versions_up_to_its_own(conn: Connection, orde
     assert records(conn) == [("patient", "1", {"a": 1})], "the last known values stay"
 
 
-@pytest.mark.parametrize("order", permutations(range(2)))
+@pytest.mark.parametrize("order", list(permutations(range(2))))
 def test_a_record_that_is_newer_than_its_deletion_lives(conn: Connection, order: tuple[int, ...]) -> None:
     steps = [stored(living(11)), deleted(10)]
     for number in order:
