@@ -35,7 +35,7 @@ def queries() -> dict[str, Query]:
     made = {}
     for section in re.split(r"^## ", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         title, _, rest = section.partition("\n")
-        words, block, statement = rest.partition("```sql\n")
+        words, block, statement = rest.rpartition("```sql\n")  # one that makes an index or view may stand before
         assert block, f"no SQL under {title!r}"
         made[title] = Query(title, words, statement.partition("```")[0].strip().rstrip(";"))
     return made
@@ -202,7 +202,7 @@ def test_document_says_which_queries_read_a_whole_table(title: str) -> None:
 def test_indexes_that_the_document_names_exist(connection: Connection) -> None:
     names = {row["indexname"] for row in connection.execute("SELECT indexname FROM pg_indexes")}
     for query in QUERIES.values():
-        stated = re.search(r"\*Index\*: (.*)", query.words, flags=re.DOTALL)
+        stated = re.search(r"\*Index\*:\s(.*)", query.words, flags=re.DOTALL)
         named = set(re.findall(r"`(\w+)`", stated[1])) if stated else set()
         assert named <= names, query.title
         assert stated or query.title in WHOLE_TABLE
