@@ -61,6 +61,7 @@ NOT_RUN = {  # how a command begins: why it is not run here
     "medmirror organizations add org_123 --remote cliniko --secret env:CLINIKO_KEY --set user_agent=My Clinic "
     "Mirror (it@clinic.example) --destination": "would write to a second system; tests/postgres/sync has it",
 }
+STAYS = {"medmirror scheduler": "stays until it is stopped; tests/faults/schedule starts and kills it"}
 PYTHON_NOT_RUN = {
     "README.md#adding-a-source:1": "tests/contract/test_readme_source.py makes a source of it and loads a file",
     "docs/adding-a-remote.md#adding-a-remote:1": "tests/unit/docs/test_blocks.py runs it; it needs no database",
@@ -131,13 +132,18 @@ def scene(
     _write_files(folder)
     account = Account()
     account.fill(patients=20, appointments=20)
-    with database() as dsn, database() as other, ClinikoServer(account, limit=None) as clinic, pytest.MonkeyPatch.context() as patch:  # fmt: skip
+    with (
+        database() as dsn,
+        database() as other_dsn,
+        ClinikoServer(account, limit=None) as clinic,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.chdir(folder)
         patch.setenv("MEDMIRROR_DSN", dsn)
         patch.setenv("MEDMIRROR_HOME", str(folder / "home"))
         patch.setenv("MEDMIRROR_WORKERS", "1")
         patch.setenv("CLINIKO_KEY", KEY)
-        yield Scene(folder, dsn, other, clinic)
+        yield Scene(folder, dsn, other_dsn, clinic)
 
 
 def _write_files(folder: Path) -> None:
@@ -223,7 +229,7 @@ def _make_a_letter(scene: Scene) -> None:
 
 def _why_not(command: Command) -> str | None:
     words = " ".join(command.words)
-    return next((why for start, why in NOT_RUN.items() if words.startswith(start)), None)
+    return STAYS.get(words) or next((why for start, why in NOT_RUN.items() if words.startswith(start)), None)
 
 
 def test_every_command_is_in_the_walk_or_has_a_reason() -> None:
