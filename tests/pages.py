@@ -53,8 +53,8 @@ class Command(NamedTuple):
 
 def pages(patterns: tuple[str, ...] = SHOWN) -> list[str]:
     """The names of the project's pages, from its folder."""
-    found = {path for pattern in patterns for path in places.ROOT.glob(pattern)}
-    return sorted(str(path.relative_to(places.ROOT)) for path in found)
+    files = {path for pattern in patterns for path in places.ROOT.glob(pattern)}
+    return sorted(str(path.relative_to(places.ROOT)) for path in files)
 
 
 @cache

@@ -145,9 +145,9 @@ def _parse(words: list[str], *, whole: bool = True) -> None:
     command: click.Command = cli
     context = click.Context(command, info_name="medmirror")
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        name, found, words = command.resolve_command(context, words)
-        assert found is not None
-        command, context = found, click.Context(found, info_name=name, parent=context)
+        name, subcommand, words = command.resolve_command(context, words)
+        assert subcommand is not None
+        command, context = subcommand, click.Context(subcommand, info_name=name, parent=context)
     values, rest, _ = command.make_parser(context).parse_args(words)
     if rest and not context.allow_extra_args:
         raise click.UsageError(f"more than {command.name} takes: {' '.join(rest)}", context)

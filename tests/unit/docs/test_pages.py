@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
@@ -66,7 +67,6 @@ def _importable(name: str) -> bool:
     except ModuleNotFoundError:
         pass
     try:
-        found = __import__(module, fromlist=[attribute])
+        return hasattr(import_module(module), attribute)
     except ImportError:
         return False
-    return hasattr(found, attribute)
