@@ -9,10 +9,8 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import yaml
 
-from medmirror.cli import cli
 from places import ROOT
 
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -103,19 +101,3 @@ def deployed() -> list[Deployed]:
         assert program == PROGRAM, path.name
         services.append(Deployed(path.name, words))
     return image + containers + services
-
-
-def parse(words: list[str]) -> None:
-    """Parse *words* as `medmirror` would. Raises click.UsageError for a command or option that does not exist."""
-    command: click.Command = cli
-    context = click.Context(command, info_name="medmirror")
-    while isinstance(command, click.Group):
-        name, subcommand, words = command.resolve_command(context, words)
-        assert subcommand is not None
-        command, context = subcommand, click.Context(subcommand, info_name=name, parent=context)
-    opts, rest, _ = command.make_parser(context).parse_args(list(words))
-    if rest:
-        raise click.UsageError(f"more than {command.name} takes: {' '.join(rest)}", context)
-    for parameter in command.get_params(context):
-        if parameter.required and opts.get(parameter.name or "") is None:
-            raise click.MissingParameter(ctx=context, param=parameter)

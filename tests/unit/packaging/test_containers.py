@@ -12,6 +12,7 @@ import yaml
 from sqlalchemy import make_url
 
 import deployments
+from commandline import parse
 from deployments import Deployed
 from medmirror.settings.registry import VARIABLES
 from places import ROOT
@@ -60,7 +61,7 @@ def test_the_image_runs_as_nobody_and_holds_no_secret() -> None:
 
 @pytest.mark.parametrize("command", deployments.deployed(), ids=lambda command: command.where)
 def test_a_command_that_is_started_exists_with_its_options(command: Deployed) -> None:
-    deployments.parse(command.words)
+    parse(command.words)
 
 
 def test_compose_runs_what_the_page_says() -> None:
@@ -142,4 +143,4 @@ def test_commands_on_the_pages_exist(page: str) -> None:
     commands = _commands(page)
     assert len(commands) == {"containers.md": 7, "systemd.md": 1}[page]
     for command in commands:
-        deployments.parse(shlex.split(command, comments=True))
+        parse(shlex.split(command, comments=True))
