@@ -61,6 +61,10 @@ class UnreadableFile(SourceError):
     """The file cannot be opened; check that it exists and that this user may read it."""
 
 
+class InputMissing(SourceError):
+    """No file is where an input should be."""
+
+
 class QueryRefused(SourceError):
     """The practice system's database refused a query; check that the tables and columns of the mapping exist and that
     the user may read them."""

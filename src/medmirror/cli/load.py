@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,9 +111,10 @@ def _progress(options: Shared, stack: ExitStack, paths: list[Path]) -> dict[str,
     if options.quiet or not paths or not sys.stderr.isatty():
         return {}
     from medmirror.cli.progress import Bar
-    from medmirror.ingest import inputs
+    from medmirror.ingest import candidates
 
-    return {"on_progress": stack.enter_context(Bar(inputs.find(paths))).update}
+    bar = Bar(candidate for path in paths for candidate in candidates.of(path) if not candidate.ignored)
+    return {"on_progress": stack.enter_context(bar).update}
 
 
 def _log_files(settings: Settings, result: LoadResult) -> None:
@@ -138,13 +139,17 @@ def _log_files(settings: Settings, result: LoadResult) -> None:
 
 def summary(result: LoadResult) -> Iterable[Any]:
     """The short table at the end of a load, and what to do about what did not load."""
+    from medmirror.ingest.candidates import UNREAD
+
     states = [file.status for file in result.files]
+    unread = [file for file in result.files if file.status == "ignored" and file.reason in UNREAD]
     always = ("read", "inserted", "unchanged", "rejected")
     facts = [(name, getattr(result, name)) for name in COUNTS if name in always or getattr(result, name)]
     yield output.table([name for name, _ in facts], [[value for _, value in facts]])
     for source, certificates in result.certificates.items():
         yield from (f"{source} {word}" for word in map(_certificate, certificates))
-    counted = [(states.count(state), word) for state, word in _ENDS]
+    counted = [(states.count(state) - (len(unread) if state == "ignored" else 0), word) for state, word in _ENDS]
+    counted.append((len(unread), "left out unread"))
     named = [f"{count:,} {'file' if count == 1 else 'files'} {word}" for count, word in counted if count]
     speed = result.bytes / 1e6 / result.seconds if result.seconds else 0.0
     yield (
@@ -153,13 +158,17 @@ def summary(result: LoadResult) -> Iterable[Any]:
     )
     if "skipped" in states and not result.read and "refused" not in states:
         yield "There was nothing new; --force loads the same files again."
-    refused = [file for file in result.files if file.status == "refused"]
-    for file in refused[:_SHOWN]:
-        yield f"refused: {file.path}: {_why(file)}"
-    if len(refused) > _SHOWN:
-        yield f"and {len(refused) - _SHOWN:,} more; --json and the log name all of them"
+    yield from _files("refused", [file for file in result.files if file.status == "refused"])
+    yield from _files("left out", unread)
     if result.rejected:
         yield f"{result.rejected:,} records could not be loaded: medmirror rejects list --run {result.run_id}"
+
+
+def _files(what: str, files: Sequence[FileResult]) -> Iterable[str]:
+    """The first of *files*, each with its reason."""
+    yield from (f"{what}: {file.path}: {_why(file)}" for file in files[:_SHOWN])
+    if len(files) > _SHOWN:
+        yield f"and {len(files) - _SHOWN:,} more {what}; --json and the log name all of them"
 
 
 def _certificate(certificate: Certificate) -> str:

@@ -197,7 +197,7 @@ def _of_database(source: str | None, organization: str | None, limit: int | None
 
 def _of_files(paths: tuple[Path, ...], name: str, mapping_files: tuple[Path, ...]) -> _Documents:
     """(source, feed, document) of every record in *paths*, which are files of the source *name*."""
-    from medmirror.ingest import inputs
+    from medmirror.ingest import candidates
     from medmirror.ingest.canonical import name_of
     from medmirror.model import Flaw
     from medmirror.readers import files
@@ -205,8 +205,9 @@ def _of_files(paths: tuple[Path, ...], name: str, mapping_files: tuple[Path, ...
     source = sources.get(name)
     settings = shared().settings()
     facts = {"organization": "coverage", "mapping": orjson.dumps(_texts(mapping_files)).decode()}
-    for path in inputs.find(paths):
-        for stream in files.streams(path, settings.max_zip_ratio):
+    candidates_here = candidates.find(paths, candidates.named(source, facts))
+    for path, beneath in ((file.path, file.beneath) for file in candidates_here if not file.ignored):
+        for stream in files.streams(path, settings.max_zip_ratio, beneath):
             try:
                 context = source.context(stream.name, files.head(stream), stream.open, {**facts, "path": str(path)})
             except SourceError:

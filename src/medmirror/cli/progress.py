@@ -10,19 +10,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medmirror.errors import UnreadableFile
+from medmirror.readers import folders
+
 if TYPE_CHECKING:
+    from medmirror.ingest.candidates import Candidate
     from medmirror.ingest.inputs import FileState
     from medmirror.ingest.pipeline import Totals
 
 _GUESS = 8  # how many times larger a packed file is that does not say so itself
 
 
-def decoded_size(path: Path) -> int:
+def decoded_size(path: Path, beneath: Path | None = None) -> int:
     """About how many bytes *path* holds once it is unpacked, told from its first and last bytes; 0 when it cannot be
     read."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with folders.open_file(path, beneath) as file:
+            size = os.fstat(file.fileno()).st_size
             magic = file.read(4)
             if magic.startswith(b"PK"):
                 with zipfile.ZipFile(file) as archive:
@@ -33,17 +37,17 @@ def decoded_size(path: Path) -> int:
                 # Modulo 4 GiB, and of the last member only: no more than a hint.
                 return unpacked if unpacked > size else size * _GUESS
             return size
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, UnreadableFile, zipfile.BadZipFile):
         return 0
 
 
 class Bar:
     """A bar on stderr while it is open. ``update`` is what ``run.load`` calls after each chunk."""
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, files: Iterable[Candidate]) -> None:
         from tqdm import tqdm
 
-        self._sizes = {path: decoded_size(path) for path in paths}
+        self._sizes = {file.path: decoded_size(file.path, file.beneath) for file in files}
         self._bar: Any = tqdm(
             total=sum(self._sizes.values()),
             unit="B",

@@ -23,7 +23,7 @@ from medmirror.db.database import open_database
 from medmirror.errors import StoreError, UsageError
 from medmirror.ingest import resources as measure
 from medmirror.ingest import run
-from medmirror.ingest.inputs import find
+from medmirror.ingest.candidates import Candidate, find
 from medmirror.readers import files
 from medmirror.settings import Settings, usable_cpus
 
@@ -89,8 +89,10 @@ def bench(
     """
     if settings.dsn is None:
         settings = replace(settings, dsn=embedded.start(settings))
-    inputs = list(find(list(paths)))
-    size = sum(files.digest(path).size for path in inputs)  # and they are in the page cache for the first load, too
+    inputs = [candidate for candidate in find(paths) if not candidate.ignored]
+    size = sum(
+        files.digest(file.path, beneath=file.beneath).size for file in inputs
+    )  # and they are in the page cache for the first load, too
     loads: list[Measured] = []
     facts: tuple[str, bool] = ("", False)
     for count in workers:
@@ -114,7 +116,7 @@ def _measure(
     engine: Engine,
     settings: Settings,
     source: str | None,
-    paths: Sequence[Path],
+    files: Sequence[Candidate],
     load: str,
     server: int | None,
     first: Measured | None,
@@ -123,10 +125,10 @@ def _measure(
     engine.dispose()  # what our own idle connection has written must be counted, too
     dead, wal, cpu = measure.rewritten(engine, schemas), measure.wal(engine), measure.cpu_seconds(server)
     with measure.PeakMemory() as memory:
-        result = run.load(source, paths, settings=settings, force=load == AGAIN)
+        result = run.execute(source, files, settings, force=load == AGAIN)
     spent = measure.cpu_seconds(server)
     if not result.read:
-        why = next((file.reason for file in result.files if file.reason), "they hold no record")
+        why = next((file.reason for file in result.files if file.error), "they hold no record")
         raise UsageError(f"None of these files could be loaded, so there is nothing to measure: {why}")
     seconds = dict(result.cpu_seconds)
     if cpu is not None and spent is not None:

@@ -6,13 +6,12 @@ Runs in the parent. A file that is not what it claims is noted with its reason, 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine
@@ -20,7 +19,9 @@ from sqlalchemy import Connection, Engine
 from medmirror import sources
 from medmirror.db import ledger, retry
 from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UnsafeFile, UsageError
-from medmirror.model import Block, Chunk, Flaw, Part, Witness
+from medmirror.ingest import candidates
+from medmirror.ingest.candidates import CHECKSUM, DOCUMENT, HIDDEN, Candidate
+from medmirror.model import Block, Certificate, Chunk, Flaw, Part, Witness
 from medmirror.readers import files
 from medmirror.readers.files import Stream
 from medmirror.settings import Settings
@@ -28,12 +29,11 @@ from medmirror.sources.base import Context, Given, Source
 
 _log = logging.getLogger(__name__)
 
-_SIDECARS = {".md5", ".sha256"}
-_DOCUMENTS = {".txt", ".md", ".dtd", ".yaml", ".yml", ".pdf", ".xlsx", ".html", ".py"}
 _LONGEST_ORDER = 1000  # bytes
 _TOGETHER = 500  # small files that are registered with one statement
 
 
+_T = TypeVar("_T")
 _Numbers = dict[tuple[bytes, str], int]
 _Registered = tuple[list[ledger.FileFacts], _Numbers, _Numbers, dict[int, set[ledger.Span]]]
 
@@ -56,6 +56,13 @@ class FileState:
     split: bool = False  # every part of it has been handed out
     status: str = "open"  # open, done, skipped, refused, ignored
     error: SourceError | None = None
+    beneath: Path | None = None  # the folder that it was found in: below it no link is followed
+    ignored: str = ""  # why it is not loaded
+
+    @property
+    def candidate(self) -> Candidate:
+        """The file as it was found."""
+        return Candidate(Path(self.path), self.beneath, self.ignored)
 
 
 @dataclass(slots=True)
@@ -68,17 +75,16 @@ class Inputs:
     source: Source | None  # None: told from the content of each file
     force: bool = False
     given: Given = field(default_factory=dict)  # what the user said of the files
-    named: frozenset[Path] = frozenset()  # files that the user named, not the folder that they are in
     files: list[FileState] = field(default_factory=list)
     by_id: dict[int, FileState] = field(default_factory=dict)
     _met: set[int] = field(default_factory=set)  # files of this run by their number in the ledger
 
-    def chunks(self, paths: Sequence[Path]) -> Iterator[Chunk]:
+    def chunks(self, paths: Iterable[Path | Candidate]) -> Iterator[Chunk]:
         """Chunks of about ``chunk_bytes`` each, of one source each, in the order of the files."""
         waiting: list[Part] = []
         size = 0
         name = ""
-        parts = self._from_origins() if self.source and self.source.origins else self._parts(find(paths))
+        parts = self._from_origins() if self.source and self.source.origins else self._parts(paths)
         for source, part in parts:
             if waiting and (source != name or size + len(part.data) > self.settings.chunk_bytes):
                 yield Chunk(name, tuple(waiting))
@@ -89,9 +95,10 @@ class Inputs:
         if waiting:
             yield Chunk(name, tuple(waiting))
 
-    def _parts(self, paths: Iterable[Path]) -> Iterator[tuple[str, Part]]:
-        for some in _groups(paths, _TOGETHER, weigh=_weight, most=self.settings.chunk_bytes):
-            for state in self._register(some):
+    def _parts(self, paths: Iterable[Path | Candidate]) -> Iterator[tuple[str, Part]]:
+        found = candidates.find(paths, self._exports)
+        for group in _groups(found, _TOGETHER, weigh=_weight, most=self.settings.chunk_bytes):
+            for state in self._register(group):
                 yield from ((state.source, part) for part in self._split(state))
                 state.split = True
 
@@ -111,27 +118,31 @@ class Inputs:
     def _with_organization(self, source: Source, context: Context) -> Context:
         return {**context, "organization": self.given["organization"]} if source.tenant else context
 
-    def _register(self, paths: Sequence[Path]) -> list[FileState]:
-        """Tell and digest *paths*, make them known to the ledger; return those that have to be loaded."""
+    def _exports(self, name: str) -> bool:
+        return candidates.named(self.source, self.given)(name)
+
+    def _register(self, group: Sequence[Candidate]) -> list[FileState]:
+        """Tell and digest *group*, make the files known to the ledger; return those that have to be loaded."""
         told: dict[tuple[str, bytes, str], FileState] = {}
         facts: dict[str, list[ledger.FileFacts]] = {}
-        for path in paths:
-            state = FileState(path, 0, self.source.name if self.source else "")
+        for path, beneath, reason in group:
+            if reason in (HIDDEN, CHECKSUM):  # they stand for no records
+                continue
+            state = FileState(path, 0, self.source.name if self.source else "", beneath=beneath)
             self.files.append(state)
-            if path.suffix.lower() in _DOCUMENTS and path not in self.named:
-                state.status = "ignored"
-                _log.info("ignored, a document by its name: %s", path)
+            if reason:
+                self._ignore(state, reason)
                 continue
             try:
-                source, stream, context = self._tell(path)
+                source, stream, context = self._tell(state)
                 state.source = source.name
                 state.first = None if stream.member else (stream, context)
                 if not stream.member:
                     state.contexts[""] = context
                 # An archive's members have contexts of their own; whose it is must tell it from another's all the same.
                 order = order_of(self._with_organization(source, {}) if stream.member else context)
-                wanted = files.sidecar_md5(path)
-                found = files.digest(path, stream.raw, md5=wanted is not None)
+                wanted = files.sidecar_md5(path, beneath)
+                found = files.digest(path, stream.raw, md5=wanted is not None, beneath=beneath)
                 state.size = found.size
                 if wanted and wanted != found.md5:
                     raise TruncatedFile("The file's MD5 is not the one beside it; fetch both again.", file=str(path))
@@ -178,10 +189,16 @@ class Inputs:
                 state.done = spans.get(file_id, set())
                 yield state
 
-    def _tell(self, path: Path) -> tuple[Source, Stream, Context]:
-        """The source of *path*, told from its first stream; that stream, and its context, which orders it among its
-        source's files."""
-        for stream in files.streams(path, self.settings.max_zip_ratio):
+    def _streams(self, state: FileState) -> Iterator[Stream]:
+        return files.streams(Path(state.path), self.settings.max_zip_ratio, state.beneath)
+
+    def _tell(self, state: FileState) -> tuple[Source, Stream, Context]:
+        """The source of a file, told from its first stream that is no document; that stream, and its context, which
+        orders it among its source's files."""
+        path = Path(state.path)
+        for stream in self._streams(state):
+            if self._is_beside(stream):
+                continue
             start = files.head(stream)
             if not start:
                 raise TruncatedFile("The file is empty.", file=str(path))
@@ -223,10 +240,15 @@ class Inputs:
     def _members(self, source: Source, state: FileState) -> Iterator[Part]:
         """The parts of every file in an archive."""
         met: set[str] = set()
-        for stream in files.streams(Path(state.path), self.settings.max_zip_ratio):
+        for stream in self._streams(state):
             if stream.member in met:  # spans of the two could not be told apart
                 raise UnsafeFile("The archive has two members of the same name.")
             met.add(stream.member)
+            if self._is_beside(stream):
+                path = Path(state.path) / stream.member
+                self.files.append(member := FileState(path, 0, state.source, beneath=state.beneath))
+                self._ignore(member, DOCUMENT)
+                continue
             yield from self._stream(source, state, stream)
 
     def _stream(self, source: Source, state: FileState, stream: Stream) -> Iterator[Part]:
@@ -283,10 +305,36 @@ class Inputs:
     def _tell_members(self, state: FileState) -> None:
         """The contexts of an archive that was not read in this run."""
         source = sources.get(state.source)
-        for stream in files.streams(Path(state.path), self.settings.max_zip_ratio):
+        for stream in self._streams(state):
+            if self._is_beside(stream):
+                continue
             state.contexts[stream.member] = {}
             with suppress(SourceError):
                 state.contexts[stream.member] = self._context(source, state.path, stream, files.head(stream))
+
+    def _is_beside(self, stream: Stream) -> bool:
+        """Whether *stream* is a document in an archive, which lies beside the exports and is none."""
+        if not stream.member or not candidates.is_document(stream.name, self._exports):
+            return False
+        able = [self.source] if self.source else [sources.get(name) for name in sources.names()]
+        able = [one for one in able if one.claims is None or one.claims(stream.name, self.given) is not False]
+        try:
+            start = files.head(stream)
+        except SourceError:
+            return False  # whoever reads it says so
+        return not any(source.recognise(stream.name, start) for source in able)
+
+    def qualified(self, certificates: Iterable[Certificate]) -> list[Certificate]:
+        """*certificates*, none of which is whole when something in a folder was not read that may hold records."""
+        reasons = candidates.unread(state.candidate for state in self.files)
+        if not reasons:
+            return list(certificates)
+        return [one._replace(whole=False, reasons=(*one.reasons, *reasons)) for one in certificates]
+
+    def _ignore(self, state: FileState, reason: str) -> None:
+        state.status, state.ignored, state.split = "ignored", reason, True
+        level = logging.WARNING if reason in candidates.UNREAD else logging.INFO
+        _log.log(level, "ignored, %s: %s", reason, state.path)
 
     def refuse(self, state: FileState, error: SourceError) -> None:
         """Note that a file is not what it claims to be."""
@@ -295,37 +343,16 @@ class Inputs:
         _log.error("refused: %s", error)
 
 
-def find(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files that *paths* name, folders searched through, each folder in the order of its names.
-
-    Hidden files and checksums in a folder are passed over. Raises UsageError for a folder that holds nothing else, or
-    nothing but documents.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        empty = True
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith(".") and Path(name).suffix.lower() not in _SIDECARS:
-                    empty = empty and Path(name).suffix.lower() in _DOCUMENTS
-                    yield Path(folder) / name
-        if empty:
-            raise UsageError(f"The folder {path} holds no file to load.")
-
-
-def _weight(path: Path) -> int:
+def _weight(candidate: Candidate) -> int:
     try:
-        return path.stat().st_size
+        return 0 if candidate.ignored else candidate.path.stat(follow_symlinks=candidate.beneath is None).st_size
     except OSError:
         return 0
 
 
-def _groups(paths: Iterable[Path], count: int, weigh: Callable[[Path], int], most: int) -> Iterator[list[Path]]:
+def _groups(paths: Iterable[_T], count: int, weigh: Callable[[_T], int], most: int) -> Iterator[list[_T]]:
     """*paths* in groups of at most *count* that weigh at most *most* together (or are one)."""
-    group: list[Path] = []
+    group: list[_T] = []
     weight = 0
     for path in paths:
         heavy = weigh(path)

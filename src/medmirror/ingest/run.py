@@ -17,8 +17,9 @@ from medmirror import search, sources
 from medmirror.db import digests, ledger, retry, runs
 from medmirror.db.database import open_database
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.ingest import executors, worker
-from medmirror.ingest.inputs import FileState, Inputs, find
+from medmirror.ingest import candidates, executors, worker
+from medmirror.ingest.candidates import Candidate
+from medmirror.ingest.inputs import FileState, Inputs
 from medmirror.ingest.pipeline import Pipeline, Totals
 from medmirror.model import Certificate
 from medmirror.settings import Settings
@@ -32,7 +33,7 @@ _REFUSED_KEPT = 1_000
 @dataclass(frozen=True, slots=True)
 class FileResult:
     """One file of a load: status `done`, `skipped` (its bytes were loaded before), `refused` (with error and reason),
-    `ignored` (a document in a folder) or `open` (interrupted)."""
+    `ignored` (with the reason: a document in a folder, a link, no regular file) or `open` (interrupted)."""
 
     path: str
     status: str
@@ -175,7 +176,7 @@ def load(
 
 def execute(
     source: str | None,
-    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    paths: Iterable[str | os.PathLike[str] | Candidate] | str | os.PathLike[str],
     settings: Settings,
     *,
     organization: str | None = None,
@@ -196,12 +197,13 @@ def execute(
     *mappings* are the texts of mapping files. *pace* is called before each chunk is handed out and may sleep. *within*
     gives engines whose transactions belong to a larger one (``db.rehearsal``): then all of it happens in this process.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    listed = [paths] if isinstance(paths, str | os.PathLike) else paths
+    given = [path if isinstance(path, Candidate) else Path(path) for path in listed]
     named = sources.get(source) if source else None
     facts = _facts(named, organization, mappings, url)
     began = time.perf_counter()
     cpu = time.process_time()
-    todo = list(find([Path(path) for path in given]))
+    todo = list(candidates.find(given, candidates.named(named, facts)))
     executors.check(executor)
     engine, settings = (within(settings, None), settings) if within else open_database(settings)
     try:
@@ -210,8 +212,7 @@ def execute(
             run.began = began
             own_functions = (filter, transform, dict(map_with or {}))
             functions = worker.pack(own_functions) if any(own_functions) else b""
-            own = frozenset(Path(path) for path in given)
-            inputs = Inputs(engine, settings, run.run_id, named, force=force, given=facts, named=own)
+            inputs = Inputs(engine, settings, run.run_id, named, force=force, given=facts)
             pipeline = Pipeline(
                 inputs,
                 worker.Job(settings, run.run_id, functions, mappings),
@@ -273,7 +274,7 @@ def _certificates(engine: Engine, inputs: Inputs) -> dict[str, list[Certificate]
     certificates = {}
     for name, witnesses in inputs.witnesses(census).items():
         if name and (certify := sources.get(name).certify):
-            certificates[name] = certify(witnesses)
+            certificates[name] = inputs.qualified(certify(witnesses))
     return certificates
 
 
@@ -314,7 +315,7 @@ def _result(run: runs.Run, totals: Totals, states: Sequence[FileState], settings
                 state.status,
                 state.source,
                 type(state.error).__name__ if state.error else None,
-                _reason(state.error) if state.error else None,
+                _reason(state.error) if state.error else state.ignored or None,
                 state.file_id,
             )
             for state in states

@@ -52,14 +52,7 @@ class Load:
     after: tuple[str, ...]
     when: When
     workers: int | None
-
-    def files(self, folder: Path, organization: str | None) -> list[Path]:
-        """The files and folders that it names, {organization} put in, patterns replaced by what they match."""
-        found: list[Path] = []
-        for pattern in self.paths:
-            told = pattern.replace("{organization}", organization or "")
-            found += _matches(folder, told) if any(sign in told for sign in "*?[") else [folder / told]
-        return found
+    may_be_empty: bool = False  # a path that names no file is no error
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +177,7 @@ def _load(table: Table, name: str, folder: Path) -> Load:
         after=table.texts("after", '["patients"]'),
         when=_when(table),
         workers=table.whole("workers", 1, 1024, "2"),
+        may_be_empty=table.flag("may_be_empty", False),
     )
     table.end({"url": 'a URL may hold a password: name the environment variable that has it, url_env = "CLINIC_URL"'})
     if one and several:
@@ -216,12 +210,6 @@ def _check_after(file: str, loads: tuple[Load, ...]) -> None:
             if name not in names or name == load.name:
                 where = f"{file}: [load.{load.name}] after"
                 raise UsageError(f"{where}: {name!r} is none of the other loads: {', '.join(sorted(names))}.")
-
-
-def _matches(folder: Path, pattern: str) -> list[Path]:
-    base = Path(pattern)
-    start = Path(base.anchor) if base.is_absolute() else folder
-    return sorted(start.glob(str(base.relative_to(base.anchor)) if base.is_absolute() else pattern))
 
 
 def _digest(content: bytes, loads: tuple[Load, ...]) -> str:

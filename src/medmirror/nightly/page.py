@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from medmirror.ingest.candidates import UNREAD
+
 _INPUTS = 2_000  # inputs that the page shows; the JSON beside it has all
 
 _STYLE = """
@@ -47,6 +49,7 @@ def _body(receipt: Mapping[str, Any]) -> Iterator[str]:
     yield _table([_word(name) for name in counts], [list(counts.values())])
     yield "<h2>Parts</h2>"
     yield _parts(receipt)
+    yield from _paths(receipt["parts"])
     yield from _certificates(receipt["parts"])
     yield "<h2>Tables</h2>"
     yield _tables(receipt["tables"])
@@ -68,6 +71,10 @@ def notes(receipt: Mapping[str, Any]) -> Iterator[str]:
     for part in receipt["parts"]:
         if part["status"] in ("failed", "skipped"):
             yield f"{part['name']} {part['status']}: {part['error']}"
+        for entry in part.get("paths", ()):
+            unread = {reason: left for reason, left in entry["left_out"].items() if reason in UNREAD}
+            if unread:
+                yield f"{part['name']}: not read in {entry['path']}: {_left_out(unread)}."
         if part.get("note"):
             yield f"{part['name']}: {part['note']}."
         for verdict in part.get("verdicts", ()):
@@ -97,6 +104,23 @@ def _parts(receipt: Mapping[str, Any]) -> str:
                      part.get("updated"), part.get("tombstoned"), part.get("rejected"), stages, why])  # fmt: skip
     head = ["part", "", "s", "when", "read", "inserted", "updated", "deleted", "rejected", "CPU s by stage", ""]
     return _table(head, rows)
+
+
+def _paths(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    rows = [[part["name"], entry["path"], entry["files"], _left_out(entry["left_out"])]
+            for part in parts for entry in part.get("paths", ())]  # fmt: skip
+    if rows:
+        yield "<h2>Files</h2>"
+        yield _table(["part", "path", "files to load", "left out"], rows)
+
+
+def _left_out(reasons: Mapping[str, Mapping[str, Any]]) -> str:
+    return "; ".join(f"{left['count']:,} x {reason} ({_names(left)})" for reason, left in reasons.items())
+
+
+def _names(left: Mapping[str, Any]) -> str:
+    more = left["count"] - len(left["names"])
+    return ", ".join(left["names"]) + (f" and {more:,} more" if more else "")
 
 
 def _certificates(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,12 +20,14 @@ from sqlalchemy import Connection, Engine, text
 from medmirror.clock import due
 from medmirror.db import connect, rehearsal, retry
 from medmirror.db import digests as setdigest
-from medmirror.errors import MedmirrorError, UsageError
-from medmirror.ingest.inputs import find
+from medmirror.errors import MedmirrorError, UnreadableFile, UsageError
+from medmirror.ingest.candidates import Candidate
 from medmirror.nightly import book, changes, night
+from medmirror.nightly import inputs as loadinputs
 from medmirror.nightly.config import Config
 from medmirror.nightly.graph import Part, parts
 from medmirror.nightly.work import Work
+from medmirror.readers.files import digest as digest_of
 from medmirror.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -151,18 +152,17 @@ def _basis(config: Config, todo: Sequence[Part], only: Sequence[str], conn: Conn
     inputs = []
     for part in todo:
         if part.load is not None:
-            with suppress(UsageError):  # an empty folder: the part fails, and the plan says so
-                paths = list(find(part.load.files(config.folder, part.organization)))
-                inputs += [[part.name, str(path), _file_digest(path)] for path in paths]
+            with suppress(MedmirrorError):  # a folder that cannot be searched: the part fails, and the plan says so
+                files = loadinputs.files(loadinputs.of(part.load, config.folder, part.organization))
+                inputs += [[part.name, str(file.path), file.ignored or _file_digest(file)] for file in files]
     tables = {name: one.text for name, one in setdigest.table_digests(conn).items()}
     return {"configuration": config.digest, "only": list(only), "inputs": sorted(inputs), "tables": tables}
 
 
-def _file_digest(path: Path) -> str | None:
+def _file_digest(candidate: Candidate) -> str | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        return digest_of(candidate.path, beneath=candidate.beneath).sha256.hex()
+    except UnreadableFile:
         return None
 
 

@@ -28,7 +28,7 @@ _DONE, _NEVER = {"done", "rejects"}, {"failed", "skipped", "stopped"}
 OWN_CONNECTIONS = 2  # the lock's and the books'
 
 Answer = Mapping[str, Any]
-"""What came of a part: `status` done, or rejects (something of it is open), and its counts."""
+"""What came of a part: `status` done, rejects (something of it is open) or failed (with `error`), and its counts."""
 
 
 @dataclass(slots=True)
@@ -137,6 +137,7 @@ class Schedule:
         try:
             answer = self._work(part, workers)
             result.answer, status = answer, str(answer.get("status", "done"))
+            result.error = answer.get("error")
         except Stopped as problem:
             status, result.error = "stopped", str(problem) or None
         except MedmirrorError as problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -16,10 +16,11 @@ from sqlalchemy.exc import DBAPIError
 
 from medmirror import search
 from medmirror.db import refusals
-from medmirror.errors import SourceError, UsageError
+from medmirror.errors import InputMissing, MedmirrorError, SourceError, UsageError
 from medmirror.ingest import deletions, remap, run, worker
 from medmirror.ingest.remappage import Mapped
 from medmirror.ingest.run import LoadResult
+from medmirror.nightly import inputs
 from medmirror.nightly.config import Config, Load
 from medmirror.nightly.graph import Part
 from medmirror.nightly.schedule import Answer
@@ -53,9 +54,15 @@ class Work:
     def _load(self, part: Part, workers: int) -> Answer:
         load = part.load
         assert load is not None
+        folder = self.config.folder
+        entries = inputs.of(load, folder, part.organization)
+        counts = {"paths": inputs.counts(entries)}
+        problem = inputs.lacking(load, folder, entries)
+        if problem and not any(entry.files for entry in entries):
+            return _failed(InputMissing(problem), counts)
         result = run.execute(
             load.source,
-            load.files(self.config.folder, part.organization),
+            inputs.files(entries),
             replace(self.settings, workers=workers),
             organization=part.organization,
             mappings=run.read_mappings(load.mapping),
@@ -64,11 +71,11 @@ class Work:
             within=self.within,
         )
         self.loaded[part.name] = part, result
+        answer = {**_answer(result), **counts}
         if result.exit_code == 1:
-            raise SourceError(
-                "Every file was refused.", first=next(file.reason for file in result.files if file.reason)
-            )
-        return _answer(result)
+            reason = next(file.reason for file in result.files if file.status == "refused")
+            return _failed(SourceError("Every file was refused.", first=reason), answer)
+        return _failed(InputMissing(problem), answer) if problem else answer
 
     def _deletions(self, part: Part, workers: int) -> Answer:
         some = [
@@ -131,6 +138,11 @@ def _url(load: Load) -> str | None:
     if not url:
         raise UsageError(f"The environment variable {load.url_env} is not set; [load.{load.name}] reads from its URL.")
     return url
+
+
+def _failed(problem: MedmirrorError, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of a part that failed, although it may have loaded something."""
+    return {**answer, "status": "failed", "error": f"{type(problem).__name__}: {problem}"}
 
 
 def _answer(result: LoadResult) -> dict[str, Any]:

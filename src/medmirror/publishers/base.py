@@ -19,6 +19,7 @@ from medmirror.db import ledger, retry, sql
 from medmirror.db.database import open_database
 from medmirror.errors import LayoutChanged, SyncRunning
 from medmirror.ingest import run
+from medmirror.ingest.candidates import Candidate
 from medmirror.publishers.download import Downloads
 from medmirror.settings import Settings
 
@@ -155,7 +156,8 @@ class Tool:
         if not files:
             return []
         self.reached("fetched")
-        loaded = run.load(self.publisher, [file_here.path for file_here in files], settings=self.settings)
+        candidates = [Candidate(file_here.path, file_here.path.parent) for file_here in files]
+        loaded = run.execute(self.publisher, candidates, self.settings)
         self.reached("loaded")
         result = self.result
         for name in COUNTS:

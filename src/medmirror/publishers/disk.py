@@ -10,6 +10,8 @@ from pathlib import Path
 
 import orjson
 
+from medmirror.readers import folders
+
 
 def part(path: Path) -> Path:
     """Where *path* is while it is not complete."""
@@ -31,15 +33,15 @@ def size(path: Path) -> int:
 
 def md5(path: Path) -> str:
     """The MD5 of a file, hexadecimal."""
-    with path.open("rb") as stream:
+    with folders.open_file(path, path.parent) as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def read_meta(path: Path) -> dict[str, str]:
     """What is said of the bytes of *path*; nothing when that cannot be read."""
     try:
-        facts = orjson.loads(meta(path).read_bytes())
-    except (OSError, ValueError):
+        facts = orjson.loads(folders.beside(path, ".meta") or b"")
+    except ValueError:
         return {}
     return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
 

@@ -237,7 +237,8 @@ def _fetch(tool: Tool, endpoint: Endpoint, todo: Sequence[Partition]) -> Iterato
 
 def _seen(tool: Tool, endpoint: Endpoint, loaded: Loaded) -> _Seen:
     source = sources.get("openfda")
-    for stream in files.streams(loaded.here.path, tool.settings.max_zip_ratio):
+    path = loaded.here.path
+    for stream in files.streams(path, tool.settings.max_zip_ratio, path.parent):
         context = source.context(stream.name, files.head(stream), stream.open, {})
         day = int(context["exported"])
         old = set() if loaded.sure else {gone.key for gone in vanished.below(tool, FEEDS[endpoint.name], day, _DAY)}

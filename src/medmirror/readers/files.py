@@ -1,6 +1,7 @@
 """Files as bytes: open plain, .gz and .zip as decoded streams, digest them, refuse what is broken or dangerous.
 
-What a file is, its first bytes say, not its name.
+What a file is, its first bytes say, not its name. *beneath* in what follows is the folder that a file was found in:
+below it no link is followed (``folders.open_file``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -18,13 +20,18 @@ from isal import igzip
 from isal.isal_zlib import IsalError
 
 from medmirror.errors import SourceError, TruncatedFile, UnreadableFile, UnsafeFile
-from medmirror.readers import zipped
+from medmirror.readers import folders, zipped
+from medmirror.readers.folders import unreadable
 
 HEAD = 1 << 16  # bytes that are looked at to tell what a stream is
 _READ = 1 << 20
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_SPECIAL = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 _SMALL = 16 << 20  # a zip member up to this size may be packed as tightly as it likes
+
+
+Opener = Callable[[], io.FileIO]
 
 
 class Stream(NamedTuple):
@@ -47,7 +54,7 @@ class Digest(NamedTuple):
     md5: str | None
 
 
-def digest(path: Path, raw: bytes | None = None, *, md5: bool = False) -> Digest:
+def digest(path: Path, raw: bytes | None = None, *, md5: bool = False, beneath: Path | None = None) -> Digest:
     """Read *path* once (not when its bytes are given as *raw*) and digest them as they are. Raises UnreadableFile."""
     sha256 = hashlib.sha256(raw or b"")
     other = hashlib.md5(raw or b"", usedforsecurity=False) if md5 else None
@@ -55,7 +62,7 @@ def digest(path: Path, raw: bytes | None = None, *, md5: bool = False) -> Digest
         return Digest(len(raw), sha256.digest(), other.hexdigest() if other else None)
     size = 0
     try:
-        with path.open("rb", buffering=0) as file:
+        with folders.open_file(path, beneath) as file:
             buffer = bytearray(_READ)
             view = memoryview(buffer)
             while count := file.readinto(buffer):
@@ -68,56 +75,48 @@ def digest(path: Path, raw: bytes | None = None, *, md5: bool = False) -> Digest
     return Digest(size, sha256.digest(), other.hexdigest() if other else None)
 
 
-def unreadable(path: Path, error: OSError) -> UnreadableFile:
-    """The error for a file that the system will not give us, with the system's reason."""
-    return UnreadableFile("", file=str(path), reason=error.strerror or type(error).__name__)
-
-
-def streams(path: Path, max_ratio: int) -> Iterator[Stream]:
+def streams(path: Path, max_ratio: int, beneath: Path | None = None) -> Iterator[Stream]:
     """The decoded streams of *path*: one, or one for each file of a zip archive, in the archive's order.
 
     A stream can be opened only until the next one is asked for.
 
     Raises UnreadableFile, TruncatedFile for a broken archive, UnsafeFile for one with an evil member: nothing is ever
-    extracted, but a name that points out of the archive, or a member that unpacks to more than *max_ratio* times its
-    size, says that the archive was made to do harm.
+    extracted, but a name that points out of the archive, a member that is a link or a device, or one that unpacks to
+    more than *max_ratio* times its size, says that the archive was made to do harm.
     """
+    opener = partial(folders.open_file, path, beneath)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UnreadableFile("This is not a regular file.", file=str(path))
-        with path.open("rb") as file:
-            start = file.read(HEAD + 1)
+        with opener() as file:
+            start = b""
+            while len(start) <= HEAD and (more := file.read(HEAD + 1 - len(start))):
+                start += more
     except OSError as error:
         raise unreadable(path, error) from None
     if start.startswith(_GZIP):
-        yield Stream(path.name.removesuffix(".gz"), "", lambda: _gunzip(path))
+        yield Stream(path.name.removesuffix(".gz"), "", lambda: _gunzip(path, opener))
     elif start.startswith(_ZIP):
-        yield from _members(path, max_ratio)
+        yield from _members(path, max_ratio, opener)
     elif len(start) <= HEAD:
         yield Stream(path.name, "", lambda: io.BytesIO(start), start)
     else:
-        yield Stream(path.name, "", lambda: _plain(path))
+        yield Stream(path.name, "", opener)
 
 
-def _plain(path: Path) -> BinaryIO:
+def _gunzip(path: Path, opener: Opener) -> BinaryIO:
+    file = io.BufferedReader(opener())
+    return cast(BinaryIO, _Unpacked(igzip.IGzipFile(fileobj=file, mode="rb"), path, file))
+
+
+def _members(path: Path, max_ratio: int, opener: Opener) -> Iterator[Stream]:
     try:
-        return path.open("rb", buffering=0)
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
-def _gunzip(path: Path) -> BinaryIO:
-    return cast(BinaryIO, _Unpacked(igzip.open(path, "rb"), path))
-
-
-def _members(path: Path, max_ratio: int) -> Iterator[Stream]:
-    try:
-        with zipfile.ZipFile(path) as archive:  # open once: reading the directory again a member would be quadratic
+        # Open once: reading the directory again a member would be quadratic.
+        with io.BufferedReader(opener()) as file, zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
             for info in members:
                 _check(path, info, max_ratio)
             for info in members:
-                yield Stream(PurePosixPath(info.filename).name, info.filename, _member_opener(path, archive, info))
+                name = PurePosixPath(info.filename).name
+                yield Stream(name, info.filename, _member_opener(path, archive, info, opener))
     except (zipfile.BadZipFile, EOFError) as error:
         raise TruncatedFile("This zip archive is broken or cut short.", file=str(path)) from error
     except OSError as error:
@@ -128,8 +127,11 @@ def _check(path: Path, info: zipfile.ZipInfo, max_ratio: int) -> None:
     name = PurePosixPath(info.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or info.filename[1:2] == ":":
         raise UnsafeFile("The archive has a member whose path leads out of it.", file=str(path))
-    if stat.S_ISLNK(info.external_attr >> 16):
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind == stat.S_IFLNK:
         raise UnsafeFile("The archive has a member that is a symbolic link.", file=str(path))
+    if kind in _SPECIAL:
+        raise UnsafeFile("The archive has a member that is a FIFO, a socket or a device.", file=str(path))
     if info.flag_bits & 1:
         raise UnsafeFile("The archive is encrypted.", file=str(path))
     if info.file_size > _SMALL and info.file_size > max_ratio * max(1, info.compress_size):
@@ -140,10 +142,12 @@ def _check(path: Path, info: zipfile.ZipInfo, max_ratio: int) -> None:
         )
 
 
-def _member_opener(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
-    def opener() -> BinaryIO:
+def _member_opener(
+    path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, opener: Opener
+) -> Callable[[], BinaryIO]:
+    def open_member() -> BinaryIO:
         try:
-            member = zipped.Member(path, info) if zipped.is_plain(info) else archive.open(info)
+            member = zipped.Member(opener(), info) if zipped.is_plain(info) else archive.open(info)
         except (zipfile.BadZipFile, EOFError) as error:
             raise TruncatedFile("This zip archive is broken or cut short.", file=str(path)) from error
         except NotImplementedError as error:
@@ -154,15 +158,16 @@ def _member_opener(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) 
             raise unreadable(path, error) from None
         return cast(BinaryIO, _Unpacked(member, path))
 
-    return opener
+    return open_member
 
 
 class _Unpacked(io.RawIOBase):
     """A decompressing stream whose faults are our errors, whatever the library under it raises."""
 
-    def __init__(self, stream: Any, path: Path) -> None:
+    def __init__(self, stream: Any, path: Path, file: BinaryIO | None = None) -> None:
         self._stream = stream
         self._path = path
+        self._file = file  # that the stream reads and does not close
 
     def readable(self) -> bool:
         return True
@@ -182,6 +187,8 @@ class _Unpacked(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._stream.close()
+            if self._file is not None:
+                self._file.close()
         super().close()
 
 
@@ -200,13 +207,10 @@ def head(stream: Stream) -> bytes:
     return data
 
 
-def sidecar_md5(path: Path) -> str | None:
+def sidecar_md5(path: Path, beneath: Path | None = None) -> str | None:
     """The MD5 that ``PATH.md5`` gives, in NLM's form ``MD5(name)= hex`` or md5sum's ``hex  name``; None without one."""
-    sidecar = path.with_name(path.name + ".md5")
-    try:
-        words = sidecar.read_text("ascii", errors="replace").replace("=", " ").split()
-    except OSError:
-        return None
+    content = folders.beside(path, ".md5", beneath) or b""
+    words = content.decode("ascii", errors="replace").replace("=", " ").split()
     return next(
         (word.lower() for word in words if len(word) == 32 and set(word.lower()) <= set("0123456789abcdef")), None
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
-from pathlib import Path
 from typing import BinaryIO
 
 from isal import igzip_lib, isal_zlib
@@ -21,15 +19,15 @@ def is_plain(info: zipfile.ZipInfo) -> bool:
 
 
 class Member:
-    """The content of the member *info* of the archive at *path*. Has a file of its own.
+    """The content of the member *info* of the archive *file*, which it has for itself and closes.
 
     Raises BadZipFile where archive and member contradict each other, EOFError when the file ends too soon, and what
     ISA-L raises for damaged bytes.
     """
 
-    def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:
+    def __init__(self, file: BinaryIO, info: zipfile.ZipInfo) -> None:
         self._info = info
-        self._file = path.open("rb", buffering=0)
+        self._file = file
         try:
             self._file.seek(_begin(self._file, info))
         except BaseException:
@@ -71,7 +69,7 @@ class Member:
         self._file.close()
 
 
-def _begin(file: io.FileIO | BinaryIO, info: zipfile.ZipInfo) -> int:
+def _begin(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     """Where the packed bytes of *info* begin: behind its local header, which must name the same member."""
     file.seek(info.header_offset)
     header = file.read(_HEADER)

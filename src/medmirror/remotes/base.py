@@ -38,7 +38,8 @@ class Page(NamedTuple):
     *feed* is the list's, *name* what the ledger shows of it (no host, key, token or value of a record); *body* what
     the source reads: bytes, or a file on disk; *records* how many records it holds. *upto*: everything of the list up
     to there is in this page and those before it; None: that is only known at the end. *context*: the facts that the
-    source needs of it, where they cannot be found in the bytes.
+    source needs of it, where they cannot be found in the bytes. *beneath*: the folder that a file was found in, below
+    which no link is followed.
     """
 
     feed: str
@@ -47,6 +48,7 @@ class Page(NamedTuple):
     records: int
     upto: Position | None = None
     context: Context | None = None
+    beneath: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ ledger shows the path, as it does for `medmirror load`, behind the organisation'
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import stat
@@ -30,9 +31,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from medmirror import sources
-from medmirror.errors import RemoteUnavailable, UsageError
-from medmirror.readers import files
+from medmirror.errors import RemoteUnavailable, UnreadableFile, UsageError
+from medmirror.readers import files, folders
 from medmirror.remotes.base import MICROSECOND, Around, Capabilities, Kind, Page, Position, Pushed, Secret
+
+_log = logging.getLogger(__name__)
 
 FEED = "file"
 _SETTINGS = {
@@ -99,7 +102,7 @@ class FolderRemote:
         self._around.notes.set(_NOTE, orjson.dumps({name: list(one) for name, one in found.items()}).decode())
         self._around.called(200)
         for _, name, path in sorted(given):
-            yield Page(FEED, f"file/{name}", path, 0)
+            yield Page(FEED, f"file/{name}", path, 0, beneath=self._path)
 
     def window(self, feed: str, start: datetime, end: datetime) -> Iterator[Page]:
         """Nothing: files are listed by when they came alone."""
@@ -136,12 +139,15 @@ class FolderRemote:
         except OSError as error:
             self._around.called(0)
             raise RemoteUnavailable("The folder cannot be read.", reason=error.strerror) from None
-        for folder, folders, names in os.walk(self._path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
-                hidden = name.startswith(".") or name.lower().endswith(_BESIDE) or _UNDER_WAY.search(name)
-                if not hidden and fnmatch(name, self._match):
-                    yield Path(folder) / name
+        for parts, kind in folders.walk(self._path, lambda parts: not parts[-1].startswith(".")):
+            name = parts[-1] if parts else ""
+            hidden = name.startswith(".") or name.lower().endswith(_BESIDE) or _UNDER_WAY.search(name)
+            if hidden:
+                continue
+            if kind != folders.FILE:
+                _log.warning("passed over in a folder, never followed or opened (%s): %s", kind, _name(Path(*parts)))
+            elif fnmatch(name, self._match):
+                yield self._path.joinpath(*parts)
 
     def _look(self, path: Path, before: Print | None, now: int) -> Print | None:
         """What *path* is told by now; None when it is no file to be given, or is gone."""
@@ -156,7 +162,7 @@ class FolderRemote:
             since = before.seen if same and before is not None else now
             still = now - min(facts.st_mtime_ns // 1_000, since) >= self._rest * MICROSECOND
             rested = still and self._complete(path)
-            digest = files.digest(path).sha256.hex() if rested else ""
+            digest = files.digest(path, beneath=self._path).sha256.hex() if rested else ""
             seen = now if rested else since
             after = path.lstat()
             if (after.st_size, after.st_mtime_ns) != (facts.st_size, facts.st_mtime_ns):
@@ -164,23 +170,23 @@ class FolderRemote:
             if rested and before is not None and before.rested and before.digest == digest:
                 seen = before.seen  # only touched
             return Print(facts.st_size, facts.st_mtime_ns, facts.st_ino, digest, seen, rested)
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, UnreadableFile):
+            return None  # it has gone, or is no regular file any more
 
     def _complete(self, path: Path) -> bool:
         """Whether what stands beside *path* says that it is whole."""
-        if self._done and not path.with_name(path.name + ".done").exists():
+        if self._done and folders.beside(path, ".done", self._path) is None:
             return False
-        beside = path.with_name(path.name + ".sha256")
-        md5 = files.sidecar_md5(path)
-        if not beside.exists() and md5 is None:
+        checksum = folders.beside(path, ".sha256", self._path)
+        md5 = files.sidecar_md5(path, self._path)
+        if checksum is None and md5 is None:
             return True
-        found = files.digest(path, md5=md5 is not None)
+        found = files.digest(path, md5=md5 is not None, beneath=self._path)
         if md5 is not None and md5 != found.md5:
             return False
-        if not beside.exists():
+        if checksum is None:
             return True
-        said = _HEX.search(beside.read_text("ascii", errors="replace"))
+        said = _HEX.search(checksum.decode("ascii", errors="replace"))
         return said is not None and said[0].lower() == found.sha256.hex()
 
 

@@ -93,6 +93,10 @@ class Source:
     origins: Callable[[Given], Iterator[Origin]] | None = None
     """For a source that is not read from files: what to read, from what the user said. Raises UsageError."""
 
+    claims: Callable[[str, Given], bool | None] | None = None
+    """(file name, what the user said) -> whether the user named such a file as an export: it is one then, even when its
+    ending is a document's (.txt). None: the user did not say which names are."""
+
     certify: Callable[[Sequence[Witness]], list[Certificate]] | None = None
     """(what is known of every file of a pass) -> which kinds of record were wholly there. None: nothing is."""
 

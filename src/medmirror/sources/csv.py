@@ -131,6 +131,15 @@ def _said_of(name: str, given: Given) -> Description:
     return fitting[0]
 
 
+def claims(name: str, given: Given) -> bool | None:
+    """Whether a mapping file's ``match`` names the file called *name*; None when one has no ``match``."""
+    texts = orjson.loads(given.get("mapping") or "[]")
+    descriptions = [description for description in map(describe, texts) if description]
+    if any(fnmatch(name.lower(), pattern.lower()) for description in descriptions for pattern in description.match):
+        return True
+    return None if any(not description.match for description in descriptions) else False
+
+
 class _Rules(NamedTuple):
     clock: csvtimes.Clock
     deleted: frozenset[str]
@@ -239,8 +248,11 @@ def _lacks(one: Witness) -> Iterator[str]:
         yield "the trailer is missing"
     elif expected >= 0 and expected != one.read:
         yield f"the trailer counts {expected} records, {one.read} were read"
-    elif expected < 0 and not facts.get("ended"):
-        yield "the last row has no line end, so whether it is whole cannot be told"
+    elif expected < 0 and facts.get("ended") == 0:  # not looked at, where nothing says that the file is the full list
+        last = "trailer" if facts.get("trailer") else "last line"
+        yield f"the {last} has no line end, so whether it is whole cannot be told"
 
 
-SOURCE = Source("csv", (FEED,), recognise, context, split, items, rows, record, tenant=True, certify=certify)
+SOURCE = Source(
+    "csv", (FEED,), recognise, context, split, items, rows, record, tenant=True, claims=claims, certify=certify
+)

@@ -21,6 +21,7 @@ from medmirror import sources
 from medmirror.db import ledger, rehearsal, sql
 from medmirror.errors import SourceError, SyncError, UsageError
 from medmirror.ingest import inputs, run, worker
+from medmirror.ingest.candidates import Candidate
 from medmirror.ingest.chunk import process
 from medmirror.model import Chunk, Counts, Part
 from medmirror.readers import files
@@ -175,7 +176,7 @@ class Store:
         """
         result = run.execute(
             self.organization.source,
-            [path],
+            [Candidate(path, page.beneath)],
             self.settings,
             organization=self.organization.organization_id,
             mappings=self.organization.mappings,

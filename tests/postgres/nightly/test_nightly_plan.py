@@ -240,7 +240,7 @@ def test_a_failed_part_of_a_plan_is_named_and_the_rest_is_planned(mm: Call, fold
     (folder / "cliniko/org_1").rename(folder / "elsewhere")
     (folder / "cliniko/org_1").mkdir()
     made = plan(mm, code=1)
-    assert any(note.startswith("load.cliniko/org_1 failed: UsageError") for note in made["notes"])
+    assert any(note.startswith("load.cliniko/org_1 failed: InputMissing") for note in made["notes"])
     assert made["parts"]["deletions.cliniko/org_1"]["status"] == "skipped"
     assert changed(made)["cliniko.patient"][0] > 0
 

@@ -220,9 +220,9 @@ def test_when_one_part_fails_the_rest_goes_on_and_the_next_run_takes_up_what_is_
     assert part(receipt, "index.clinicaltrials")["status"] == "done"
     assert "missing" in part(receipt, "load.more")["error"]
     error = str(mirrors.one(dsn, "SELECT error FROM medmirror.run WHERE command = 'nightly'")[0])
-    assert "load.more: UsageError" in error
+    assert "load.more: InputMissing" in error
     page = next((folder / "receipts").glob("*.html")).read_text(encoding="utf-8")
-    assert "load.more failed: UsageError" in page
+    assert "load.more failed: InputMissing" in page
     (folder / "elsewhere").rename(folder / "cliniko/org_1")
     samples.write_pubmed(folder / "missing/pubmed26n0002.xml", 5, number=2, first_pmid=50_000_000)
     mended = nightly(text, "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -139,11 +140,36 @@ def test_a_marker_or_a_checksum_says_that_a_file_is_whole(clinic: Clinic) -> Non
     assert sorted(clinic.names()) == ["x.csv", "y.csv"]
 
 
-def test_links_are_not_followed(clinic: Clinic, tmp_path: Path) -> None:
+def test_links_are_not_followed(clinic: Clinic, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "secret.csv").write_text("Id,Name\n1,x\n")
     (clinic.path / "x.csv").symlink_to(tmp_path / "secret.csv")
     (clinic.path / "more").symlink_to(tmp_path)
+    (clinic.path / "y.csv").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(clinic.path / "z.csv")
+    with caplog.at_level(logging.WARNING):
+        assert clinic.names() == []
+    assert [record.args[0] for record in caplog.records if record.args] == ["link", "link", "link", "special"]
+    assert "secret" not in caplog.text
+
+
+def test_a_marker_and_a_checksum_are_not_read_through_links(clinic: Clinic, tmp_path: Path) -> None:
+    path = clinic.drop("x.csv")
+    (tmp_path / "marker").touch()
+    (clinic.path / "x.csv.done").symlink_to(tmp_path / "marker")
+    assert clinic.names(done=True) == []
+    (tmp_path / "checksum").write_text(hashlib.sha256(b"half").hexdigest())
+    (clinic.path / "x.csv.sha256").symlink_to(tmp_path / "checksum")
+    assert clinic.names() == ["x.csv"]
+    (clinic.path / "x.csv.sha256").unlink()
+    (clinic.path / "x.csv.sha256").write_text(hashlib.sha256(path.read_bytes() + b"more").hexdigest())
+    os.utime(path, (clinic.now - 200, clinic.now - 200))
     assert clinic.names() == []
+
+
+def test_the_folder_goes_with_each_file_so_that_no_link_is_followed_later(clinic: Clinic) -> None:
+    clinic.drop("x.csv")
+    (page,) = clinic.pages()
+    assert page.beneath == clinic.path.resolve()
 
 
 def test_a_share_that_is_not_there_is_no_empty_folder(clinic: Clinic) -> None:

@@ -6,29 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medmirror.errors import UsageError
 from medmirror.ingest import inputs
-
-
-def test_a_folder_is_searched_in_the_order_of_its_names(tmp_path: Path) -> None:
-    for name in ("b/2.json", "b/10.json", "a/x.xml", "c.gz", ".hidden/y.xml", "b/.z.json", "a/x.xml.md5", "a/x.SHA256"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x")
-    found = [str(path.relative_to(tmp_path)) for path in inputs.find([tmp_path])]
-    assert found == ["c.gz", "a/x.xml", "b/10.json", "b/2.json"]
-
-
-def test_a_named_file_is_given_as_it_is_even_when_it_is_missing(tmp_path: Path) -> None:
-    some = [tmp_path / "missing", tmp_path / "a.md5"]
-    assert list(inputs.find(some)) == some
-
-
-@pytest.mark.parametrize("names", [[], ["a.md5"], ["README.txt", "spec.pdf"], [".hidden"]])
-def test_a_folder_without_a_file_to_load_is_a_mistake(names: list[str], tmp_path: Path) -> None:
-    for name in names:
-        (tmp_path / name).write_text("x")
-    with pytest.raises(UsageError, match=r"holds no file to load"):
-        list(inputs.find([tmp_path]))
 
 
 def test_groups_hold_so_many_and_weigh_so_much() -> None:

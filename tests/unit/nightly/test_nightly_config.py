@@ -14,6 +14,7 @@ import places
 from medmirror import sources
 from medmirror.errors import UsageError
 from medmirror.nightly import config as reading
+from medmirror.nightly import inputs
 from medmirror.nightly.config import Config
 from medmirror.nightly.graph import parts
 
@@ -42,7 +43,7 @@ def test_six_lines_are_a_nightly(told: Write, tmp_path: Path) -> None:
     assert (made.name, made.at, made.until, made.zone.key) == ("nightly", time(2, 0), None, "Europe/Berlin")
     assert (made.limits.cpu, made.limits.statement_timeout, made.limits.workers) == (60, 600.0, None)
     assert [(load.name, load.source) for load in made.loads] == [("pubmed", "pubmed"), ("openfda", "openfda")]
-    assert made.loads[1].files(made.folder, None) == [tmp_path / "fda"]
+    assert (made.loads[1].paths, made.loads[1].may_be_empty) == (("fda/",), False)
     assert made.receipts == tmp_path / "receipts"
     assert (made.deletions.limits.count, made.deletions.limits.share) == (10, 1.0)
     assert [part.name for part in parts(made)] == ["load.pubmed", "load.openfda", "index.pubmed", "index.openfda"]
@@ -80,6 +81,7 @@ def test_every_key_is_read(told: Write, tmp_path: Path) -> None:
         after = ["base"]
         heavy = true
         start = "01:00"
+        may_be_empty = true
         """
     )
     assert (made.name, made.at, made.until) == ("all", time(23, 15), time(5, 30))
@@ -87,10 +89,7 @@ def test_every_key_is_read(told: Write, tmp_path: Path) -> None:
     assert made.limits == reading.Limits(45, 8, 20, 5405.0)
     assert (made.deletions.limits.count, made.deletions.limits.share) == (0, 2.5)
     assert (made.dedup.enabled, made.index.heavy, made.index.start) == (False, True, time(3, 0))
-    (tmp_path / "base").mkdir()
-    for name in ("2.xml", "1.xml", "1.txt"):
-        (tmp_path / "base" / name).touch()
-    assert [path.name for path in made.loads[0].files(made.folder, None)] == ["1.xml", "2.xml", "more"]
+    assert [load.may_be_empty for load in made.loads] == [False, True]
     assert (made.loads[1].after, made.loads[1].when) == (("base",), reading.When(True, True, time(1, 0)))
 
 
@@ -223,7 +222,7 @@ def test_organizations_are_parts_of_their_own_and_each_stage_waits_for_those_bef
     assert all(names.index(one) < names.index(name) for name in names for one in after[name])
     load = next(part.load for part in parts(made) if part.name == "load.patients/b")
     assert load is not None
-    assert load.files(made.folder, "b") == [made.folder / "x/b/patients"]
+    assert [entry.path for entry in inputs.of(load, made.folder, "b")] == ["x/b/patients"]
 
 
 @needs_tenant

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import stat
 import zipfile
 from pathlib import Path
 
@@ -81,10 +82,11 @@ def test_a_member_that_leads_out_of_its_archive_is_unsafe(name: str, tmp_path: P
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip"]
 
 
-def test_a_link_in_an_archive_is_unsafe(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK])
+def test_a_link_or_a_special_file_in_an_archive_is_unsafe(kind: int, tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     link = zipfile.ZipInfo("link")
-    link.external_attr = 0o120777 << 16
+    link.external_attr = (kind | 0o777) << 16
     with zipfile.ZipFile(path, "w") as out:
         out.writestr(link, "/etc/passwd")
     with pytest.raises(UnsafeFile):

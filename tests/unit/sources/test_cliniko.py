@@ -566,6 +566,20 @@ def test_a_file_that_could_not_be_told_leaves_nothing_certain(export: Path) -> N
     assert not any(one.whole for one in found.values())
 
 
+def test_pages_that_say_no_total_are_not_said_to_disagree(export: Path) -> None:
+    some = witnesses(export)
+    first = next(number for number, one in enumerate(some) if one.path.endswith("/patients-0001.json"))
+
+    def with_total(total: int | None) -> Certificate:
+        facts = {name: value for name, value in some[first].context.items() if name != "total"}
+        facts = facts if total is None else {**facts, "total": total}
+        return certified([*some[:first], some[first]._replace(context=facts), *some[first + 1 :]])["patient"]
+
+    assert with_total(None).reasons == ("patients: some of its pages do not say how many records there are",)
+    changed = with_total(1).reasons
+    assert "patients: its pages do not agree on how many records there are: it changed while it was saved" in changed
+
+
 def test_records_without_pages_certify_nothing() -> None:
     data = json.dumps([patient()]).encode()
     assert certified([Witness("x.json", context(data), "done", 1, 0)]) == {}

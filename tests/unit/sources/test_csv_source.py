@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -289,6 +290,96 @@ def test_only_a_full_list_that_was_read_to_its_end_is_certified(some: list[Witne
     assert certificate.kinds == ("patient",)
     assert certificate.whole == (reason is None)
     assert reason is None or reason in " ".join(certificate.reasons)
+
+
+REASONS = {
+    "list": "its mapping file does not say that it is the full list (whole = true)",
+    "end": "the last line has no line end, so whether it is whole cannot be told",
+    "mark": "the trailer has no line end, so whether it is whole cannot be told",
+    "missing": "the trailer is missing",
+    "refused": "a file is refused",
+    "rejected": "1 rows were rejected",
+}
+MARKED = WHOLE + 'trailer = "-- end --"\n'
+WIDE = '[file]\nkind = "patient"\nkey = ["Id"]\nwhole = true\n'
+PACKS: dict[str, Callable[[bytes, Path], bytes]] = {
+    "plain": lambda data, path: data,
+    "gzip": lambda data, path: gzip.compress(data),
+    "zip": lambda data, path: _zipped(data),
+}
+
+
+def _zipped(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.csv", data)
+    return out.getvalue()
+
+
+def reasons(data: bytes, mapping: str, path: Path, pack: str = "plain") -> list[str]:
+    """Why a file of these bytes, read as a load reads it, is not the full list."""
+    path.write_bytes(PACKS[pack](data, path))
+    (stream,) = files.streams(path, 1000)
+    given = {"mapping": orjson.dumps([mapping]).decode()}
+    facts = {**csv.context(stream.name, files.head(stream), stream.open, given), "organization": "org_1"}
+    items, flaws, ended = load(data, mapping)
+    seen = Witness("x.csv", facts, "refused" if ended else "done", len(items) + len(flaws), len(flaws))
+    (certificate,) = csv.certify([seen])
+    assert certificate.whole == (not certificate.reasons)
+    return list(certificate.reasons)
+
+
+@pytest.mark.parametrize("pack", PACKS)
+@pytest.mark.parametrize(
+    ("data", "mapping", "expected"),
+    [
+        (b"Id,Name\n1,a\n2,b\n", WIDE, []),
+        (b"Id,Name\n1,a\n2,b", WIDE, ["end"]),
+        (b"Id,Name\r\n1,a\r\n2,b\r\n", WIDE, []),
+        (b"Id,Name\r\n1,a\r\n2,b", WIDE, ["end"]),
+        (b"Id,Name\r1,a\r2,b\r", WIDE, []),
+        (b"Id,Name\r1,a\r2,b", WIDE, ["end"]),
+        (b'Id,Name\n1,a\n2,"b"\n', WIDE, []),
+        (b'Id,Name\n1,a\n2,"b"', WIDE, ["end"]),
+        (b'Id,Name\n1,"a\nb"\n', WIDE, []),
+        (b'Id,Name\n1,a\n2,"b\n', WIDE, ["refused", "rejected"]),
+        (b"Id,Name\n1,a\n\n\r\n", WIDE, []),
+        (b"Id,Name\n1,a\n,\n", WIDE, []),
+        (b"Id,Name\n1,a\n,", WIDE, ["end"]),
+        (b"Id,Name,\n1,a,\n", WIDE, []),
+        (b"Id,Name,\n1,a,", WIDE, ["end"]),
+        (b"Id,Name\n1,a\n\x1a", WIDE, []),
+        (b"Id,Name\r\n1,a\r\n\x1a", WIDE, []),
+        (b"Id,Name\r1,a\r\x1a", WIDE, []),
+        (b"Id,Name\r\n1,a\r\n\x1a\r\n", WIDE, []),
+        (b"Id,Name\n1,a\x1a", WIDE, ["end"]),
+        (b"Id,Name\n", WIDE, []),
+        (b"Id,Name", WIDE, ["end"]),
+        ("Id,Name\n1,\u00e4\n".encode("utf-16"), WIDE, []),
+        ("Id,Name\r\n1,\u00e4\r\n\x1a".encode("utf-16"), WIDE, []),
+        ("Id,Name\n1,\u00e4".encode("utf-16"), WIDE, ["end"]),
+        ("\ufeffId,Name\n1,\u00e4\n".encode(), WIDE, []),
+        ("Id,Name\n1,\u00e4\n".encode("cp1252"), WIDE, []),
+        (b"Id,Name\n" + b"1,a\n" * 40_000, WIDE, []),
+        (b"Id,Name\n" + b"1,a\n" * 40_000 + b"2,b", WIDE, ["end"]),
+        (b"Id,Name\n1,a\n2,b\n", KEYED, ["list"]),
+        (b"Id,Name\n1,a\n2,b", KEYED, ["list"]),
+        (b"Id,Name\n1,a\nTotal 1\n", KEYED + 'trailer = "Total ([0-9]+)"\n', ["list"]),
+        (b"Id,Name\n1,a\nTotal 1\n", COUNTED, []),
+        (b"Id,Name\n1,a\nTotal 1", COUNTED, []),
+        (b"Id,Name\r\n1,a\r\nTotal 1\r\n\x1a", COUNTED, []),
+        (b"Id,Name\r\n1,a\r\nTotal 1\x1a", COUNTED, []),
+        (b"Id,Name\n1,a\n", COUNTED, ["missing"]),
+        (b"Id,Name\n1,a", COUNTED, ["missing"]),
+        (b"Id,Name\n1,a\n-- end --\n", MARKED, []),
+        (b"Id,Name\n1,a\n-- end --", MARKED, ["mark"]),
+        (b"Id,Name\n1,a\n", MARKED, ["missing"]),
+    ],
+)
+def test_a_certificate_gives_the_true_reason(
+    data: bytes, mapping: str, expected: list[str], pack: str, tmp_path: Path
+) -> None:
+    assert reasons(data, mapping, tmp_path / "x.csv", pack) == [REASONS[name] for name in expected]
 
 
 def test_each_kind_has_a_certificate_of_its_own() -> None:

@@ -486,6 +486,29 @@ def test_without_a_manifest_nothing_is_whole(tmp_path: Path) -> None:
     assert alone.reasons[0].startswith("no manifest.json beside them names 13 files")
 
 
+def test_a_file_that_was_refused_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    export = samples.write_fhir(tmp_path, patients=30, per_file=10)
+    refused = Witness(str(tmp_path / "Patient.001.ndjson"), {}, "refused", 0, 0)
+    given = [one for one in witnesses(export.files) if "Patient.001" not in one.path]
+    found = by_kind(SOURCE.certify([*given, refused]))  # type: ignore[misc]
+    assert found["Patient"].reasons == (
+        "1 of 3 files that the manifest names were not given, or are among the 1 that were refused before it could be"
+        " told what they are",
+    )
+    assert found["Slot"].whole
+    [alone] = SOURCE.certify([refused])  # type: ignore[misc]
+    assert (alone.whole, alone.reasons) == (False, ("1 files were refused before it could be told what they are",))
+
+
+def test_a_manifest_behind_a_link_is_not_read(tmp_path: Path) -> None:
+    export = samples.write_fhir(tmp_path / "in", patients=3)
+    (tmp_path / "in" / "manifest.json").rename(tmp_path / "manifest.json")
+    (tmp_path / "in" / "manifest.json").symlink_to(tmp_path / "manifest.json")
+    paths = [path for path in export.files if path.name != "manifest.json"]
+    [alone] = SOURCE.certify(witnesses(paths))  # type: ignore[misc]
+    assert alone.reasons[0].startswith("no manifest.json beside them names")
+
+
 def test_the_time_of_an_export_orders_what_has_no_other(tmp_path: Path) -> None:
     manifest = {
         "transactionTime": TIME,

@@ -10,11 +10,12 @@ from typing import BinaryIO, NamedTuple
 from medmirror.readers.csv.encoding import Recoded, table
 
 _KEPT = 1 << 16
+_END_OF_FILE = re.compile(rb"(?<=[\r\n])\x1a\Z")  # DOS's mark on a line of its own, which is no line of the table
 _READ = 1 << 20
 
 
 class Tail(NamedTuple):
-    """*whole*: the file ends with a line end. *trailer*: the bytes of the last line, when it is one. *counted*: how
+    """*whole*: the last line has a line end. *trailer*: the bytes of the last line, when it is one. *counted*: how
     many records the trailer says there are, -1 when it does not."""
 
     whole: bool
@@ -25,13 +26,13 @@ class Tail(NamedTuple):
 def tail(reopen: Callable[[], BinaryIO], encoding: str, recode: str, pattern: str) -> Tail:
     """The end of a file. *pattern*: what its trailer matches, with the count in its first group; empty: it has none."""
     data = _last(reopen, recode)
-    whole = data.endswith((b"\n", b"\r"))
+    whole = _END_OF_FILE.sub(b"", data).endswith((b"\n", b"\r"))
     if not pattern:
         return Tail(whole)
     lines = [line for line in data.splitlines() if line.strip(b" \t\x1a")]
     last = lines[-1] if lines else b""
     text = last.decode("utf-8" if table(encoding) is None else encoding, "replace")
-    match = re.fullmatch(pattern, text.strip())
+    match = re.fullmatch(pattern, text.strip(" \t\r\n\v\f\x1a"))
     if match is None:
         return Tail(whole)
     digits = re.sub(r"[^0-9]", "", match[1] or "") if match.re.groups else ""

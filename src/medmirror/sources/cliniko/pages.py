@@ -190,8 +190,11 @@ def _missing(pages: Sequence[Witness]) -> Iterator[str]:
         yield _gaps(numbers)
     if not any(one.context.get("last") == 1 and one.context["page"] == numbers[-1] for one in pages):
         yield "the last page is not there, or does not say that it is the last"
-    if len({one.context.get("total") for one in pages}) > 1:
+    totals = {int(one.context.get("total", UNKNOWN)) for one in pages}
+    if len(totals - {UNKNOWN}) > 1:
         yield "its pages do not agree on how many records there are: it changed while it was saved"
+    elif len(totals) > 1:
+        yield "some of its pages do not say how many records there are"
     if total == UNKNOWN:
         yield "its pages do not say how many records there are"
     elif (read := sum(one.read for one in pages)) != total:

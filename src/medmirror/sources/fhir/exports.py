@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import groupby
@@ -14,7 +15,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 
+from medmirror.errors import UnreadableFile
 from medmirror.model import Certificate, Witness
+from medmirror.readers import folders
 from medmirror.readers.json.values import moment, moment_number
 from medmirror.sources.base import Context
 
@@ -149,10 +152,12 @@ def about(path: str, name: str) -> Context:
 def _at(path: Path, read: Any) -> Any:
     """What *read* makes of the file at *path*, as long as that stays the same; None when there is none."""
     try:
-        facts = path.stat()
+        facts = path.lstat()  # a link beside an export is not followed
     except OSError:
         return None
-    return read(os.fspath(path), facts.st_mtime_ns, facts.st_size) if facts.st_size <= _MOST else None
+    if facts.st_size > _MOST or not stat.S_ISREG(facts.st_mode):
+        return None
+    return read(os.fspath(path), facts.st_mtime_ns, facts.st_size)
 
 
 @lru_cache(maxsize=8)
@@ -172,8 +177,9 @@ def _log_at(path: str, changed: int, size: int) -> int | None:
 
 def _bytes(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except OSError:
+        with folders.open_file(Path(path), Path(path).parent) as file:
+            return file.read(_MOST)
+    except (OSError, UnreadableFile):
         return b""
 
 
@@ -194,32 +200,36 @@ def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
     manifests = {
         str(one.context["manifest"]): one.context for one in witnesses if one.context.get("layout") == "manifest"
     }
+    refused = sum(not one.context for one in files)
     made: list[Certificate] = []
     for digest, context in manifests.items():
         some = [one for one in files if one.context.get("manifest") == digest]
-        made += _of_manifest(context, some)
+        made += _of_manifest(context, some, refused)
     left = [one for one in files if one.context.get("manifest") not in manifests]
     return made + ([_of_others(left)] if left else [])
 
 
-def _of_manifest(context: Context, files: Sequence[Witness]) -> Iterator[Certificate]:
+def _of_manifest(context: Context, files: Sequence[Witness], refused: int) -> Iterator[Certificate]:
     common = [reason for reason in str(context["lacks"]).split("; ") if reason]
     deleted = [one for one in files if one.context["list"] == "deleted"]
-    common += _troubles(deleted, int(context["deletions"]), "of deletions ")
+    common += _troubles(deleted, int(context["deletions"]), refused, "of deletions ")
     for kind, (number, count) in orjson.loads(str(context["types"])).items():
         some = [one for one in files if one.context["list"] == "output" and one.context["type"] == kind]
-        reasons = [*common, *_troubles(some, number, "")]
+        reasons = [*common, *_troubles(some, number, refused, "")]
         if context["of_patients"] and kind not in _OF_PATIENTS:
             reasons.append("the export is of all patients: it holds only what these name")
         seen = sum(one.read for one in some)
         yield Certificate((kind,), not reasons, None if count < 0 else count, seen, tuple(reasons))
 
 
-def _troubles(files: Sequence[Witness], number: int, what: str) -> Iterator[str]:
+def _troubles(files: Sequence[Witness], number: int, refused: int, what: str) -> Iterator[str]:
     here = sorted(files, key=lambda one: str(one.context["file"]))
     names = [name for name, _ in groupby(one.context["file"] for one in here)]
     if len(names) < number:
-        yield f"{number - len(names)} of {number} files {what}that the manifest names were not given"
+        other = (
+            f", or are among the {refused} that were refused before it could be told what they are" if refused else ""
+        )
+        yield f"{number - len(names)} of {number} files {what}that the manifest names were not given{other}"
     unread = {one.context["file"] for one in here if one.status not in ("done", "skipped")}
     if unread:
         yield f"{len(unread)} files {what}could not be read to their end"
@@ -236,8 +246,9 @@ def _is_short(one: Witness) -> bool:
     return one.read < count if one.context["list"] == "deleted" else one.read != count
 
 
-def _of_others(files: Iterable[Witness]) -> Certificate:
-    some = list(files)
+def _of_others(files: Sequence[Witness]) -> Certificate:
+    some = [one for one in files if one.context]
+    refused = len(files) - len(some)
     kinds = sorted({str(one.context["type"]) for one in some if one.context.get("type")})
     named = sum("manifest" in one.context for one in some)
     reasons = []
@@ -245,4 +256,6 @@ def _of_others(files: Iterable[Witness]) -> Certificate:
         reasons.append(f"{named} files are of an export whose {MANIFEST} was not given with them")
     if len(some) > named:
         reasons.append(f"no {MANIFEST} beside them names {len(some) - named} files: nothing says what should be there")
+    if refused:
+        reasons.append(f"{refused} files were refused before it could be told what they are")
     return Certificate(tuple(kinds), False, None, sum(one.read for one in some), tuple(reasons))

@@ -132,7 +132,10 @@ def _certificate(kind: str, parts: Sequence[Witness]) -> Certificate:
     expected = int(last["expected"]) if int(last["expected"]) >= 0 else None
     rejected = sum(one.rejected for one in parts)
     reasons = (
-        ("The table could not be read.", any(one.status == "refused" for one in parts)),
+        (
+            "The table could not be read" + (" to its end." if seen else "."),
+            any(one.status == "refused" for one in parts),
+        ),
         ("The reading did not come to its end.", any(one.status == "open" for one in parts)),
         (f"{seen} rows were read of {expected}.", expected is not None and seen != expected),
         (f"{rejected} records were rejected.", rejected > 0),
