@@ -370,7 +370,7 @@ def test_the_sweep_sends_messages_again_that_were_lost_and_only_those(place: Pla
     place.silence(lost)
     place.silence(later)
     place.queue.puts.clear()
-    place.time.advance(5)
+    place.time.advance(300)
     assert runner.sweep(place.engine, place.queue, place.clock, policy=QUICK) == 1
     assert place.queue.puts == [(lost.job_id, 0)]
 
