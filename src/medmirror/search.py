@@ -1,8 +1,8 @@
 """Full-text search: a weighted tsvector a record in a table beside the mirror, kept up for what changed.
 
 The vectors stand apart from the mirror tables so that loading never waits for them and a new weighting never rewrites a
-record. What changed is told by comparing digests with the facts, from the oldest run on that may have been unfinished
-at the refresh before.
+record. Changed records are those whose digest is not that of the facts. Only facts of runs that may have been
+unfinished at the refresh before, and of later ones, are compared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TOGETHER = 2_000  # records a transaction: lock 12346 is held only so long
 
 
 class Hit(NamedTuple):
-    """A record found: source, feed and key; rank (0..1); title; and a snippet with each match between ⟦ and ⟧."""
+    """A record that matches a query: source, feed and key; rank (0..1); title; snippet with each match in ⟦ and ⟧."""
 
     source: str
     feed: str
@@ -63,10 +63,10 @@ def _statements(source: str, feed: Feed) -> Mapping[str, str]:
 
 
 def refresh(engine: Engine, names: Sequence[str], *, run_id: int = 0) -> int:
-    """Bring the vectors of the sources *names* up to date; return how many records that concerned.
+    """Bring the vectors of the sources *names* up to date; return the number of records that were behind.
 
-    Works under lock 12346, some records a transaction, so that it can be interrupted and another may go on. *run_id*:
-    the caller's own unfinished run, whose records are all committed.
+    Works under lock 12346, 2,000 records a transaction: it may be interrupted, and another process may go on. *run_id*
+    is the caller's own unfinished run, whose records are all committed; 0 when there is none. Raises LockRaceLost.
     """
     return sum(_refresh(engine, source, feed, run_id) for source, feed in feeds(names))
 
@@ -84,8 +84,8 @@ def _refresh(engine: Engine, source: str, feed: Feed, run_id: int) -> int:
 
     horizon, behind = retry.retry_with_advisory_lock(engine, locks.SEARCH, prepare, attempts=20)
     for first in range(0, len(behind), _TOGETHER):
-        some = behind[first : first + _TOGETHER]
-        keys = {f"key{i}": list(values) for i, values in enumerate(zip(*some, strict=True))}
+        batch = behind[first : first + _TOGETHER]
+        keys = {f"key{i}": list(values) for i, values in enumerate(zip(*batch, strict=True))}
 
         def bring_up(conn: Connection, keys: dict[str, list[Any]] = keys) -> None:
             conn.execute(text(statements["drop changed"]), keys)
@@ -102,9 +102,20 @@ def _refresh(engine: Engine, source: str, feed: Feed, run_id: int) -> int:
 
 
 def search(engine: Engine, query: str, *, source: str | None = None, limit: int = 20) -> list[Hit]:
-    """The *limit* best records for *query* (words, "phrases", or, -not), best first, of *source* or of all.
+    """The best records for *query*, best first.
 
-    Brings the vectors up to date first; who may only read gets what there is.
+    The vectors are brought up to date first. A user who may only read gets the vectors that are there.
+
+    Parameters
+    ----------
+    engine
+        An engine on the mirror.
+    query
+        Words, "phrases", or, -not.
+    source
+        The source to search; None: all.
+    limit
+        The largest number of records.
     """
     names = [source] if source else list(sources.names())
     try:
@@ -118,8 +129,8 @@ def search(engine: Engine, query: str, *, source: str | None = None, limit: int 
         for name, feed in feeds(names):
             width = len(feed.key)
             statement = _statements(name, feed)["find"]
-            known = conn.execute(text("SELECT to_regclass(:name)"), {"name": f"{name}.{feed.name}_search"}).scalar()
-            if known is None:
+            table = conn.execute(text("SELECT to_regclass(:name)"), {"name": f"{name}.{feed.name}_search"}).scalar()
+            if table is None:
                 continue
             for row in conn.execute(text(statement), {"query": query, "limit": limit}):
                 key, (title, snippet, rank) = tuple(row[:width]), row[width:]

@@ -1,4 +1,4 @@
-"""Whether the books are right: each record read is accounted for once, and the tables hold what the ledger says.
+"""The audit of the books: each record read is accounted for once, and the tables hold what the ledger says.
 
 Reads only, in one snapshot, so it may run while something is loaded.
 """
@@ -12,19 +12,26 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Row, text
 
 from medmirror import sources
-from medmirror.db import digests as setdigest
-from medmirror.db import sql
+from medmirror.db import digests, sql
 from medmirror.sources.base import Feed
 from medmirror.verify import auditmapping
 from medmirror.verify.findings import AuditReport, Check, Finding
 
-_MOST = 20  # findings that are told of each check
+_MOST = 20  # findings of each check that are reported
 _HEADER = 64 << 10  # bytes that may stand before a file's first record
 _BETWEEN = 1 << 10  # and between two blocks of records
 
 
 def audit(engine: Engine) -> AuditReport:
-    """Check the ledger against itself and against the tables. Changes nothing."""
+    """The report of checking the ledger against itself and against the tables.
+
+    All checks read one snapshot and change nothing.
+
+    Parameters
+    ----------
+    engine
+        An engine on the mirror, as the tables' owner.
+    """
     report = AuditReport()
     with engine.connect() as connection:
         conn = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -32,19 +39,22 @@ def audit(engine: Engine) -> AuditReport:
             _book(conn, check, report)
         for name in sources.names():
             _source(conn, name, report)
-        for relation in setdigest.relations(conn):
+        for relation in digests.relations(conn):
             _digest(conn, relation, report)
         auditmapping.check(conn, report)
     return report
 
 
 class _Book(NamedTuple):
-    """A check of the ledger: its section in audit.sql, what it counts, how a wrong row is told."""
+    """A check of the ledger: its section in audit.sql, what it counts, and how a wrong row is described.
+
+    *describe* gives (where, what is wrong, advice).
+    """
 
     section: str
     size: str
     what: str
-    tell: Callable[[Row[Any]], tuple[str, str, str]]
+    describe: Callable[[Row[Any]], tuple[str, str, str]]
 
 
 _RELOAD = "Load it again: medmirror load --force {}"
@@ -109,20 +119,20 @@ def _book(conn: Connection, book: _Book, report: AuditReport) -> None:
     rows = conn.execute(statement, {name: limits[name] for name in statement.compile().params}).all()
     size = conn.execute(text(_statements()[f"size: {book.size}"])).scalar_one()
     report.checks.append(Check(book.what, size, rows[0].wrong if rows else 0))
-    report.findings.extend(Finding(book.what, *book.tell(row)) for row in rows)
+    report.findings.extend(Finding(book.what, *book.describe(row)) for row in rows)
 
 
 def _source(conn: Connection, name: str, report: AuditReport) -> None:
-    """The feeds of a source: their tables against each other, and all together against the ledger."""
+    """Check the tables of a source's feeds against each other, and all of them together against the ledger."""
     total = 0
     for feed in sources.get(name).feeds:
         names = _names(name, feed)
         total += (size := conn.execute(text(_statements()["size: feed"].format(**names))).scalar_one())
         row = conn.execute(text(_statements()["feed"].format(**names))).one()
         what = f"{name}.{feed.name} agrees with its facts"
-        found = list(_disagreements(name, feed, row))
+        disagreements = list(_disagreements(name, feed, row))
         report.checks.append(Check(what, size, row.only_fact + row.only_wide + row.flags))
-        report.findings.extend(Finding(what, f"{name}.{feed.name}", *one) for one in found)
+        report.findings.extend(Finding(what, f"{name}.{feed.name}", *disagreement) for disagreement in disagreements)
     created = conn.execute(text(_statements()["created"]), {"source": name}).scalar_one()
     what = f"{name} holds as many keys as its chunks made"
     report.checks.append(Check(what, total, abs(total - created)))
@@ -131,13 +141,13 @@ def _source(conn: Connection, name: str, report: AuditReport) -> None:
         report.findings.append(Finding(what, name, f"{total} keys are there, {created} were made", advice))
 
 
-def _digest(conn: Connection, relation: setdigest.Relation, report: AuditReport) -> None:
-    """The set digests that are kept of a table, against its rows."""
-    kept = setdigest.by_relation(conn, relation.relation)
-    counted = setdigest.recount(conn, relation.relation)
+def _digest(conn: Connection, relation: digests.Relation, report: AuditReport) -> None:
+    """Check the set digests that are kept of a table against its rows."""
+    kept = digests.by_relation(conn, relation.relation)
+    counted = digests.recount(conn, relation.relation)
     wrong = [name for name in sorted(kept.keys() | counted.keys()) if kept.get(name) != counted.get(name)]
     what = f"the digest kept of {relation.relation} is that of its rows"
-    report.checks.append(Check(what, setdigest.total(counted.values()).rows, len(wrong)))
+    report.checks.append(Check(what, digests.total(counted.values()).rows, len(wrong)))
     advice = (
         "Its triggers did not see something that was written. When the rows are as they should be:"
         f" SELECT medmirror.rebook_digest('{relation.relation}')."

@@ -1,5 +1,8 @@
-"""Whether what organisations' records mean is right: every stored record is noted in sync_mapping, every canonical
-record is there, is what its hash says, and belongs to somebody; walls are up; references lead somewhere."""
+"""The audit of what organisations' records mean.
+
+Every stored record must be noted in sync_mapping; every canonical record must be there, be what its hash says and
+belong to a stored record; walls must be up; references should lead to a record.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _MAP_ALL = "Map them again: medmirror map --all, with the mapping files that `lo
 
 def check(conn: Connection, report: AuditReport) -> None:
     """Add to *report* what is wrong with the mapping and its walls. Reads only."""
-    tenants = [one for one in map(sources.get, sources.names()) if one.tenant]
+    tenants = [source for source in map(sources.get, sources.names()) if source.tenant]
     _walls(conn, tenants, report)
     for source in tenants:
         for feed in source.feeds:
@@ -43,7 +46,7 @@ def check(conn: Connection, report: AuditReport) -> None:
 
 
 def _walls(conn: Connection, tenants: list[Source], report: AuditReport) -> None:
-    values = {"schemas": [*(one.name for one in tenants), "canonical"], "named": list(_NAMED)}
+    values = {"schemas": [*(source.name for source in tenants), "canonical"], "named": list(_NAMED)}
     bare = conn.execute(_statement("unwalled"), values).all()
     what = "organisations' tables are walled off"
     report.checks.append(Check(what, conn.execute(_statement("size: walled"), values).scalar_one(), len(bare)))
@@ -102,10 +105,13 @@ Reference = tuple[str, str, str, str, str]  # organisation, source, feed, feed a
 
 
 def _meanings(conn: Connection, report: AuditReport) -> None:
-    """Every canonical record against its hash, and where its references lead: in one pass, a few in memory."""
+    """Add to *report* the canonical records that their hash contradicts, and the references that lead nowhere.
+
+    One pass; at most 2,000 records and 50,000 references are in memory.
+    """
     wrong: Counter[tuple[str, str]] = Counter()
     open_ends: Counter[tuple[str, str, str]] = Counter()
-    found: Counter[Reference] = Counter()
+    targets: Counter[Reference] = Counter()
     looked_at = 0
     options = {"stream_results": True, "yield_per": _FETCH}
     for row in conn.execute(_statement("meanings"), execution_options=options):
@@ -113,42 +119,42 @@ def _meanings(conn: Connection, report: AuditReport) -> None:
         record = orjson.loads(row.record)
         if canonical_hash(record) != bytes(row.canonical_hash):
             wrong[row.source, row.feed] += 1
-        found.update((row.organization_id, row.source, row.feed, *one) for one in references(record))
-        if len(found) > _REFERENCES:
-            open_ends += _unresolved(conn, found)
-            found.clear()
-    open_ends += _unresolved(conn, found)
+        targets.update((row.organization_id, row.source, row.feed, feed, key) for feed, key in references(record))
+        if len(targets) > _REFERENCES:
+            open_ends += _unresolved(conn, targets)
+            targets.clear()
+    open_ends += _unresolved(conn, targets)
     what = "each canonical record is what its hash says"
     report.checks.append(Check(what, looked_at, wrong.total()))
     for (source, feed), number in sorted(wrong.items()):
         report.findings.append(Finding(what, f"{source}.{feed}", f"{number:,} have been changed", _MAP_ALL))
     for (source, feed, target), number in sorted(open_ends.items()):
-        told = f"{number:,} references to {source}.{target} lead to records that are not here"
+        message = f"{number:,} references to {source}.{target} lead to records that are not here"
         advice = f"Load the {target} records too, if there are any to load."
-        report.warnings.append(Finding("references", f"{source}.{feed}", told, advice))
+        report.warnings.append(Finding("references", f"{source}.{feed}", message, advice))
 
 
 def references(value: Any) -> Iterator[tuple[str, str]]:
-    """(feed, id) of every reference within a canonical record."""
+    """(feed, id) of every reference within *value*, a canonical record or a part of one."""
     if isinstance(value, dict):
-        feed, known = value.get("feed"), value.get("id")
-        if isinstance(feed, str) and isinstance(known, str):
-            yield feed, known
-        for one in value.values():
-            if isinstance(one, dict | list):
-                yield from references(one)
+        feed, identifier = value.get("feed"), value.get("id")
+        if isinstance(feed, str) and isinstance(identifier, str):
+            yield feed, identifier
+        for member in value.values():
+            if isinstance(member, dict | list):
+                yield from references(member)
     elif isinstance(value, list):
-        for one in value:
-            yield from references(one)
+        for member in value:
+            yield from references(member)
 
 
-def _unresolved(conn: Connection, found: Mapping[Reference, int]) -> Counter[tuple[str, str, str]]:
-    """How many references of which feed to which feed lead to no record that was ever heard of."""
-    if not found:
+def _unresolved(conn: Connection, targets: Mapping[Reference, int]) -> Counter[tuple[str, str, str]]:
+    """The number of *targets* that no record ever had, by (source, feed, target feed)."""
+    if not targets:
         return Counter()
     columns = ("organization", "source", "feed", "target", "id")
-    values: dict[str, Any] = dict(zip(columns, map(list, zip(*found, strict=True)), strict=True))
-    rows = conn.execute(_statement("unresolved"), {**values, "times": list(found.values())})
+    values: dict[str, Any] = dict(zip(columns, map(list, zip(*targets, strict=True)), strict=True))
+    rows = conn.execute(_statement("unresolved"), {**values, "times": list(targets.values())})
     return Counter({(row.source, row.feed, row.target): row.times for row in rows})
 
 

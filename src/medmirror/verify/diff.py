@@ -1,9 +1,8 @@
-"""Where two mirrors differ, found without sending their rows to one another.
+"""The difference of two mirrors, without sending all their rows to one another.
 
-The kept digests say which tables differ, and in which organisations: that costs no scan. Such a table is then parted
-on either side by its keys' hashes into buckets, and only the rows of buckets that differ are read out, in one order,
-and merged. Content is compared by the digests in the facts: versions and runs may differ between mirrors that hold the
-same.
+The kept digests say which tables differ, and in which organisations: that costs no scan. Each side then divides such
+a table into buckets by the hashes of its keys. Only the rows of buckets that differ are read, in one order, and merged.
+Content is compared by the digests in the facts: versions and runs may differ between mirrors with the same content.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, TextClause, text
 
-from medmirror.db import digests as setdigest
 from medmirror.db import sql
-from medmirror.db.digests import Relation, SetDigest, total
+from medmirror.db.digests import Relation, SetDigest, by_organization, of_name, relations, total
 from medmirror.errors import SchemaOutOfDate
 
 T = TypeVar("T")
@@ -35,8 +33,10 @@ _ROW_BYTES = 16  # two hashes; the key comes on top
 
 
 class Example(NamedTuple):
-    """A key that differs. *kind* is only_a, only_b or content; *digest* stands for the key, which is empty where it may
-    not be shown."""
+    """A key that differs. *kind* is only_a, only_b or content.
+
+    *digest* stands for the key; *key* is empty where it may not be shown.
+    """
 
     kind: str
     digest: str
@@ -45,9 +45,10 @@ class Example(NamedTuple):
 
 @dataclass(slots=True)
 class TableDifference:
-    """What differs in one table: how many keys are only in A, only in B, and in both with different content.
+    """The difference in one table: how many keys are only in A, only in B, and in both with different content.
 
-    *examples* are some of them. *wrong* names the mirrors ("A", "B") whose kept digest is not that of their rows.
+    *examples* lists a few of these keys. *wrong* names the mirrors ("A", "B") whose kept digest is not that of their
+    rows.
     """
 
     table: str
@@ -62,9 +63,9 @@ class TableDifference:
 
 @dataclass(slots=True)
 class Difference:
-    """What two mirrors differ in; nothing in *tables* when they hold the same. *same* names the tables that agree.
+    """The difference of two mirrors. *tables* is empty when they hold the same; *same* names the tables that agree.
 
-    *buckets*, *rows* and *bytes* (about) are what both sides had to send to find that out.
+    *buckets*, *rows* and *bytes* (estimated) count what both sides sent for the comparison.
     """
 
     same: list[str] = field(default_factory=list)
@@ -77,8 +78,13 @@ class Difference:
     def as_dict(self) -> dict[str, Any]:
         """The difference as plain values, for JSON."""
         tables = [
-            {**asdict(one), "a": one.a.text, "b": one.b.text, "examples": [each._asdict() for each in one.examples]}
-            for one in self.tables
+            {
+                **asdict(table),
+                "a": table.a.text,
+                "b": table.b.text,
+                "examples": [example._asdict() for example in table.examples],
+            }
+            for table in self.tables
         ]
         return {**asdict(self), "tables": tables}
 
@@ -92,21 +98,32 @@ def diff(
     show_keys: bool = False,
     examples: int = 20,
 ) -> Difference:
-    """Compare two mirrors, or what they hold of *organization*; tell at most so many *examples* a table.
+    """The difference of two mirrors. Each side is read in one snapshot.
 
-    Each side is read in one snapshot. *thorough* reads every table instead of trusting the kept digests. Keys of
-    records that belong to an organisation are left out unless *show_keys*. Raises SchemaOutOfDate when the two do not
-    keep a table's digest in the same way.
+    Parameters
+    ----------
+    a, b
+        Engines on the two mirrors.
+    organization
+        Compare only what the mirrors hold of this organisation.
+    thorough
+        Read every table instead of trusting the kept digests.
+    show_keys
+        Give the keys of records that belong to an organisation, too.
+    examples
+        The largest number of examples a table.
+
+    Raises SchemaOutOfDate when the two do not keep a table's digest in the same way.
     """
     began = time.perf_counter()
     with ExitStack() as stack:
         sides = [stack.enter_context(engine.connect()) for engine in (a, b)]
-        conns = [one.execution_options(isolation_level="REPEATABLE READ") for one in sides]
+        conns = [connection.execution_options(isolation_level="REPEATABLE READ") for connection in sides]
         comparison = _Comparison(conns, stack.enter_context(ThreadPoolExecutor(2)), organization, show_keys, examples)
         for name in comparison.names():
             comparison.compare(name, thorough=thorough)
-    comparison.found.seconds = round(time.perf_counter() - began, 3)
-    return comparison.found
+    comparison.difference.seconds = round(time.perf_counter() - began, 3)
+    return comparison.difference
 
 
 class _Row(NamedTuple):
@@ -116,23 +133,26 @@ class _Row(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """Which rows of a table are compared (*whose* None: everybody's), and how they are parted into buckets."""
+    """The rows of a table that are compared, and how they are divided into buckets.
+
+    *organizations* None means all rows.
+    """
 
     name: str
     relation: Relation
-    whose: list[str] | None
+    organizations: list[str] | None
     shift: int
 
     @property
     def values(self) -> dict[str, Any]:
-        return {"name": self.name, "organizations": self.whose, "shift": self.shift}
+        return {"name": self.name, "organizations": self.organizations, "shift": self.shift}
 
 
 Buckets = dict[int, SetDigest]
 
 
 class _Comparison:
-    """Two mirrors, each in its snapshot, and what was found so far."""
+    """Two mirrors, each in its snapshot, and their difference so far."""
 
     def __init__(
         self,
@@ -147,76 +167,87 @@ class _Comparison:
         self.organization = organization
         self.show_keys = show_keys
         self.examples = examples
-        self.found = Difference()
+        self.difference = Difference()
         for conn in conns:
             conn.execute(_statement("room"))
-        self.kept = self._both(lambda side: setdigest.by_organization(conns[side], organization))
-        self.relations = self._both(lambda side: setdigest.relations(conns[side]))
+        self.kept = self._on_each_side(lambda side: by_organization(conns[side], organization))
+        self.relations = self._on_each_side(lambda side: relations(conns[side]))
 
-    def _both(self, ask: Callable[[int], T]) -> list[T]:
-        """What *ask* says of side 0 and of side 1, asked at the same time."""
-        return list(self.pool.map(ask, (0, 1)))
+    def _on_each_side(self, query: Callable[[int], T]) -> list[T]:
+        """The results of *query* for side 0 and for side 1, which run at the same time."""
+        return list(self.pool.map(query, (0, 1)))
 
     def names(self) -> list[str]:
-        """Every table that either side keeps a digest of, sorted."""
-        fixed = {one.fixed_name for some in self.relations for one in some if one.fixed_name}
-        return sorted(fixed | {name for kept in self.kept for name, _ in kept})
+        """The names of all tables of which a side keeps a digest, sorted."""
+        fixed = {relation.fixed_name for side in self.relations for relation in side if relation.fixed_name}
+        return sorted(fixed | {name for side in self.kept for name, _ in side})
 
     def compare(self, name: str, *, thorough: bool) -> None:
-        """Note in ``found`` what differs in the table *name*."""
+        """Add the difference in the table *name* to ``difference``."""
         kept = [{org: digest for (of, org), digest in side.items() if of == name} for side in self.kept]
-        whose: list[str] | None = sorted(org for org in {*kept[0], *kept[1]} if kept[0].get(org) != kept[1].get(org))
+        organizations: list[str] | None = sorted(
+            org for org in {*kept[0], *kept[1]} if kept[0].get(org) != kept[1].get(org)
+        )
         if thorough:
-            whose = None if self.organization is None else [self.organization]
-        elif not whose:
-            self.found.same.append(name)
+            organizations = None if self.organization is None else [self.organization]
+        elif not organizations:
+            self.difference.same.append(name)
             return
-        digests = [total(one for org, one in side.items() if whose is None or org in whose) for side in kept]
+        digests = [
+            total(digest for org, digest in side.items() if organizations is None or org in organizations)
+            for side in kept
+        ]
         # An arithmetic shift: buckets have numbers below zero, too.
-        shift = 64 - max(1, min(_MOST_BITS, (max(one.rows for one in digests) // _ROWS_A_BUCKET).bit_length()))
-        question = _Question(name, self._relation(name), whose, shift)
-        buckets = self._both(lambda side: self._buckets(side, question))
-        self.found.buckets += (read := sum(map(len, buckets)))
-        self.found.bytes += _BUCKET_BYTES * read
+        shift = 64 - max(1, min(_MOST_BITS, (max(digest.rows for digest in digests) // _ROWS_A_BUCKET).bit_length()))
+        question = _Question(name, self._relation(name), organizations, shift)
+        buckets = self._on_each_side(lambda side: self._buckets(side, question))
+        self.difference.buckets += (read := sum(map(len, buckets)))
+        self.difference.bytes += _BUCKET_BYTES * read
         table = TableDifference(name, digests[0], digests[1])
         table.wrong = [
-            who for who, one, held in zip("AB", digests, buckets, strict=True) if total(held.values()) != one
+            mirror
+            for mirror, digest, counted in zip("AB", digests, buckets, strict=True)
+            if total(counted.values()) != digest
         ]
-        unequal = {one for one in {*buckets[0], *buckets[1]} if buckets[0].get(one) != buckets[1].get(one)}
+        unequal = {key for key in {*buckets[0], *buckets[1]} if buckets[0].get(key) != buckets[1].get(key)}
         if unequal:
             self._rows(table, question, buckets, unequal)
         if unequal or table.wrong:
-            self.found.tables.append(table)
+            self.difference.tables.append(table)
         else:
-            self.found.same.append(name)
+            self.difference.same.append(name)
 
     def _relation(self, name: str) -> Relation:
-        both = [setdigest.of_name(some, name) for some in self.relations]
-        if both[0] is None or both[0] != both[1]:
+        a, b = (of_name(side, name) for side in self.relations)
+        if a is None or a != b:
             message = (
                 "The two mirrors do not keep the digest of this table in the same way; bring both to the same version"
                 " of medmirror."
             )
             raise SchemaOutOfDate(message, table=name)
-        return both[0]
+        return a
 
     def _buckets(self, side: int, question: _Question) -> Buckets:
         rows = self.conns[side].execute(_statement("buckets", question.relation), question.values)
         return {row.bucket: SetDigest(row.rows, int(row.sum)) for row in rows}
 
     def _rows(self, table: TableDifference, question: _Question, buckets: Sequence[Buckets], unequal: set[int]) -> None:
-        """Count what differs in the *unequal* buckets. Those that one side lacks are counted as they are, and of their
-        rows only some read, for examples."""
-        one_sided = {one for one in unequal if one not in buckets[0] or one not in buckets[1]}
-        for one in one_sided:
-            table.only_a += buckets[0].get(one, SetDigest()).rows
-            table.only_b += buckets[1].get(one, SetDigest()).rows
+        """Count the differences in the *unequal* buckets.
+
+        A bucket that a side lacks is counted from its digest; its rows are read only for examples.
+        """
+        one_sided = {bucket for bucket in unequal if bucket not in buckets[0] or bucket not in buckets[1]}
+        for bucket in one_sided:
+            table.only_a += buckets[0].get(bucket, SetDigest()).rows
+            table.only_b += buckets[1].get(bucket, SetDigest()).rows
         listed = sorted(unequal - one_sided) + sorted(one_sided)[: self.examples]
         values = {**question.values, "buckets": listed}
         statement = _statement("bucket rows", question.relation)
-        expected = max(sum(side.get(one, SetDigest()).rows for one in listed) for side in buckets)
+        expected = max(sum(side.get(bucket, SetDigest()).rows for bucket in listed) for side in buckets)
         options = {"stream_results": True, "yield_per": _STREAMED} if expected > _AT_ONCE else {}
-        results = self._both(lambda side: self.conns[side].execute(statement, values, execution_options=options))
+        results = self._on_each_side(
+            lambda side: self.conns[side].execute(statement, values, execution_options=options)
+        )
         hidden = question.relation.of_organizations and not self.show_keys
         for kind, row in _merged(map(self._read, results)):
             if row.key_hash >> question.shift not in one_sided:
@@ -226,8 +257,8 @@ class _Comparison:
 
     def _read(self, rows: Iterable[Any]) -> Iterator[_Row]:
         for row in rows:
-            self.found.rows += 1
-            self.found.bytes += _ROW_BYTES + sum(map(len, row.key))
+            self.difference.rows += 1
+            self.difference.bytes += _ROW_BYTES + sum(map(len, row.key))
             yield _Row(row.key_hash, row.row_hash, tuple(row.key))
 
 
@@ -239,16 +270,18 @@ def _statement(section: str, relation: Relation | None = None) -> TextClause:
 
 
 def _merged(sides: Iterable[Iterable[_Row]]) -> Iterator[tuple[str, _Row]]:
-    """(kind, row) of each key that is only on one of two *sides*, or has another hash there; both in order of their
-    keys' hashes, as they come out. Two keys of one hash are told apart."""
+    """(kind, row) of each key that only one of two *sides* has, or that has another row hash there.
+
+    Each side must be in the order of its keys' hashes; so is the result. Two keys with the same hash stay two.
+    """
 
     def marked(side: int, rows: Iterable[_Row]) -> Iterator[tuple[_Row, int]]:
         return ((row, side) for row in rows)
 
     every = heapq.merge(*(marked(side, rows) for side, rows in enumerate(sides)))
-    for _, some in groupby(every, key=lambda one: one[0].key_hash):
+    for _, same_hash in groupby(every, key=lambda entry: entry[0].key_hash):
         keys: tuple[dict[tuple[str, ...], _Row], dict[tuple[str, ...], _Row]] = ({}, {})
-        for row, side in some:
+        for row, side in same_hash:
             keys[side][row.key] = row
         for key in sorted(keys[0].keys() | keys[1].keys()):
             first, second = keys[0].get(key), keys[1].get(key)

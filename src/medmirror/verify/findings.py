@@ -1,4 +1,4 @@
-"""What an audit says: checks, and what was found wrong. Imports nothing of ours."""
+"""The report of an audit: its checks and its findings. Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Finding(NamedTuple):
-    """Something that does not add up: which check found it, where, what is wrong, what to do about it."""
+    """A fault: the check that met it, where it is, what is wrong, and what to do about it."""
 
     check: str
     where: str
@@ -16,7 +16,7 @@ class Finding(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One thing that was checked, how many were looked at, how many of them are wrong."""
+    """A check: what must hold, how many were looked at, and how many of them are wrong."""
 
     what: str
     looked_at: int
@@ -25,8 +25,11 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """What an audit found. At most some findings of each check are told; ``checks`` counts all. *warnings* are no
-    faults of the mirror, but worth a look."""
+    """The outcome of an audit.
+
+    ``checks`` counts every fault; ``findings`` describes at most 20 of each check. ``warnings`` are worth a look, but
+    no faults of the mirror.
+    """
 
     checks: list[Check] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -39,5 +42,5 @@ class AuditReport:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
-        named = {name: [one._asdict() for one in some] for name, some in asdict(self).items()}
+        named = {name: [entry._asdict() for entry in entries] for name, entries in asdict(self).items()}
         return {"ok": self.ok, **named}
