@@ -62,7 +62,7 @@ def ours(records: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Answer:
     flags = ("changed", "gone")
     schema = [(name, pyarrow.bool_() if name in flags else pyarrow.string()) for name in scoring.columns()]
     began = time.perf_counter()
-    with scoring.opened("patient") as scorer:
+    with scoring.open_scorer("patient") as scorer:
         scorer.take(pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(schema)))
         compared = scorer.score(REVIEW_AT)
         keys = scorer.keys()

@@ -15,7 +15,7 @@ from medmirror.cli.show import database
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
-    from medmirror.matching.decisions import Said
+    from medmirror.matching.decisions import Change
 
 _ENTITIES = click.Choice(["patient", "practitioner"])
 _STATUSES = click.Choice(["review", "joined", "rejected", "undone", "any"])
@@ -151,7 +151,7 @@ def _say(what: str, match_ids: tuple[int, ...], by: str | None, reason: str | No
     from medmirror.matching import decisions
 
     with database() as engine:
-        decided = decisions.say(engine, what, match_ids, by=by or _user(), reason=reason)
+        decided = decisions.apply(engine, what, match_ids, by=by or _user(), reason=reason)
     return output.Answer([decision._asdict() for decision in decided], lambda: _said(decided))
 
 
@@ -162,7 +162,7 @@ def _user() -> str:
         raise UsageError("Nobody knows who you are here: say it with --by NAME.") from None
 
 
-def _said(decided: list[Said]) -> Iterable[Any]:
+def _said(decided: list[Change]) -> Iterable[Any]:
     for decision in decided:
         yield f"match {decision.match_id}: {decision.before} -> {decision.status}"
         if decision.together and decision.status != "joined":

@@ -1,7 +1,6 @@
-"""The same person in two records: found by splink, decided by rules, kept with the evidence, and undone at will.
+"""Deduplication: records of the same person, found by splink, decided by rules, stored with evidence, and undoable.
 
-``fields`` says what is compared and what it is worth, ``scoring`` compares, ``judging`` and ``deciding`` say what
-becomes of it, ``clusters`` what is joined in the end; ``run`` does all of it for an organisation, ``decisions`` is for
-people.
-``identical`` is about another kind of duplicate: equal content under two keys, which is told and never merged.
+``fields`` holds the model, ``scoring`` compares, ``judging`` gives a verdict on a pair, ``deciding`` decides on all
+pairs together, ``clusters`` forms the groups; ``run`` does all of it for an organisation; ``decisions`` is for people.
+``identical`` reports another kind of duplicate: equal content under two keys, which is never merged.
 """

@@ -11,42 +11,42 @@ K = TypeVar("K", bound=Hashable)
 
 
 def components(pairs: Iterable[tuple[K, K]]) -> list[set[K]]:
-    """The sets of what *pairs* connect, each of two members at least; no two have a member in common."""
+    """The connected components of the graph of *pairs*. Each has at least two members; no two share a member."""
     parent: dict[K, K] = {}
 
-    def root(one: K) -> K:
-        parent.setdefault(one, one)
-        while parent[one] != one:
-            parent[one] = parent[parent[one]]  # halves the way for the next one
-            one = parent[one]
-        return one
+    def root(member: K) -> K:
+        parent.setdefault(member, member)
+        while parent[member] != member:
+            parent[member] = parent[parent[member]]  # halves the way for the next one
+            member = parent[member]
+        return member
 
     for left, right in pairs:
         a, b = root(left), root(right)
         if a != b:
             parent[a] = b
-    found: defaultdict[K, set[K]] = defaultdict(set)
-    for one in parent:
-        found[root(one)].add(one)
-    return [group for group in found.values() if len(group) > 1]
+    groups: defaultdict[K, set[K]] = defaultdict(set)
+    for member in parent:
+        groups[root(member)].add(member)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def canonical_ids(joined: Iterable[tuple[K, K]], own: Mapping[K, UUID]) -> dict[K, UUID]:
-    """The canonical id of every record that *joined* pairs connect to another: the smallest of their own ids.
+    """The canonical id of every record that *joined* pairs connect to another one: the smallest id of its group.
 
-    Records that no pair names are not in it: theirs is their own. So whatever was joined before, the same pairs always
-    give the same ids, and a pair that is taken out leaves no trace. Pairs with a record that *own* does not know (it is
-    gone) connect nothing.
+    *own* has the id that each record has by itself; a record in no pair keeps it and is not in the result. So the same
+    pairs always give the same ids, whatever was joined before. A pair with a record that *own* lacks (it is gone) is
+    left out.
     """
-    known = ((left, right) for left, right in joined if left in own and right in own)
-    found: dict[K, UUID] = {}
-    for group in components(known):
-        smallest = min(own[one] for one in group)
-        found.update(dict.fromkeys(group, smallest))
-    return found
+    living = ((left, right) for left, right in joined if left in own and right in own)
+    smallest_ids: dict[K, UUID] = {}
+    for group in components(living):
+        smallest = min(own[key] for key in group)
+        smallest_ids.update(dict.fromkeys(group, smallest))
+    return smallest_ids
 
 
-def torn(groups: Iterable[set[K]], apart: Iterable[tuple[K, K]]) -> list[tuple[K, K]]:
-    """The pairs of *apart* (people said that they are not one) of which both are in one group."""
-    home: dict[Any, int] = {one: number for number, group in enumerate(groups) for one in group}
+def violations(groups: Iterable[set[K]], apart: Iterable[tuple[K, K]]) -> list[tuple[K, K]]:
+    """The pairs of *apart* (two people, by a person's decision) whose two records are in one group."""
+    home: dict[Any, int] = {member: number for number, group in enumerate(groups) for member in group}
     return [(left, right) for left, right in apart if left in home and home[left] == home.get(right)]

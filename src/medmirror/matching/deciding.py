@@ -1,11 +1,11 @@
-"""What becomes of all the pairs together: a group of records is joined by itself only if nothing in it contradicts."""
+"""Decisions on all scored pairs together: a group is joined without a person's word only if it has no contradiction."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from medmirror.matching.clusters import components, torn
+from medmirror.matching.clusters import components, violations
 from medmirror.matching.fields import JOIN_AT, REVIEW_AT
 from medmirror.matching.judging import IDENTIFIER, JOINED, MODEL, REVIEW, USER, Verdict, evidence, judge, levels
 from medmirror.matching.scoring import Scored, Scorer
@@ -18,7 +18,7 @@ BEFORE = "people said no; the records have changed since"
 
 
 class Decision(NamedTuple):
-    """What is to be written of a pair: joined or review, on what grade, and the evidence."""
+    """The decision on a pair of record numbers: *status* joined or review, its grade and the evidence."""
 
     left: int
     right: int
@@ -30,13 +30,13 @@ class Decision(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What holds before anything is decided.
+    """The decisions that hold already.
 
-    *said*: pairs that people joined. *kept*: pairs that were joined before and are not compared now, with their grade.
-    *apart*: pairs that people said no to, with the levels of that time.
+    *confirmed*: pairs that people joined. *kept*: pairs that were joined before and are not compared now, with their
+    grade. *apart*: pairs that people rejected, with the levels of that time.
     """
 
-    said: Collection[Pair] = ()
+    confirmed: Collection[Pair] = ()
     kept: Mapping[Pair, str] = {}
     apart: Mapping[Pair, Mapping[str, str]] = {}
 
@@ -49,8 +49,10 @@ class Thresholds(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """*records* of groups that contradict themselves. In some of these, those with an identifier in common are a group
-    without a contradiction: these are *spared*."""
+    """The *records* of groups that contradict themselves.
+
+    *spared* are those of them that still form a group without a contradiction when only common identifiers count.
+    """
 
     records: frozenset[int]
     spared: frozenset[int]
@@ -61,14 +63,15 @@ class Doubt(NamedTuple):
 
 
 def doubtful(scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing) -> Doubt:
-    """Which groups contradict themselves, if all were joined that *scorer* has scored high enough.
+    """The records of groups that would contradict themselves if all pairs with a high enough score were joined.
 
-    That is groups in which two records cannot be one person, or of which people said so, and groups that are too large.
+    A group contradicts itself when two of its records cannot be one person, when people rejected a pair of it, or when
+    it is too large.
     """
-    edges: dict[Pair, str] = dict.fromkeys(standing.said, USER) | dict(standing.kept)
-    for one in scorer.scored():
-        verdict = judge(entity, one.compared, *thresholds)
-        pair = one.left, one.right
+    edges: dict[Pair, str] = dict.fromkeys(standing.confirmed, USER) | dict(standing.kept)
+    for scored in scorer.scored():
+        verdict = judge(entity, scored.compared, *thresholds)
+        pair = scored.left, scored.right
         if verdict.status == JOINED and pair not in standing.apart:
             edges.setdefault(pair, verdict.grade)
     wrong = _wrong(scorer, components(edges), standing.apart)
@@ -79,36 +82,38 @@ def doubtful(scorer: Scorer, entity: str, thresholds: Thresholds, standing: Stan
 
 
 def _wrong(scorer: Scorer, groups: Sequence[set[int]], apart: Collection[Pair]) -> list[set[int]]:
-    """Those of *groups* that contradict themselves."""
+    """The groups of *groups* that contradict themselves."""
     large = [group for group in groups if len(group) > 2]  # a pair alone was judged as such
     small = [group for group in large if len(group) <= MOST_IN_GROUP]
-    parted = {one for pair in torn(groups, apart) for one in pair}
+    parted = {record for pair in violations(groups, apart) for record in pair}
     wrong = [group for group in large if len(group) > MOST_IN_GROUP]
     wrong += [small[place] for place in scorer.contradictory(small)]
     return wrong + [group for group in groups if group & parted]
 
 
 def decide(scorer: Scorer, entity: str, thresholds: Thresholds, standing: Standing, doubt: Doubt) -> Iterator[Decision]:
-    """The decisions on what *scorer* has scored, by record numbers; what *doubt* holds is not joined.
+    """The decisions on the pairs that *scorer* has scored, by record numbers. A pair in *doubt* is not joined.
 
-    A pair that people said no to is never joined, and it is proposed again only when its records compare otherwise now.
+    A pair that people rejected is never joined. It is proposed again only when its records now compare differently.
     """
-    for one in scorer.scored():
-        verdict = judge(entity, one.compared, *thresholds)
+    for scored in scorer.scored():
+        verdict = judge(entity, scored.compared, *thresholds)
         if not verdict.status:
             continue
-        if verdict.status == JOINED and doubt.holds((one.left, one.right), verdict.grade):
+        if verdict.status == JOINED and doubt.holds((scored.left, scored.right), verdict.grade):
             verdict = Verdict(REVIEW, verdict.grade, (*verdict.held, GROUP))
-        before = standing.apart.get((one.left, one.right))
+        before = standing.apart.get((scored.left, scored.right))
         if before is not None:
             verdict = Verdict(REVIEW, verdict.grade, (*verdict.held, BEFORE))
-        made = _decision(entity, one, verdict)
-        if before is None or levels(made.evidence) != before:
-            yield made
+        decision = _decision(entity, scored, verdict)
+        if before is None or levels(decision.evidence) != before:
+            yield decision
 
 
-def _decision(entity: str, one: Scored, verdict: Verdict) -> Decision:
-    deleted = [side for side, gone in (("left", one.left_gone), ("right", one.right_gone)) if gone]
-    told = evidence(entity, one.compared, verdict.held, deleted)
-    compared = one.compared
-    return Decision(one.left, one.right, verdict.status, verdict.grade, compared.probability, compared.weight, told)
+def _decision(entity: str, scored: Scored, verdict: Verdict) -> Decision:
+    deleted = [side for side, gone in (("left", scored.left_gone), ("right", scored.right_gone)) if gone]
+    grounds = evidence(entity, scored.compared, verdict.held, deleted)
+    compared = scored.compared
+    return Decision(
+        scored.left, scored.right, verdict.status, verdict.grade, compared.probability, compared.weight, grounds
+    )

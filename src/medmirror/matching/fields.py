@@ -1,13 +1,13 @@
-"""What two records of a person are compared by: fields, the levels of agreement of each, and what each level is worth.
+"""The fields that two records are compared by, the levels of agreement of each, and the weight of each level.
 
-This is a Fellegi-Sunter model. A level's *m* is how often two records of one person are on it, *u* how often records of
-two different people are; log2(m / u) is its weight in bits. A condition is an expression of DuckDB over the columns of
-``person`` (sql/scoring.sql), those of the one record ending in _l, of the other in _r; the first that holds is the
-level. Records that lack the field on either side say nothing.
+This is a Fellegi-Sunter model. A level's *m* is the share of pairs of one person that are on it, *u* the share of pairs
+of two different people; log2(m / u) is its weight in bits. A condition is an expression of DuckDB over the columns of
+``person`` (sql/scoring.sql): those of one record end in _l, of the other in _r. The first condition that holds gives
+the level. A field that either record lacks counts for nothing.
 
-The figures are set once, from generated people (``bench/matching.py --fit`` prints what they would be there), and made
-careful by hand: nothing that a household shares (address, phone, mail, family name) may together outweigh a different
-given name and birthday. No figure was fitted to the sets that the model is measured on.
+The figures are set once, from generated people (``bench/matching.py --fit`` prints what they would be there), and then
+made careful by hand: all that a household shares (address, phone, mail, family name) may together not outweigh a
+different given name and birthday. No figure was fitted to the sets that the model is measured on.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ AGREE, CLOSE, DIFFER, MISSING = "agree", "close", "differ", "missing"
 
 
 class Level(NamedTuple):
-    """One degree of agreement. *says* is the word that people are told: agree, close, differ.
+    """A degree of agreement. *says* is the word that people see: agree, close, differ.
 
-    *rarity* names the column whose values count by how rare they are, *rarest* the smallest share that is believed.
+    *rarity* names the column whose values weigh more the rarer they are; *rarest* is the smallest share that counts.
     """
 
     name: str
@@ -40,8 +40,10 @@ class Level(NamedTuple):
 
 
 class Field(NamedTuple):
-    """What is compared. *missing* is the condition of having nothing to compare; levels are asked in their order and
-    the last one is what remains."""
+    """A field to compare. *missing* is the condition that there is nothing to compare.
+
+    The conditions of *levels* are tried in order; the last level takes all that remains.
+    """
 
     name: str
     missing: str
@@ -56,9 +58,9 @@ _ANY_TURNED = f"({_TURNED}) OR ({_TURNED_CLOSE})"
 
 
 def _slip(column: str, least: int = 4) -> str:
-    """One key hit wrongly: a letter more, less, other, or two of them exchanged.
+    """The condition that *column* differs by one slip of a key: a letter more, less, other, or two exchanged.
 
-    One slip leaves the beginning or the end as it was. Asking for that first spares most of the costly comparisons.
+    One slip leaves the beginning or the end unchanged. Testing that first saves most of the costly comparisons.
     """
     left, right = f"{column}_l", f"{column}_r"
     shorter = f"least(length({left}), length({right}))"
@@ -225,28 +227,28 @@ FIELDS: Mapping[str, tuple[Field, ...]] = {
     "patient": (FAMILY, GIVEN, MIDDLE, BIRTH_DATE, SEX, PHONE, EMAIL, ADDRESS, IDENTIFIER, MERGE),
     "practitioner": (FAMILY, GIVEN, MIDDLE, BIRTH_DATE, SEX, PHONE, EMAIL, IDENTIFIER, MERGE),
 }
-"""Entities whose records may be of one person, and what these are compared by."""
+"""The entities that are deduplicated, and the fields that their records are compared by."""
 
 JOIN_AT = 0.9995
-"""Probability from which two records are joined without being asked for."""
+"""Probability from which two records are joined without a person's word."""
 REVIEW_AT = 0.80
 """Probability from which a person is asked."""
 SAME_PERSON_TWICE = 0.1
-"""How many others of the same person a record has, on average, before anything is known of it."""
+"""The number of other records of the same person that a record has on average: the prior."""
 
 
 def prior(records: int) -> float:
     """The probability that two of *records* records, drawn at random, are of one person.
 
-    The more records, the less likely: the number of pairs grows with the square, that of true ones with the number.
+    It falls with the number of records: the number of pairs grows with its square, that of true pairs in proportion.
     """
     return min(0.01, 2 * SAME_PERSON_TWICE / max(records, 20))
 
 
 def settings(entity: str, records: int, figures: Mapping[str, tuple[float, float]] | None = None) -> dict[str, Any]:
-    """The model as splink reads it, for so many *records*.
+    """The settings of splink's model, for so many *records*.
 
-    *figures* ("field.level": (m, u)) are an organisation's own, where it has trained some.
+    *figures* ("field.level": (m, u)) are those that an organisation has trained.
     """
     return {
         "link_type": "dedupe_only",
@@ -265,23 +267,23 @@ def _comparison(field: Field, figures: Mapping[str, tuple[float, float]]) -> dic
     ]
     for level in field.levels:
         m, u = figures.get(f"{field.name}.{level.name}", (level.m, level.u))
-        one = {
+        entry = {
             "sql_condition": level.condition,
             "label_for_charts": level.name,
             "m_probability": m,
             "u_probability": u,
         }
         if level.rarity:
-            one |= {
+            entry |= {
                 "tf_adjustment_column": level.rarity,
                 "tf_adjustment_weight": 1.0,
                 "tf_minimum_u_value": level.rarest,
                 "disable_tf_exact_match_detection": True,
             }
-        levels.append(one)
+        levels.append(entry)
     return {"output_column_name": field.name, "comparison_levels": levels}
 
 
 def level_of(field: Field, number: int) -> Level | None:
-    """The level behind splink's number for it (which counts from the last one, 0); None for missing."""
+    """The level with splink's *number*, which counts from 0, the last level; None for missing (-1)."""
     return None if number < 0 else field.levels[len(field.levels) - 1 - number]

@@ -1,7 +1,7 @@
-"""Records with the same content under different keys: told, never merged.
+"""Records with the same content under different keys: reported, never merged.
 
-Two trials with equal titles are two trials. Postgres does the work; what comes here is counts and the keys of the
-largest groups.
+Two trials with equal titles are two trials. Postgres does the work; only counts and the keys of the largest groups come
+here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MEMBERS = f"""'"({_NAMES})"\\: ({_VALUES}),? ?'"""
 
 
 class Group(NamedTuple):
-    """So many records with the same content, and the keys of the first of them."""
+    """A group of *size* records with the same content, and the keys of the first 10 of them."""
 
     size: int
     keys: list[list[str]]
@@ -40,7 +40,11 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identical:
-    """What was found in one place: living records, groups of equal ones, records in those groups, the largest ones."""
+    """The identical records of one feed or entity.
+
+    *records* counts the living records, *groups* the groups of equal ones, *members* the records in these groups;
+    *largest* lists the largest groups.
+    """
 
     where: str
     records: int
@@ -50,28 +54,29 @@ class Identical:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values, for JSON."""
-        return {**asdict(self), "largest": [one._asdict() for one in self.largest]}
+        return {**asdict(self), "largest": [group._asdict() for group in self.largest]}
 
 
 def report(
     engine: Engine, *, source: str | None = None, organization: str | None = None, limit: int = 20
 ) -> list[Identical]:
-    """What is there more than once: by feed for public sources, by canonical entity for organisations' records.
+    """The identical records, by feed for public sources, by canonical entity for organisations' records.
 
-    At most *limit* groups of each are named. Changes nothing. Raises UsageError for a source that there is not.
+    At most *limit* groups of each are listed. Changes nothing. Raises UsageError for an unknown source, and for a
+    public one together with an organisation.
     """
-    named = sources.get(source) if source else None
-    if named and organization and not named.tenant:
-        raise UsageError(f"{named.name} is public: its records belong to no organisation; leave --org out.")
-    found: list[Identical] = []
+    only = sources.get(source) if source else None
+    if only and organization and not only.tenant:
+        raise UsageError(f"{only.name} is public: its records belong to no organisation; leave --org out.")
+    places: list[Identical] = []
     with engine.connect() as conn:
         for name in [source] if source else sources.names() if organization is None else ():
             if not sources.get(name).tenant:
-                found += [_public(conn, name, feed, limit) for feed in sources.get(name).feeds]
-        if named is None or named.tenant:
-            asked = {"source": source, "organization": organization}
-            found += [_canonical(conn, entity, asked, limit) for entity in ENTITIES]
-    return [one for one in found if one.records]
+                places += [_public(conn, name, feed, limit) for feed in sources.get(name).feeds]
+        if only is None or only.tenant:
+            filters = {"source": source, "organization": organization}
+            places += [_canonical(conn, entity, filters, limit) for entity in ENTITIES]
+    return [place for place in places if place.records]
 
 
 def _public(conn: Connection, source: str, feed: Feed, limit: int) -> Identical:
@@ -84,35 +89,35 @@ def _public(conn: Connection, source: str, feed: Feed, limit: int) -> Identical:
         "members": _MEMBERS.format(keys="|".join(keys)),
         "shown": str(KEYS_SHOWN),
     }
-    return _asked(conn, f"{source}.{feed.name}", "living", "identical", names, {}, limit)
+    return _count(conn, f"{source}.{feed.name}", "living", "identical", names, {}, limit)
 
 
-def _canonical(conn: Connection, entity: str, asked: Mapping[str, Any], limit: int) -> Identical:
+def _canonical(conn: Connection, entity: str, filters: Mapping[str, Any], limit: int) -> Identical:
     names = {"shown": str(KEYS_SHOWN)}
-    values = {**asked, "entity": entity}
-    return _asked(conn, f"canonical.{entity}", "living canonical", "identical canonical", names, values, limit)
+    values = {**filters, "entity": entity}
+    return _count(conn, f"canonical.{entity}", "living canonical", "identical canonical", names, values, limit)
 
 
-def _asked(
+def _count(
     conn: Connection, where: str, size: str, name: str, names: Mapping[str, str], values: Mapping[str, Any], limit: int
 ) -> Identical:
-    records = conn.execute(text(_filled(size, names)), values).scalar_one()
+    records = conn.execute(text(_query(size, names)), values).scalar_one()
     if not records:
         return Identical(where, 0)
-    rows = list(conn.execute(text(_filled(name, names)), {**values, "limit": max(limit, 1)}))
+    rows = list(conn.execute(text(_query(name, names)), {**values, "limit": max(limit, 1)}))
     if not rows:
         return Identical(where, records)
     largest = [Group(row.members, row.keys) for row in rows[:limit]]
     return Identical(where, records, rows[0].groups, int(rows[0].all_members), largest)
 
 
-def _filled(name: str, names: Mapping[str, str]) -> str:
+def _query(name: str, names: Mapping[str, str]) -> str:
     body = sql.sections("matching.sql")[name].replace("::", r"\:\:")
     return body.format(**names)
 
 
 def _content(feed: Feed) -> Iterator[Column]:
-    """The columns that follow from a record's content: no document, no date, nothing that names the record."""
+    """The columns of a record's content: no document, no date, no name of the record."""
     for column in feed.columns:
         identity = column.name.endswith(("_id", "_ids", "_aliases", "_ndc", "_date", "_posted", "_date_text"))
         odd = column.name in ("id", "version", "pmid", "pmc", "doi", "spl_set_id", "version_date", "date_text")
@@ -121,6 +126,6 @@ def _content(feed: Feed) -> Iterator[Column]:
 
 
 def _document(feed: Feed) -> str:
-    """The column that holds the whole record; a feed that has none is its row."""
+    """The SQL of the whole record: its jsonb column, or its row when the feed has no such column."""
     first = feed.columns[0]
     return f't."{first.name}"' if first.kind == "jsonb" else "to_jsonb(t)"

@@ -1,6 +1,6 @@
 """Deduplicating whole organisations: read, compare, decide, write; one transaction an organisation and entity.
 
-Each holds lock 12347 alone. Loads go on beside it: a record that they change meanwhile is told as changed the next
+Each transaction holds lock 12347. Loads go on beside it: a record that they change meanwhile counts as changed the next
 time.
 """
 
@@ -29,9 +29,12 @@ BY = "medmirror dedup"
 BUSY = "Another deduplication holds lock 12347; run the same command again when it is done."
 
 
-class Found(NamedTuple):
-    """What was found in one organisation: records there, records compared anew, candidate pairs; then how many pairs of
-    each status there are, and how many records got another canonical id."""
+class Tally(NamedTuple):
+    """The counts of one organisation and entity: records, records compared anew, candidate pairs.
+
+    *joined*, *review*, *rejected* and *undone* count the pairs of each status; *renamed* the records that got another
+    canonical id.
+    """
 
     organization: str
     entity: str
@@ -48,16 +51,16 @@ class Found(NamedTuple):
 
 @dataclass(slots=True)
 class DedupResult:
-    """What a deduplication did."""
+    """The outcome of a deduplication. *found* has a tally for each organisation and entity."""
 
     run_id: int
     status: str = "failed"  # done, failed, interrupted
     seconds: float = 0.0
-    found: list[Found] = field(default_factory=list)
+    found: list[Tally] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
-        return {**asdict(self), "found": [one._asdict() for one in self.found]}
+        return {**asdict(self), "found": [tally._asdict() for tally in self.found]}
 
 
 def deduplicate(
@@ -70,20 +73,37 @@ def deduplicate(
     memory: int | None = None,
     on_step: Callable[[str, str], None] = lambda organization, entity: None,
 ) -> DedupResult:
-    """Find the records of *entities* that are the same person, in each of *organizations* (None: all) by itself.
+    """Find the records that are the same person, in each organisation by itself. Running it again changes nothing.
 
-    Only records that have changed since they were compared last are compared again, with all others; *everything*:
-    all. Running it again changes nothing. Raises LockRaceLost when another one is at it, UsageError without splink.
+    Parameters
+    ----------
+    engine
+        An engine on the mirror, as the tables' owner.
+    organizations
+        The organisations to work on; None: all.
+    entities
+        The kinds of record: patient, practitioner.
+    everything
+        Compare all records anew, not only those that changed since they were compared last.
+    thresholds
+        The probabilities from which a pair is joined or put before a person.
+    memory
+        Bytes that DuckDB may take; None: half of the machine's.
+    on_step
+        Called with (organisation, entity) before each transaction.
+
+    Raises LockRaceLost when another deduplication runs, UsageError for wrong thresholds or without splink.
     """
     if not 0 < thresholds.review_at <= thresholds.join_at < 1:
         raise UsageError("The thresholds must be probabilities, the one for review not above the one for joining.")
     with engine.connect() as conn:
-        places = [Scope(one, e) for one in store.organizations(conn, entities, organizations) for e in entities]
+        names = store.organizations(conn, entities, organizations)
+    scopes = [Scope(name, entity) for name in names for entity in entities]
     with running(engine, "dedup", {**thresholds._asdict(), "all": everything}) as result:
-        for scope in places:
+        for scope in scopes:
             on_step(*scope)
             work = _Work(scope, result.run_id, everything, thresholds, memory)
-            result.found.append(alone(engine, work.do))
+            result.found.append(with_dedup_lock(engine, work.do))
     return result
 
 
@@ -92,13 +112,13 @@ def running(engine: Engine, command: str, settings: dict[str, Any]) -> Iterator[
     """A run in the ledger, for as long as the block lasts."""
     with runs.record(engine, command, None, settings) as run:
         result = DedupResult(run.run_id)
-        run.counts = lambda: {"found": [found._asdict() for found in result.found]}
+        run.counts = lambda: {"found": [tally._asdict() for tally in result.found]}
         yield result
     result.status, result.seconds = run.status, run.seconds
 
 
-def alone(engine: Engine, work: Callable[[Connection], Any]) -> Any:
-    """What *work* returns, done in a transaction that holds lock 12347. Raises LockRaceLost."""
+def with_dedup_lock(engine: Engine, work: Callable[[Connection], Any]) -> Any:
+    """Run *work* in one transaction that holds lock 12347; return what it returned. Raises LockRaceLost."""
     try:
         return retry.retry_with_advisory_lock(engine, locks.DEDUPLICATION, work, attempts=8)
     except LockRaceLost as error:
@@ -113,7 +133,7 @@ class _Work:
     thresholds: Thresholds
     memory: int | None
 
-    def do(self, conn: Connection) -> Found:
+    def do(self, conn: Connection) -> Tally:
         began = time.perf_counter()
         store.enter(conn, self.scope.organization)
         figures = store.figures(conn, self.scope)
@@ -121,14 +141,14 @@ class _Work:
         records, changed = store.begin_input(conn, self.scope, model, self.everything)
         pairs = 0
         if changed:
-            with scoring.opened(self.scope.entity, self.memory) as scorer:
+            with scoring.open_scorer(self.scope.entity, self.memory) as scorer:
                 pairs = self._compare(conn, scorer, model, figures)
-        else:  # what has gone is withdrawn all the same
+        else:  # pairs of records that are gone are withdrawn all the same
             store.write(conn, self.scope, {}, (), by=BY, run_id=self.run_id, model=model)
         renamed = store.settle(conn, self.scope)
         counts = store.tally(conn, self.scope)
         seconds = round(time.perf_counter() - began, 3)
-        return Found(
+        return Tally(
             self.scope.organization,
             self.scope.entity,
             records,
@@ -149,8 +169,8 @@ class _Work:
         keys = scorer.keys()
         standing = store.standing(conn, scope, keys)
         doubt = doubtful(scorer, scope.entity, self.thresholds, standing)
-        made = decide(scorer, scope.entity, self.thresholds, standing, doubt)
-        store.write(conn, scope, keys, made, by=BY, run_id=self.run_id, model=model)
+        decisions = decide(scorer, scope.entity, self.thresholds, standing, doubt)
+        store.write(conn, scope, keys, decisions, by=BY, run_id=self.run_id, model=model)
         held = [pair for pair, grade in standing.kept.items() if doubt.holds(pair, grade)]
         store.hold(conn, scope, keys, held, by=BY, run_id=self.run_id)
         return pairs

@@ -1,7 +1,7 @@
-"""Comparing records with splink, in a DuckDB of this process: from canonical records to what each pair is worth.
+"""Comparing records with splink, in a DuckDB of this process: from canonical records to a score for each pair.
 
-DuckDB works in memory and lets what does not fit go to files in a folder of its own, readable by this user only and
-gone afterwards.
+DuckDB works in memory. Data that does not fit goes to files in a folder of its own, which only this user can read and
+which is removed afterwards.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from medmirror.errors import MedmirrorError, UsageError
 from medmirror.matching.fields import BIRTH_DATE, FIELDS, settings
 from medmirror.matching.judging import Compared
 
-SHARED_BY = 8  #: a telephone, mail address or identifier of more records than that says nothing
-MOST_IN_BLOCK = 400  #: records; a key of more is not asked for candidates
-NAMESAKES = 20  #: records of the same two names, as they sound, that are compared for that alone
-USUAL_RECORDS = 1000  #: how many records of the usual kind are added before a name's rarity is believed
+SHARED_BY = 8  #: records; a telephone, mail address or identifier that more of them share is left out
+MOST_IN_BLOCK = 400  #: records; a blocking key of more gives no candidates
+NAMESAKES = 20  #: records with the same two names (by sound) that are compared for that reason alone
+USUAL_RECORDS = 1000  #: imagined records with usual values that are added before the rarity of a name is counted
 _BATCH = 10_000
 _GIB = 1 << 30
 _COLUMNS = ("source", "feed", "source_id", "changed", "gone", "names", "birth_date", "sex", "phones", "emails",
@@ -32,7 +32,7 @@ Figures = Mapping[str, tuple[float, float]]
 
 
 class Scored(NamedTuple):
-    """A pair that was compared: record numbers (left below right), how they compare, which of them is deleted."""
+    """A scored pair: record numbers (left below right), their comparison, which of them is deleted."""
 
     left: int
     right: int
@@ -42,20 +42,20 @@ class Scored(NamedTuple):
 
 
 class Scorer:
-    """The records of one entity of one organisation, and the DuckDB that they are compared in. See ``opened``."""
+    """The records of one entity of one organisation, and the DuckDB that they are compared in. See ``open_scorer``."""
 
     def __init__(self, con: Any, entity: str) -> None:
         self._con, self._entity = con, entity
 
     def take(self, batches: Any) -> int:
-        """Take over the records: an Arrow reader or table with the columns of ``columns()``. Returns their number."""
+        """Take over the records of *batches*, an Arrow reader or table of ``columns()``; return their number."""
         self._con.register("canonical", batches)
         self._run("incoming")
         self._con.unregister("canonical")
         return self.prepare()
 
     def prepare(self) -> int:
-        """Make what is compared out of ``incoming``. Returns the number of records."""
+        """Make the tables that are compared out of ``incoming``; return the number of records."""
         for name in ("macros", "shared values", "person", "blocks", "pairs"):
             self._run(name, shared=SHARED_BY, most=MOST_IN_BLOCK, namesakes=NAMESAKES)
         return self._number("SELECT count(*) FROM person")
@@ -65,10 +65,10 @@ class Scorer:
         return {row[0]: row[1:] for row in self._rows(sql.sections("scoring.sql")["keys"])}
 
     def score(self, review_at: float, figures: Figures | None = None) -> int:
-        """Compare the candidate pairs; return how many there were.
+        """Compare the candidate pairs; return their number.
 
-        Those known by the same identifier come first and are all kept, of the others those with a probability of at
-        least *review_at*.
+        Pairs with the same identifier come first, and all are kept. Of the others, those with a probability of at least
+        *review_at* are kept.
         """
         linker = self.linker(figures)
         register = linker._db_api.register
@@ -79,20 +79,20 @@ class Scorer:
                 continue
             linker.table_management.register_blocked_pairs_for_predict(register("pairs_now"))
             least = None if sure else review_at
-            found = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
+            predicted = linker.inference.predict(threshold_match_probability=least, warning_mode="never")
             names = [field.name for field in FIELDS[self._entity]]
             rare = {field.name for field in FIELDS[self._entity] if any(level.rarity for level in field.levels)}
             self._run(
                 "add pass",
                 levels=", ".join(f"gamma_{name}" for name in names),
                 weights=", ".join(f"mw_{name}" + f" + mw_tf_adj_{name}" * (name in rare) for name in names),
-                predicted=found.physical_name,
+                predicted=predicted.physical_name,
             )
-            found.drop_table_from_database_and_remove_from_cache()
+            predicted.drop_table_from_database_and_remove_from_cache()
         return self._number("SELECT count(*) FROM pairs")
 
     def scored(self) -> Iterator[Scored]:
-        """What ``score`` kept, by record numbers. The whole must be read before anything else is asked."""
+        """The pairs that ``score`` kept, by record numbers. Read all of them before the next query of this scorer."""
         cursor = self._con.execute(sql.sections("scoring.sql")["scored"])
         while rows := cursor.fetchmany(_BATCH):
             for left, right, probability, weight, levels, weights, same, left_gone, right_gone in rows:
@@ -100,7 +100,7 @@ class Scorer:
                 yield Scored(left, right, compared, left_gone, right_gone)
 
     def contradictory(self, groups: Sequence[Iterable[int]]) -> set[int]:
-        """Which of *groups* of record numbers (by their place) hold two that cannot be one person."""
+        """The places of those *groups* of record numbers that hold two records which cannot be one person."""
         import pyarrow
 
         members = [(place, number) for place, group in enumerate(groups) for number in group]
@@ -121,7 +121,7 @@ class Scorer:
         return {row[0] for row in rows}
 
     def linker(self, figures: Figures | None = None) -> Any:
-        """A splink Linker over the records, with the model and how rare each name and day is."""
+        """A splink Linker over the records, with the model and the rarity of each name and birth date."""
         figures = figures or {}
         from splink import DuckDBAPI, Linker
 
@@ -151,15 +151,15 @@ class Scorer:
 
 
 def columns() -> tuple[str, ...]:
-    """The columns that ``Scorer.take`` wants: text but for *changed* and *gone*; lists of parts as JSON text."""
+    """The columns that ``Scorer.take`` needs: text but for *changed* and *gone*; lists of parts as JSON text."""
     return _COLUMNS
 
 
 @contextmanager
-def opened(entity: str, memory: int | None = None) -> Iterator[Scorer]:
-    """A Scorer for records of *entity*. *memory* (bytes): what DuckDB may take; else half of the machine's.
+def open_scorer(entity: str, memory: int | None = None) -> Iterator[Scorer]:
+    """A Scorer for records of *entity*. DuckDB may take *memory* bytes; None: half of the machine's.
 
-    Raises UsageError when splink is not installed.
+    Raises UsageError when splink is not installed, MedmirrorError when the records cannot be compared.
     """
     try:
         import duckdb

@@ -1,4 +1,4 @@
-"""What matching reads from Postgres and writes to it: always within one organisation, in the caller's transaction."""
+"""The statements of matching: always within one organisation, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ID = encoder([Column("source", "text"), Column("feed", "text"), Column("source_
 
 
 class Scope(NamedTuple):
-    """Whose records of which kind."""
+    """The records that matching works on at a time: those of one organisation and entity."""
 
     organization: str
     entity: str
@@ -54,15 +54,16 @@ def enter(conn: Connection, organization: str) -> None:
 
 
 def organizations(conn: Connection, entities: Sequence[str], named: Sequence[str] | None) -> list[str]:
-    """The organisations that have records of *entities*, all or those *named*, sorted."""
-    asked = {"entities": list(entities), "organizations": list(named) if named else None}
-    return list(conn.scalars(statement("organizations"), asked))
+    """The organisations that have records of *entities*, sorted; only those of *named* when it is given."""
+    filters = {"entities": list(entities), "organizations": list(named) if named else None}
+    return list(conn.scalars(statement("organizations"), filters))
 
 
 def begin_input(conn: Connection, scope: Scope, model: bytes, everything: bool) -> tuple[int, int]:
-    """Note which records there are and which of them are to be compared; return both numbers.
+    """Make the input table of the scope's records; return the number of records and of those to compare.
 
-    That is those that were not compared with this content by this *model*, and what is tied to them.
+    To compare are records that this *model* has not compared with this content, and the records tied to them by pairs;
+    all with *everything*.
     """
     conn.execute(statement("input"), {**scope._asdict(), "model": model, "everything": everything})
     for name in ("index input", "analyze input"):
@@ -73,7 +74,7 @@ def begin_input(conn: Connection, scope: Scope, model: bytes, everything: bool) 
 
 
 def read(conn: Connection, entity: str) -> Any:
-    """The records of the input as an Arrow reader, as ``Scorer.take`` wants it. Read it before the next statement."""
+    """The records of the input as an Arrow reader for ``Scorer.take``. Read it before the next statement."""
     import pyarrow
     from pyarrow import csv
 
@@ -100,7 +101,7 @@ def _copied(conn: Connection, name: str) -> Iterator[bytes]:
 
 
 class _Stream(io.RawIOBase):
-    """Pieces as a file to read from."""
+    """A readable file of *pieces*."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces, self._rest = pieces, b""
@@ -109,39 +110,39 @@ class _Stream(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        wanted, found = size, [self._rest]
+        limit, pieces = size, [self._rest]
         have = len(self._rest)
-        while size < 0 or have < wanted:
+        while size < 0 or have < limit:
             piece = next(self._pieces, None)
             if piece is None:
                 break
-            found.append(piece)
+            pieces.append(piece)
             have += len(piece)
-        data = b"".join(found)
-        cut = len(data) if size < 0 else min(wanted, len(data))
+        data = b"".join(pieces)
+        cut = len(data) if size < 0 else min(limit, len(data))
         self._rest = data[cut:]
         return data[:cut]
 
 
 def figures(conn: Connection, scope: Scope) -> Figures | None:
-    """The organisation's own figures, if it has trained some."""
-    found = conn.scalar(statement("figures"), scope._asdict())
-    return {name: (m, u) for name, (m, u) in found.items()} if found else None
+    """The figures that the organisation has trained; None when it has none."""
+    trained = conn.scalar(statement("figures"), scope._asdict())
+    return {name: (m, u) for name, (m, u) in trained.items()} if trained else None
 
 
-def keep_figures(conn: Connection, scope: Scope, found: Figures | None, run_id: int | None) -> None:
-    """Let these be the organisation's own figures; None: use those that medmirror brings."""
-    if found is None:
+def keep_figures(conn: Connection, scope: Scope, figures: Figures | None, run_id: int | None) -> None:
+    """Store *figures* as the organisation's own; None: delete them, so that those of medmirror are used."""
+    if figures is None:
         conn.execute(statement("forget figures"), scope._asdict())
         return
-    values = {**scope._asdict(), "figures": orjson.dumps(dict(found)).decode(), "run_id": run_id}
+    values = {**scope._asdict(), "figures": orjson.dumps(dict(figures)).decode(), "run_id": run_id}
     conn.execute(statement("keep figures"), values)
 
 
 def standing(conn: Connection, scope: Scope, keys: Mapping[int, Key]) -> Standing:
-    """What people said of this scope's pairs, and what stays joined; by the record numbers of *keys*."""
+    """The decisions that hold for this scope's pairs, by the record numbers of *keys*."""
     numbers = {key: number for number, key in keys.items()}
-    said: list[Pair] = []
+    confirmed: list[Pair] = []
     kept: dict[Pair, str] = {}
     apart: dict[Pair, dict[str, str]] = {}
     for row in conn.execute(statement("standing"), scope._asdict()):
@@ -151,16 +152,16 @@ def standing(conn: Connection, scope: Scope, keys: Mapping[int, Key]) -> Standin
         if row.status != JOINED:
             apart[left, right] = levels(row.evidence)
         elif row.grade == USER:
-            said.append((left, right))
+            confirmed.append((left, right))
         else:
             kept[left, right] = row.grade
-    return Standing(said, kept, apart)
+    return Standing(confirmed, kept, apart)
 
 
 def hold(
     conn: Connection, scope: Scope, keys: Mapping[int, Key], pairs: Iterable[Pair], *, by: str, run_id: int
 ) -> None:
-    """Put *pairs*, which were joined, before a person: their group has come to contradict itself."""
+    """Put *pairs*, which were joined, before a person: their group contradicts itself now."""
     rows = [(*keys[left], *keys[right]) for left, right in pairs]
     if rows:
         columns = (list(column) for column in zip(*rows, strict=True))
@@ -172,10 +173,12 @@ def write(
     conn: Connection, scope: Scope, keys: Mapping[int, Key], decisions: Iterable[Decision], *, by: str, run_id: int,
     model: bytes,
 ) -> None:  # fmt: skip
-    """Write *decisions* (record numbers are those of *keys*), withdraw what is not among them any more, and remember
-    which records were compared. Running it again changes nothing."""
+    """Write *decisions*, by the record numbers of *keys*; withdraw proposals that are not among them any more.
+
+    Also notes which records were compared. Running it again changes nothing.
+    """
     conn.execute(statement("stage"))
-    copy(conn, sql.sections("matching.sql")["copy stage"], (_staged(keys, one) for one in decisions))
+    copy(conn, sql.sections("matching.sql")["copy stage"], (_staged(keys, decision) for decision in decisions))
     conn.execute(statement("analyze stage"))
     values = {**scope._asdict(), "by": by, "run_id": run_id}
     conn.execute(statement("withdraw"), values)
@@ -184,13 +187,13 @@ def write(
     conn.execute(statement("forget"), scope._asdict())
 
 
-def _staged(keys: Mapping[int, Key], one: Decision) -> bytes:
-    sides = (*keys[one.left], *keys[one.right])
-    return _MATCH((*sides, one.probability, one.weight, one.evidence, one.grade, one.status))
+def _staged(keys: Mapping[int, Key], decision: Decision) -> bytes:
+    sides = (*keys[decision.left], *keys[decision.right])
+    return _MATCH((*sides, decision.probability, decision.weight, decision.evidence, decision.grade, decision.status))
 
 
 def settle(conn: Connection, scope: Scope) -> int:
-    """Give every record of *scope* the canonical id that follows from the joined pairs; return how many changed."""
+    """Give every record of *scope* the canonical id that follows from the joined pairs; return how many ids changed."""
     own: dict[Key, UUID] = {}
     pairs: list[tuple[Key, Key]] = []
     for row in conn.execute(statement("joined"), scope._asdict()):
@@ -198,7 +201,7 @@ def settle(conn: Connection, scope: Scope) -> int:
         own[left], own[right] = row.left_own, row.right_own
         pairs.append((left, right))
     conn.execute(statement("stage ids"))
-    staged = (_ID((*key, found)) for key, found in canonical_ids(pairs, own).items())
+    staged = (_ID((*key, canonical_id)) for key, canonical_id in canonical_ids(pairs, own).items())
     copy(conn, sql.sections("matching.sql")["copy ids"], staged)
     conn.execute(statement("analyze ids"))
     joined = conn.execute(statement("join"), {"organization": scope.organization}).rowcount
@@ -208,5 +211,5 @@ def settle(conn: Connection, scope: Scope) -> int:
 
 
 def tally(conn: Connection, scope: Scope) -> dict[str, int]:
-    """How many pairs of each status there are."""
+    """The number of pairs of each status."""
     return {row.status: row.pairs for row in conn.execute(statement("tally"), scope._asdict())}

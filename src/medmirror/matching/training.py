@@ -1,8 +1,9 @@
 """Fitting the model's figures to an organisation's own records, by splink's expectation maximisation.
 
-m comes from pairs that agree on something strong, turn by turn; u from random pairs, but not for what a household
-shares: a random pair is hardly ever of one household, and the pairs that matter are. What the data says too little of
-keeps the figure that medmirror brings; so do levels that would be turned round (a difference that speaks for a match).
+m comes from pairs that agree on a strong field, one field after the other. u comes from random pairs, but not for the
+fields that a household shares: a random pair is hardly ever of one household, and the candidate pairs often are. A
+level with too little data keeps the figure that medmirror brings; so does a level whose figures would contradict its
+meaning (a difference that speaks for a match).
 """
 
 from __future__ import annotations
@@ -15,27 +16,28 @@ from sqlalchemy import Connection, Engine
 from medmirror.errors import UsageError
 from medmirror.matching import scoring, store
 from medmirror.matching.fields import AGREE, DIFFER, FIELDS
-from medmirror.matching.run import alone, running
+from medmirror.matching.run import running, with_dedup_lock
 from medmirror.matching.scoring import Figures
 from medmirror.matching.store import Scope
 
-LEAST = 5_000  #: records; fewer hold too few people twice
+LEAST = 5_000  #: records; in fewer, too few people are there twice
 _PAIRS = 1_000_000  # random ones
 _SEED = 1
-_OWN = frozenset({"family", "given", "middle", "birth_date", "sex"})  # what nobody shares by living together
+_OWN = frozenset({"family", "given", "middle", "birth_date", "sex"})  # fields that a household does not share
 _RULES = ("l.birth_date = r.birth_date AND l.family = r.family", "l.given = r.given AND l.family = r.family",
           "l.phone = r.phone AND l.given = r.given")  # fmt: skip
 
 
 def train(engine: Engine, organization: str, entity: str, *, reset: bool = False) -> Figures | None:
-    """Fit the figures of *entity* to the records of *organization*, keep and return them; *reset*: forget them (None).
+    """Fit the figures of *entity* to the records of *organization*; store and return them.
 
-    Holds lock 12347 alone. Raises UsageError for fewer than 5,000 records.
+    With *reset* the stored figures are deleted, and None is returned. Holds lock 12347. Raises LockRaceLost, and
+    UsageError for fewer than 5,000 records.
     """
     scope = Scope(organization, entity)
     with running(engine, "dedup train", {"organization": organization, "entity": entity, "reset": reset}) as result:
-        found: Figures | None = alone(engine, lambda conn: _train(conn, scope, result.run_id, reset))
-    return found
+        figures: Figures | None = with_dedup_lock(engine, lambda conn: _train(conn, scope, result.run_id, reset))
+    return figures
 
 
 def _train(conn: Connection, scope: Scope, run_id: int, reset: bool) -> Figures | None:
@@ -52,7 +54,7 @@ def _fit(conn: Connection, scope: Scope) -> Figures:
             f"{scope.organization} has {records:,} records of {scope.entity}; training needs {LEAST:,}. The figures"
             " that medmirror brings are used."
         )
-    with scoring.opened(scope.entity) as scorer:
+    with scoring.open_scorer(scope.entity) as scorer:
         scorer.take(store.read(conn, scope.entity))
         linker = scorer.linker()
         logging.getLogger("splink").setLevel(logging.ERROR)
@@ -63,16 +65,18 @@ def _fit(conn: Connection, scope: Scope) -> Figures:
 
 
 def _figures(entity: str, model: dict[str, Any]) -> Figures:
-    """What was learned, by "field.level": only figures that say what their level means."""
-    found: dict[str, tuple[float, float]] = {}
-    trained = {one["output_column_name"]: one["comparison_levels"][1:] for one in model["comparisons"]}
+    """The trained figures by "field.level", without those that contradict the meaning of their level."""
+    figures: dict[str, tuple[float, float]] = {}
+    trained = {
+        comparison["output_column_name"]: comparison["comparison_levels"][1:] for comparison in model["comparisons"]
+    }
     for field in FIELDS[entity]:
-        for level, one in zip(field.levels, trained[field.name], strict=True):
+        for level, trained_level in zip(field.levels, trained[field.name], strict=True):
             if level.m == level.u:
                 continue  # meant to say nothing
-            m = one.get("m_probability", level.m)
-            u = one.get("u_probability", level.u) if field.name in _OWN else level.u
+            m = trained_level.get("m_probability", level.m)
+            u = trained_level.get("u_probability", level.u) if field.name in _OWN else level.u
             sane = 0 < u < 1 and 0 < m < 1 and (level.says != AGREE or m > u) and (level.says != DIFFER or m < u)
             if sane and (m, u) != (level.m, level.u):
-                found[f"{field.name}.{level.name}"] = (round(m, 8), max(round(u, 8), 1e-7))
-    return found
+                figures[f"{field.name}.{level.name}"] = (round(m, 8), max(round(u, 8), 1e-7))
+    return figures

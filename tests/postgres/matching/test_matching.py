@@ -23,7 +23,7 @@ from medmirror_testing.samples import duplicates, people
 pytest.importorskip("splink")
 
 from medmirror.matching import decisions, run, training
-from medmirror.matching.run import DedupResult, Found
+from medmirror.matching.run import DedupResult, Tally
 
 ONE, TWO = people.person(1), people.person(2)
 
@@ -61,7 +61,7 @@ def dedup(engine: Engine, **options: Any) -> DedupResult:
     return run.deduplicate(engine, memory=1 << 30, **options)
 
 
-def only(result: DedupResult) -> Found:
+def only(result: DedupResult) -> Tally:
     """What was found among patients of the one organisation."""
     (found,) = [one for one in result.found if one.entity == "patient"]
     return found
@@ -201,10 +201,10 @@ def test_a_contradiction_that_comes_later_takes_the_whole_group_apart(engine: En
 
 def test_accepting_joins_and_undoing_parts_exactly_that(clinic: Engine) -> None:
     dedup(clinic)
-    (said,) = decisions.say(clinic, "accept", [number(clinic, "8", "9")], by="ann", reason="asked her")
+    (said,) = decisions.apply(clinic, "accept", [number(clinic, "8", "9")], by="ann", reason="asked her")
     assert (said.before, said.status, said.together) == ("review", "joined", True)
     assert together(clinic, ("a", "1"), ("b", "8"), ("b", "9"))
-    decisions.say(clinic, "undo", [number(clinic, "8", "9")], by="ann")
+    decisions.apply(clinic, "undo", [number(clinic, "8", "9")], by="ann")
     assert together(clinic, ("a", "1"), ("b", "8"))
     assert canonical(clinic)["b", "9"] == "b9"
 
@@ -212,8 +212,8 @@ def test_accepting_joins_and_undoing_parts_exactly_that(clinic: Engine) -> None:
 def test_every_decision_is_kept_with_its_evidence(clinic: Engine) -> None:
     dedup(clinic)
     one = number(clinic, "8", "9")
-    decisions.say(clinic, "accept", [one], by="ann", reason="asked her")
-    decisions.say(clinic, "undo", [one], by="bob")
+    decisions.apply(clinic, "accept", [one], by="ann", reason="asked her")
+    decisions.apply(clinic, "undo", [one], by="bob")
     kept = decisions.get(clinic, one)
     told = [(each["decided_by"], each["status"], each["grade"], each["reason"]) for each in kept["decisions"]]
     assert told == [
@@ -226,8 +226,8 @@ def test_every_decision_is_kept_with_its_evidence(clinic: Engine) -> None:
 
 def test_what_people_said_outlasts_later_runs(clinic: Engine) -> None:
     dedup(clinic)
-    decisions.say(clinic, "reject", [number(clinic, "1", "9"), number(clinic, "8", "9")], by="ann")
-    decisions.say(clinic, "undo", [number(clinic, "1", "8")], by="ann")
+    decisions.apply(clinic, "reject", [number(clinic, "1", "9"), number(clinic, "8", "9")], by="ann")
+    decisions.apply(clinic, "undo", [number(clinic, "1", "8")], by="ann")
     dedup(clinic, everything=True)
     assert statuses(clinic) == {("1", "8"): "undone", ("1", "9"): "rejected", ("8", "9"): "rejected"}
     assert not together(clinic, ("a", "1"), ("b", "8"))
@@ -235,7 +235,7 @@ def test_what_people_said_outlasts_later_runs(clinic: Engine) -> None:
 
 def test_what_people_rejected_is_proposed_again_when_the_records_compare_otherwise(clinic: Engine) -> None:
     dedup(clinic)
-    decisions.say(clinic, "reject", [number(clinic, "1", "9")], by="ann")
+    decisions.apply(clinic, "reject", [number(clinic, "1", "9")], by="ann")
     put(clinic, {"9": record(ONE, names=[{"family": ONE.family, "given": ["Walpurgis"]}])}, source="b", version=2)
     dedup(clinic)
     assert statuses(clinic)["1", "9"] == "rejected", "another name that differs as much is nothing new"
@@ -246,7 +246,7 @@ def test_what_people_rejected_is_proposed_again_when_the_records_compare_otherwi
 
 def test_what_people_joined_stays_though_the_records_drift_apart(clinic: Engine) -> None:
     dedup(clinic)
-    decisions.say(clinic, "accept", [number(clinic, "1", "8")], by="ann")
+    decisions.apply(clinic, "accept", [number(clinic, "1", "8")], by="ann")
     put(clinic, {"8": record(people.person(3))}, source="b", version=2)
     dedup(clinic)
     assert statuses(clinic)["1", "8"] == "joined"
@@ -257,7 +257,7 @@ def test_undoing_one_link_of_three_says_that_the_others_still_hold(engine: Engin
     for source in ("a", "b", "c"):
         put(engine, {f"{source}1": record(ONE)}, source=source)
     dedup(engine)
-    (said,) = decisions.say(engine, "undo", [number(engine, "a1", "b1")], by="ann")
+    (said,) = decisions.apply(engine, "undo", [number(engine, "a1", "b1")], by="ann")
     assert said.together
     assert set(said.through) == {number(engine, "a1", "c1"), number(engine, "b1", "c1")}
     dedup(engine, everything=True)
@@ -269,11 +269,11 @@ def test_accepting_what_would_join_two_that_are_known_to_be_different_is_refused
     for source in ("a", "b", "c"):
         put(engine, {f"{source}1": record(ONE)}, source=source)
     dedup(engine)
-    decisions.say(engine, "reject", [number(engine, "a1", "b1")], by="ann")
+    decisions.apply(engine, "reject", [number(engine, "a1", "b1")], by="ann")
     dedup(engine, everything=True)
-    decisions.say(engine, "accept", [number(engine, "a1", "c1")], by="ann")
+    decisions.apply(engine, "accept", [number(engine, "a1", "c1")], by="ann")
     with pytest.raises(UsageError, match="somebody said are not"):
-        decisions.say(engine, "accept", [number(engine, "b1", "c1")], by="ann")
+        decisions.apply(engine, "accept", [number(engine, "b1", "c1")], by="ann")
     assert statuses(engine)["b1", "c1"] == "review"
     assert not together(engine, ("b", "b1"), ("c", "c1"))
 
@@ -281,8 +281,8 @@ def test_accepting_what_would_join_two_that_are_known_to_be_different_is_refused
 def test_a_rejection_can_be_undone(clinic: Engine) -> None:
     dedup(clinic)
     one = number(clinic, "1", "9")
-    decisions.say(clinic, "reject", [one], by="ann")
-    decisions.say(clinic, "undo", [one], by="ann")
+    decisions.apply(clinic, "reject", [one], by="ann")
+    decisions.apply(clinic, "undo", [one], by="ann")
     assert statuses(clinic)["1", "9"] == "review"
 
 
@@ -290,14 +290,14 @@ def test_a_rejection_can_be_undone(clinic: Engine) -> None:
 def test_what_there_is_not_cannot_be_decided(clinic: Engine, what: str, match: str) -> None:
     dedup(clinic)
     with pytest.raises(UsageError, match=match):
-        decisions.say(clinic, what, [number(clinic, "1", "8"), 4711], by="ann")
+        decisions.apply(clinic, what, [number(clinic, "1", "8"), 4711], by="ann")
     assert statuses(clinic)["1", "8"] == "joined"
 
 
 def test_undoing_what_is_only_proposed_is_refused(clinic: Engine) -> None:
     dedup(clinic)
     with pytest.raises(UsageError, match="is review"):
-        decisions.say(clinic, "undo", [number(clinic, "1", "9")], by="ann")
+        decisions.apply(clinic, "undo", [number(clinic, "1", "9")], by="ann")
 
 
 # Beside others
@@ -309,7 +309,7 @@ def test_only_one_deduplication_at_a_time(clinic: Engine, dsn: str) -> None:
         with pytest.raises(LockRaceLost, match="12347"):
             dedup(clinic)
         with pytest.raises(LockRaceLost):
-            decisions.say(clinic, "accept", [1], by="ann")
+            decisions.apply(clinic, "accept", [1], by="ann")
     assert only(dedup(clinic)).joined == 1
     with clinic.connect() as conn:
         told = conn.execute(text("SELECT status FROM medmirror.run WHERE command = 'dedup' ORDER BY run_id")).scalars()
@@ -357,7 +357,7 @@ def test_as_a_user_who_owns_the_tables_but_is_no_superuser(dsn: str, database: A
             ("org_1", 1),
             ("org_2", 1),
         ]
-        decisions.say(plain, "undo", [number(plain, "1", "2")], by="ann")
+        decisions.apply(plain, "undo", [number(plain, "1", "2")], by="ann")
     finally:
         plain.dispose()
         with psycopg.connect(dsn, autocommit=True) as conn:

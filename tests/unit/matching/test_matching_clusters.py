@@ -8,7 +8,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medmirror.matching.clusters import canonical_ids, components, torn
+from medmirror.matching.clusters import canonical_ids, components, violations
 
 _MOST = 12
 pairs = st.lists(st.tuples(st.integers(0, _MOST), st.integers(0, _MOST)).filter(lambda p: p[0] != p[1]), max_size=25)
@@ -73,4 +73,4 @@ def test_a_record_that_is_gone_connects_nothing() -> None:
 
 def test_pairs_that_people_parted_are_found_within_a_group() -> None:
     groups = components([(1, 2), (2, 3), (7, 8)])
-    assert torn(groups, [(1, 3), (1, 7), (9, 10), (8, 11)]) == [(1, 3)]
+    assert violations(groups, [(1, 3), (1, 7), (9, 10), (8, 11)]) == [(1, 3)]

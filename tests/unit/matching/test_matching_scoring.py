@@ -51,7 +51,7 @@ def found(
     strangers = [patient(f"x{number}", people.person(number, 5), source="z") for number in range(40)]
     flags = ("changed", "gone")
     schema = [(name, pyarrow.bool_() if name in flags else pyarrow.string()) for name in scoring.columns()]
-    with scoring.opened(entity) as scorer:
+    with scoring.open_scorer(entity) as scorer:
         scorer.take(pyarrow.Table.from_pylist([*records, *strangers], schema=pyarrow.schema(schema)))
         scorer.score(REVIEW_AT)
         keys = scorer.keys()
@@ -219,7 +219,7 @@ def test_what_people_joined_counts_towards_a_contradiction() -> None:
     other = patient("2", people.person(2), identifiers=number("7770002"))
     records = [first, other, patient("3", source="b")]
     assert found(records)["1", "3"].status == "joined"
-    assert found(records, standing=Standing(said=[(1, 2)]))["1", "3"].status == "review"
+    assert found(records, standing=Standing(confirmed=[(1, 2)]))["1", "3"].status == "review"
 
 
 def test_what_people_parted_is_proposed_again_only_when_it_compares_otherwise() -> None:
@@ -269,12 +269,12 @@ def test_an_error_of_duckdb_does_not_quote_the_record() -> None:
 
 
 def test_duckdb_draws_no_progress_where_the_answer_is_printed() -> None:
-    with scoring.opened("patient") as scorer:
+    with scoring.open_scorer("patient") as scorer:
         assert scorer._rows("SELECT current_setting('enable_progress_bar')") == [(False,)]
 
 
 def test_what_duckdb_writes_to_disk_is_only_this_users_and_gone_afterwards() -> None:
-    with scoring.opened("patient", memory=1 << 30) as scorer:
+    with scoring.open_scorer("patient", memory=1 << 30) as scorer:
         ((folder, limit),) = scorer._rows("SELECT current_setting('temp_directory'), current_setting('memory_limit')")
         assert Path(folder).stat().st_mode & 0o077 == 0
         assert limit == "1.0 GiB"
