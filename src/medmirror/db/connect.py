@@ -1,6 +1,6 @@
-"""The only place that makes a SQLAlchemy Engine; everything that is not COPY goes through it.
+"""The only place that makes a SQLAlchemy Engine; every statement but COPY goes through it.
 
-The engine is handed libpq's own connection string, so that whatever psql accepts works here too: URLs, ``key=value``
+The engine gets libpq's own connection string, so every form that psql accepts works here too: URLs, ``key=value``
 pairs, Unix sockets, several hosts, services. SQLAlchemy's URL stays empty, so no log or repr of it can show a password.
 """
 
@@ -35,11 +35,11 @@ WHERE CASE n.name
         CASE WHEN CAST(current_setting('server_version_num') AS int) < 160000 THEN 'MEMBER' ELSE 'SET' END), false)
     ELSE true END
 """
-LOADER = "medmirror_loader"  #: the role of who loads an organisation's records
+LOADER = "medmirror_loader"  #: the role that loads an organisation's records
 
 
 def conninfo(dsn: str, **defaults: Any) -> str:
-    """*dsn* as libpq reads it, with *defaults* for what it does not say; UsageError when it cannot be read."""
+    """*dsn* as a connection string of libpq, with *defaults* added. Raises UsageError when it cannot be read."""
     plain = dsn.replace("postgresql+psycopg://", "postgresql://", 1)
     try:
         return make_conninfo(plain, **{k: v for k, v in defaults.items() if k not in conninfo_to_dict(plain)})
@@ -60,12 +60,13 @@ def engine(
 ) -> Engine:
     """An Engine on *dsn*; nothing is connected yet.
 
-    *session* holds further settings for every connection. With *organization* it works as the loaders' role, and can
-    neither read nor write another organisation's records; without, the tables' owner sees them all. The first
-    connection raises StoreError when the server's version is not supported.
+    *session* holds further settings for every connection; *lock_timeout* is in seconds. With *organization* the engine
+    works as the loaders' role and can neither read nor write another organisation's records; without, the tables' owner
+    sees them all. Raises UsageError for a DSN that cannot be read; the first connection raises StoreError when the
+    server's version is not supported.
     """
     target = conninfo(dsn, application_name="medmirror", connect_timeout=CONNECT_TIMEOUT)
-    made = create_engine("postgresql+psycopg://", pool_pre_ping=True, pool_size=pool_size)
+    engine = create_engine("postgresql+psycopg://", pool_pre_ping=True, pool_size=pool_size)
     settings = {
         "lock_timeout": f"{int(lock_timeout * 1000)}ms",
         "default_transaction_isolation": "read committed",
@@ -78,19 +79,19 @@ def engine(
         **({} if organization is None else {"role": LOADER}),
     }
 
-    @event.listens_for(made, "do_connect")
+    @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, record: Any, args: list[Any], options: dict[str, Any]) -> Any:
         connection = psycopg.connect(target, **options)
         # Arrays as bytes: as text, each digest in one would cost what the rest of its record does.
         connection.adapters.register_dumper(list, ListBinaryDumper)
         return connection
 
-    @event.listens_for(made, "connect")
+    @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
         check_version(connection)
         _set(connection, settings)
 
-    return made
+    return engine
 
 
 def engine_of(
@@ -113,30 +114,29 @@ def _set(connection: psycopg.Connection[Any], settings: dict[str, str]) -> None:
 
 
 def check_version(connection: psycopg.Connection[Any]) -> None:
-    """StoreError when *connection*'s server is not one that medmirror is tested with."""
+    """Raise StoreError when medmirror is not tested with the version of *connection*'s server."""
     major = connection.info.server_version // 10_000
     if not OLDEST <= major <= NEWEST:
         raise StoreError(f"Postgres {major} is not supported; use one from {OLDEST} to {NEWEST}.", server_version=major)
 
 
-def check(made: Engine) -> None:
-    """Connect once, without a second try: StoreUnavailable with libpq's reason, or StoreError for the version."""
+def check(engine: Engine) -> None:
+    """Connect once, without a second try. Raises StoreUnavailable with libpq's reason, StoreError for the version."""
     try:
-        with made.connect() as connection:
+        with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
     except DBAPIError as error:
         raise StoreUnavailable(f"{StoreUnavailable.__doc__} {reason(error)}") from None
 
 
 def reason(error: DBAPIError) -> str:
-    """Why a connection could not be made, in libpq's words. Only for failures to connect: those quote no row."""
+    """libpq's reason for a failed connection, without a password. Only for failures to connect: they quote no row."""
     return mask_password(" ".join(str(error.orig).split()))
 
 
 def raw(connection: Connection) -> psycopg.Connection[Any]:
     """The psycopg connection below *connection*, for COPY. It stays in *connection*'s transaction: begin one first.
 
-    Psycopg's transaction begins with the first statement and SQLAlchemy ends it, whoever of the two sent that
-    statement.
+    Psycopg begins the transaction with the first statement, whichever of the two sends it, and SQLAlchemy ends it.
     """
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)

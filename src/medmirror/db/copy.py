@@ -13,7 +13,7 @@ _COPY_WRITE = 1 << 20  # bytes a write: small writes cost the client a system ca
 
 
 def copy(conn: Connection, statement: str, rows: Iterable[bytes]) -> None:
-    """Send *rows*, binary COPY tuples, by *statement*, a COPY .. FROM STDIN (FORMAT BINARY)."""
+    """Send *rows* (binary COPY tuples) by *statement*, a COPY .. FROM STDIN (FORMAT BINARY)."""
     with connect.raw(conn).cursor() as cursor, cursor.copy(statement.encode()) as sink:
         for piece in _pieces(rows):
             sink.write(piece)

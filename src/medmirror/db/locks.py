@@ -52,10 +52,10 @@ _SOURCES = frozenset({"clinicaltrials", "pubmed", "openfda"})
 
 
 def for_source(name: str) -> int:
-    """The lock of bulk updates of the source *name*.
+    """The lock number of bulk updates of the source *name*.
 
-    A source that came later shares one number with others of its kind. Loaders take it in shared mode, so they never
-    wait for one another; who needs the tables still takes it alone. No number is made up from a name (by a hash, say):
-    it could meet another lock's, and two programs would wait for each other without a reason that anyone could find.
+    Sources without a number of their own share one. Loaders take it in shared mode, so they never wait for one another;
+    a program that needs the tables unchanged takes it alone. No number is computed from a name (by a hash, say): it
+    could be another lock's, and two programs would wait for each other without a reason that anyone could find.
     """
     return REGISTER[name] if name in _SOURCES else OTHER_SOURCES

@@ -1,8 +1,8 @@
-"""Bringing a database's tables to what this code expects: the sections ``migrate N`` of every .sql file, each once.
+"""Migration of a database's tables to this code's version: the sections ``migrate N`` of every .sql file, each once.
 
-All of it is one transaction under one lock, so however many programs start at once on an empty database, one makes the
-tables and the others find them. A section is known by its digest: an edited one is refused, for nobody can know which
-of the two texts made the tables that are there.
+All of it is one transaction under one lock: when many programs start at once on an empty database, one makes the tables
+and the others find them. A section is known by its digest. An edited one is refused, since nobody can know which of the
+two texts made the tables that are there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CORE = (
     "service",
     "publishers",
 )  # files of medmirror's own tables, in this order
-_SCHEMAS = ("medmirror", "canonical")  # where those are
+_SCHEMAS = ("medmirror", "canonical")  # the schemas of those tables
 
 
 class Migration(NamedTuple):
@@ -53,24 +53,24 @@ class Migration(NamedTuple):
 
 
 @cache
-def known() -> tuple[Migration, ...]:
+def declared() -> tuple[Migration, ...]:
     """Every migration of this code, in the order in which they are applied: core first, then source by source."""
-    found = [migration for name in CORE for migration in _of_file(name, f"{name}.sql")]
+    migrations = [migration for name in CORE for migration in _of_file(name, f"{name}.sql")]
     for source in sql.source_names():
-        found += _of_file(source, f"sources/{source}.sql")
-    return tuple(found)
+        migrations += _of_file(source, f"sources/{source}.sql")
+    return tuple(migrations)
 
 
 def _of_file(source: str, name: str) -> list[Migration]:
     titles = {title: re.fullmatch(r"migrate (\d+)", title) for title in sql.sections(name)}
-    found = [Migration(source, int(m[1]), sql.sections(name)[title]) for title, m in titles.items() if m]
-    if [migration.number for migration in found] != list(range(1, len(found) + 1)):
+    migrations = [Migration(source, int(m[1]), sql.sections(name)[title]) for title, m in titles.items() if m]
+    if [migration.number for migration in migrations] != list(range(1, len(migrations) + 1)):
         raise ValueError(f"{name}: the sections `migrate N` must count 1, 2, 3 ... in this order")
-    return found
+    return migrations
 
 
 def migrate(engine: Engine) -> tuple[Migration, ...]:
-    """Apply what is missing; return it. When nothing is, this is one query.
+    """Apply the missing migrations; return them. When none is missing, this is one query.
 
     Raises SchemaOutOfDate when the database was made by a newer medmirror, or by another text of the same migration.
     """
@@ -81,7 +81,7 @@ def migrate(engine: Engine) -> tuple[Migration, ...]:
 
 
 def pending(engine: Engine) -> tuple[Migration, ...]:
-    """What ``migrate`` would apply. Changes nothing; raises as it does."""
+    """The migrations that ``migrate`` would apply. Changes nothing. Raises SchemaOutOfDate as ``migrate`` does."""
     with engine.connect() as connection:
         return _missing(_applied(connection))
 
@@ -116,7 +116,7 @@ def _applied(connection: Connection) -> dict[tuple[str, int], bytes]:
 
 
 def _missing(applied: dict[tuple[str, int], bytes]) -> tuple[Migration, ...]:
-    ours = {(migration.source, migration.number): migration for migration in known()}
+    ours = {(migration.source, migration.number): migration for migration in declared()}
     for (source, number), digest in applied.items():
         migration = ours.get((source, number))
         if migration is None:
@@ -132,16 +132,16 @@ def _missing(applied: dict[tuple[str, int], bytes]) -> tuple[Migration, ...]:
 
 
 def _compress_with_lz4(connection: Connection, schemas: list[str]) -> None:
-    """Have wide values compressed with lz4 where this Postgres can: a third of pglz's time. Touches only the
-    catalogue."""
+    """Set lz4 compression for wide columns where this Postgres has it: a third of pglz's time. Only the catalogue
+    changes."""
     for schema, table, columns in connection.execute(_statement("wide columns"), {"schemas": schemas}).all():
-        set_one = SQL("ALTER COLUMN {} SET COMPRESSION lz4")
-        changes: Composable = SQL(", ").join(set_one.format(Identifier(column)) for column in columns)
+        set_compression = SQL("ALTER COLUMN {} SET COMPRESSION lz4")
+        changes: Composable = SQL(", ").join(set_compression.format(Identifier(column)) for column in columns)
         raw(connection).execute(SQL("ALTER TABLE {} {}").format(Identifier(schema, table), changes))
 
 
 def _grant(connection: Connection, schemas: list[str]) -> None:
-    """Let the role medmirror_reader read the mirrors, when this user could make it."""
+    """Grant the role medmirror_reader the right to read the mirrors, when this user could make the role."""
     raw(connection).execute(sql.sections("core.sql")["roles"].encode())
     if connection.scalar(text("SELECT to_regrole('medmirror_reader') IS NULL")):
         return

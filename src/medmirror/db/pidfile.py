@@ -1,4 +1,4 @@
-"""What the files that name a server's process number are worth: is it alive, is it ours, may they go?"""
+"""The files that name a server's process number: whether it is alive, whether it is ours, whether they may go."""
 
 from __future__ import annotations
 
@@ -34,15 +34,16 @@ def _serves(pid: int, data: Path) -> bool:
             return state not in "ZX" and (process / "cwd").readlink() == data.resolve()
         except OSError:
             return False
-    shown = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    words = shown.stdout.split(None, 1)
+    answer = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    words = answer.stdout.split(None, 1)
     return len(words) == 2 and not words[0].startswith("Z") and str(data) in words[1]
 
 
 def await_or_clear(data: Path, socket: Path, answers: Callable[[], bool], patience: float) -> bool:
-    """Wait until a server that is starting, recovering or stopping has done so; clear what a dead one left behind.
+    """Wait until a server that is starting, recovering or stopping has done so; remove the files of a dead one.
 
-    Returns whether there was something to clear. The lock of the cluster must be held.
+    Returns whether there were files to remove. The lock of the cluster must be held. Raises EmbeddedServerError after
+    *patience* seconds.
     """
     deadline = time.monotonic() + patience
     while running(data) is not None:
@@ -63,7 +64,10 @@ def await_or_clear(data: Path, socket: Path, answers: Callable[[], bool], patien
 
 
 def _await_detached(data: Path, deadline: float) -> None:
-    """Wait for the last backends of a killed server: two servers must never write to one data folder."""
+    """Wait for the last backends of a killed server: two servers must never write to one data folder.
+
+    Raises EmbeddedServerError when they still run at *deadline*.
+    """
     try:
         segment = int((data / "postmaster.pid").read_text().split("\n")[6].split()[1])
     except (OSError, IndexError, ValueError):
@@ -80,5 +84,5 @@ def _attached(segment: int) -> bool:
     except OSError:
         return False  # elsewhere Postgres looks itself when it starts
     columns = lines[0].split()
-    wanted, count = columns.index("shmid"), columns.index("nattch")
-    return any(int(row[wanted]) == segment and int(row[count]) > 0 for row in map(str.split, lines[1:]))
+    number, count = columns.index("shmid"), columns.index("nattch")
+    return any(int(row[number]) == segment and int(row[count]) > 0 for row in map(str.split, lines[1:]))

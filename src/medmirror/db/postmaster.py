@@ -45,7 +45,7 @@ default_toast_compression = lz4
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """As whom the server runs. *other*: not as the user of this process, who then is root."""
+    """The user that the server runs as. *other*: it is not the user of this process, who then is root."""
 
     uid: int
     gid: int
@@ -59,9 +59,8 @@ class Account:
         except KeyError:
             return str(self.uid)
 
-    def run(self, command: Sequence[str | Path], given: str = "") -> subprocess.CompletedProcess[str]:
-        """Run *command* as this user; a command that cannot be run at all gives code 126. No PG... variable reaches
-        it."""
+    def run(self, command: Sequence[str | Path], text_input: str = "") -> subprocess.CompletedProcess[str]:
+        """The outcome of *command*, run as this user without any PG... variable; code 126 when it cannot be run."""
         identity: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.other else {}
         try:
             return subprocess.run(
@@ -71,7 +70,7 @@ class Account:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                input=given,
+                input=text_input,
                 start_new_session=True,  # Ctrl-C in the caller's terminal is not meant for the server
                 **identity,
             )
@@ -80,8 +79,11 @@ class Account:
 
 
 def account_for(folder: Path) -> Account:
-    """Who runs the server of *folder*: its owner if it exists, else this user, or a system user when this one is
-    root."""
+    """The user that runs the server of *folder*: its owner if it exists, else this user.
+
+    When this user is root, it is a system user. Raises EmbeddedServerError when there is no such user, or when the
+    folder belongs to another one.
+    """
     owner = folder.stat() if folder.exists() else None
     if os.geteuid() != 0:
         if owner is not None and owner.st_uid != os.geteuid():
@@ -104,8 +106,10 @@ def account_for(folder: Path) -> Account:
 
 
 def own_folder(folder: Path, account: Account) -> None:
-    """Make *folder*, mode 0700, for *account*; EmbeddedServerError when it is there but not so, or cannot be
-    reached."""
+    """Make *folder*, mode 0700, for *account*.
+
+    Raises EmbeddedServerError when it is there with another owner or mode, or when *account* cannot reach it.
+    """
     try:
         folder.mkdir(mode=0o700)
         if account.other:
@@ -136,21 +140,23 @@ def _closed_parent(folder: Path, account: Account) -> str:
 def is_private(folder: Path, account: Account) -> bool:
     """Whether *folder* is a real folder of *account*'s that nobody else can enter."""
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid and not found.st_mode & 0o077
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == account.uid and not status.st_mode & 0o077
 
 
 def short_folder(home: Path, account: Account) -> Path:
-    """A folder for the socket of *home* when its own path is too long: the same for every process, and different for
-    every home and user."""
+    """A folder with a short path for the socket of *home*: the same for every process, another for every home and user.
+
+    It is used when the path below *home* is too long for a socket.
+    """
     digest = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
     return Path("/tmp") / f"medmirror-{account.uid}-{digest}"
 
 
 def make_data(installation: Installation, folder: Path, superuser: str, account: Account) -> None:
-    """Make a new data folder of UTF-8 text in *folder*, in code point order."""
+    """Make a new data folder in *folder*: UTF-8, sorted by code points. Raises EmbeddedServerError."""
     command: list[str | Path] = [
         installation.bin / "initdb",
         "-D",
@@ -175,11 +181,12 @@ def make_data(installation: Installation, folder: Path, superuser: str, account:
         raise EmbeddedServerError("initdb failed:\n" + "\n".join(words))
     more = _CONFIGURATION + (_LZ4 if _has_lz4(installation, folder, account) else "")
     # Written by the server's user, not by root: root should not follow where another user's folder leads.
-    account.run(["/bin/sh", "-c", 'cat >> "$1"', "sh", str(folder / "postgresql.conf")], given=more)
+    account.run(["/bin/sh", "-c", 'cat >> "$1"', "sh", str(folder / "postgresql.conf")], text_input=more)
 
 
 def _has_lz4(installation: Installation, data: Path, account: Account) -> bool:
-    """Whether this build has lz4 for both uses; 14 has it for columns only, and is then left with its defaults."""
+    """Whether this build has lz4 for columns and for the WAL. Postgres 14 has it for columns only: it keeps its
+    defaults."""
     options = ["-c", "default_toast_compression=lz4", "-c", "wal_compression=lz4"]
     ask: list[str | Path] = [installation.bin / "postgres", "-D", data, *options, "-C", "wal_compression"]
     return account.run(ask).returncode == 0
@@ -188,7 +195,10 @@ def _has_lz4(installation: Installation, data: Path, account: Account) -> bool:
 def launch(
     installation: Installation, data: Path, socket: Path, log: Path, account: Account, patience: int
 ) -> subprocess.CompletedProcess[str]:
-    """Start the server and wait until it accepts connections or has given up. It does not end with its starter."""
+    """Start the server, wait at most *patience* seconds for it, and return the outcome of pg_ctl.
+
+    The server does not end with the process that started it.
+    """
     must = {
         "listen_addresses": "",
         "port": "5432",
@@ -217,8 +227,7 @@ def launch(
 
 
 def _small_shared_memory() -> bool:
-    """Whether /dev/shm is as small as containers make it (64 MB): a parallel query would fail there for want of
-    room."""
+    """Whether /dev/shm is as small as containers make it (64 MB): a parallel query would fail there."""
     try:
         room = os.statvfs("/dev/shm")
     except OSError:

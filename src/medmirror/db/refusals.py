@@ -1,4 +1,4 @@
-"""What Postgres refuses, in our own words: its messages quote the values of rows, and these belong in no log."""
+"""Errors of Postgres in our own words: its messages quote the values of rows, and these belong in no log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DISK_FULL = "53100"
 
 
 def of_statement(error: DBAPIError | psycopg.Error) -> StoreError:
-    """The StoreError that says what *error* said. Only what Postgres says of its own state is quoted."""
+    """The StoreError for *error*. It quotes Postgres only when the message is about the server's own state."""
     state = retry.sqlstate_of(error) or ""
     if state == _DISK_FULL:
         return StoreError("The database's disk is full; make room, then run the same command again.", sqlstate=state)
@@ -25,8 +25,10 @@ def of_statement(error: DBAPIError | psycopg.Error) -> StoreError:
 
 
 def of_value(error: BaseException) -> RefusedByDatabase | None:
-    """The RefusedByDatabase that says which kind of value Postgres would not take; None when *error* is of another
-    kind: the server was busy, gone or full."""
+    """The RefusedByDatabase for *error*, with the kind of value that Postgres refused.
+
+    None when *error* is not about a value: the server was busy, gone or full.
+    """
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, DataError | IntegrityError | ProgramLimitExceeded):
         return None

@@ -1,7 +1,7 @@
-"""Work that is done in full and then undone: an Engine whose every transaction is a savepoint on one connection.
+"""A rehearsal: work is done in full and then undone, by an Engine whose transactions are savepoints on one connection.
 
-Whoever takes an Engine takes this one, too, and need not know. What it commits is seen by those who come after it on
-the same connection, and by nobody else; when the connection's own transaction is rolled back, nothing has happened.
+Code that takes an Engine can take this one. Later users of the same connection see its commits, and nobody else does.
+When the connection's own transaction is rolled back, nothing has happened.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from medmirror.db.connect import LOADER, raw
 
 
 def engine(connection: Connection, organization: str | None = None) -> Engine:
-    """An Engine on *connection*, which is in a transaction; walled in with *organization* if there is one, as the
-    loaders' are. Use it from one thread, one transaction at a time."""
+    """An Engine on *connection*, which is in a transaction; use it from one thread, one transaction at a time.
+
+    With *organization* it sees that organisation's records only, as the loaders' engines do.
+    """
     return cast("Engine", _Engine(connection, _session(connection, organization)))
 
 
@@ -50,7 +52,7 @@ class _Engine:
 
 
 class _Borrowed:
-    """The connection as one of many would look: what is not committed when it is given back is undone."""
+    """The connection in the shape of one from a pool: changes that are not committed when it is closed are undone."""
 
     def __init__(self, connection: Connection, session: Mapping[str, str], commits: bool = False) -> None:
         self._own, self._session, self._commits = connection, session, commits
@@ -81,7 +83,7 @@ class _Borrowed:
             self._own.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
 
     def commit(self) -> None:
-        """Keep what was done, for those who come after. The session's settings would stay, too: not those."""
+        """Release the savepoint, so that later users see the changes. The session's settings are reset first."""
         if self._savepoint is not None:
             self._drop_temporary()
             self._set({"role": "none", "medmirror.organization": "*"})
@@ -89,8 +91,10 @@ class _Borrowed:
             self._savepoint = None
 
     def _drop_temporary(self) -> None:
-        """Temporary tables go with the transaction that made them (ON COMMIT DROP), or are made anew when they are not
-        there; a savepoint would keep them all, with their rows."""
+        """Drop the temporary tables, which a savepoint would keep with their rows.
+
+        A real transaction drops them at its end (ON COMMIT DROP), or they are made anew when they are missing.
+        """
         for name in self._own.execute(sql.statement("nightly.sql", "temporary tables")).scalars().all():
             raw(self._own).execute(SQL("DROP TABLE pg_temp.{}").format(Identifier(name)))
 
@@ -103,12 +107,12 @@ class _Borrowed:
         return self._savepoint is not None
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the connection's own, within the savepoint."""
+        """Any other attribute: that of the connection, within the savepoint."""
         return getattr(self._enter(), name)
 
 
 class _Transaction:
-    """What ``begin`` gives back: committed, rolled back, or either at the end of a ``with``."""
+    """The result of ``begin``: it is committed, rolled back, or ended by a ``with``."""
 
     def __init__(self, borrowed: _Borrowed) -> None:
         self._borrowed = borrowed

@@ -37,23 +37,23 @@ _inside: ContextVar[bool] = ContextVar("medmirror_inside_transaction", default=F
 
 @dataclass(slots=True)
 class Tally:
-    """What retrying has cost so far. The caller owns it and may pass the same one to many calls of one thread."""
+    """The cost of retries so far. The caller owns it and may pass the same one to many calls of one thread."""
 
     retries: int = 0
     """Transactions that were begun again."""
     deadlocks: int = 0
     """Transactions that Postgres ended to break a deadlock."""
     lock_waits: int = 0
-    """Locks that were not free at once, as far as we know of them."""
+    """Locks that were not free at once, as far as they were noticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often, and how long to wait before try number *attempt* + 2.
+    """The number of attempts, and the waits between them, in seconds.
 
-    *full* jitter waits anything from nothing to the whole step, so that those who collided part ways; otherwise the
-    step itself and up to one second more. The clamp comes before the jitter: after it, all who reached the cap would
-    wait alike.
+    *full* jitter waits any time from 0 to the whole step, so that transactions that collided meet no more; otherwise it
+    is the step and up to one second more. The clamp comes before the jitter: after it, all transactions that reached
+    the cap would wait equally long.
     """
 
     attempts: int
@@ -69,7 +69,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A Backoff for lost races and one for lost connections; each has its own count of tries."""
+    """A Backoff for lost races and one for lost connections; each counts its own attempts."""
 
     races: Backoff = field(default_factory=lambda: Backoff(attempts=8, base=0.05, cap=2.0))
     connections: Backoff = field(default_factory=lambda: Backoff(attempts=5, base=1.0, cap=15.0))
@@ -79,7 +79,7 @@ FULL_JITTER = Policy()
 """The default."""
 DOCUMENTED = Policy(races=Backoff(attempts=5, base=1.0, full=False))
 """``2**attempt + uniform(0, 1)`` seconds, as the source document has it. Up to 36 s in all, and the jitter is small
-beside the step: all who lost the same race wake within the same second. Kept for those who must have exactly this."""
+beside the step: all transactions that lost the same race wake within one second. For users who need exactly this."""
 
 
 class _LockNotFree(Exception):
@@ -98,7 +98,7 @@ def is_lost_race(error: BaseException) -> bool:
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Whether the server could not be reached, or the way to it broke."""
+    """Whether the server could not be reached, or the connection to it broke."""
     state = sqlstate_of(error)
     if state is not None:
         return state.startswith("08") or state in LOST_CONNECTIONS
@@ -116,12 +116,12 @@ def race_lost(tally: Tally | None = None, **context: Any) -> LockRaceLost:
 def in_transaction(
     engine: Engine, work: Callable[[Connection], T], *, policy: Policy = FULL_JITTER, tally: Tally | None = None
 ) -> T:
-    """Run ``work(connection)`` in one transaction of its own, commit, and return what it returned.
+    """Run ``work(connection)`` in one transaction of its own, commit, and return its result.
 
     After a lost race or a lost connection the whole of *work* runs again in a new transaction, so it must not change
-    anything outside of it. When the connection breaks during the commit nobody knows whether it counted: *work* must be
-    harmless when it is done twice. Refuses (StoreError) to start inside another one in the same thread, which would
-    wait for locks of its own. Raises LockRaceLost or StoreUnavailable after the last try, and any other error at once.
+    anything outside of it. When the connection breaks during the commit, nobody knows whether it took effect: *work*
+    must be harmless when it is done twice. Raises LockRaceLost or StoreUnavailable after the last try, any other error
+    at once, and StoreError inside another such transaction of the same thread, whose locks it would wait for.
     """
     return _retry(engine, work, policy, tally or Tally(), _give_up)
 
@@ -135,12 +135,29 @@ def retry_with_advisory_lock(
     policy: Policy = FULL_JITTER,
     tally: Tally | None = None,
 ) -> T:
-    """Run ``work(connection)`` in one transaction while holding the advisory lock *lock*; return what it returned.
+    """Run ``work(connection)`` in one transaction while holding the advisory lock *lock*; return its result.
 
     When the lock is not free, or *work* loses a race (40P01, 40001, 55P03), the transaction is rolled back and begun
-    again after a wait; after *attempts* tries it raises LockRaceLost. Lost connections have their own count, as in
-    ``in_transaction``, and *work* must be as harmless when it is repeated. All other errors are raised at once.
-    ``policy=DOCUMENTED`` waits ``2**attempt + uniform(0, 1)`` seconds.
+    again after a wait. Lost connections have their own count, as in ``in_transaction``, and *work* must be as harmless
+    when it is repeated. All other errors are raised at once.
+
+    Parameters
+    ----------
+    engine
+        An engine on the database.
+    lock
+        The number of the lock: a key of ``pg_advisory_xact_lock(bigint)``.
+    work
+        A function of the connection. It must change nothing outside of the transaction.
+    attempts
+        The number of tries for lost races.
+    policy
+        The waits; ``DOCUMENTED`` waits ``2**attempt + uniform(0, 1)`` seconds.
+    tally
+        Counts retries, deadlocks and lock waits; the caller may pass the same one to many calls of one thread.
+
+    Raises LockRaceLost after the last try, StoreUnavailable when the database cannot be reached, and StoreError inside
+    another such transaction of the same thread.
 
     The well-known recipe of this name cannot work. What it does wrong, and what is done here:
 
@@ -174,7 +191,7 @@ def retry_with_advisory_lock(
 def shared_lock(connection: Connection, lock: int, tally: Tally) -> None:
     """Take *lock* in shared mode until the transaction ends: many may hold it so, while nobody has it alone.
 
-    Waits up to the session's lock_timeout; then Postgres raises 55P03, which ``in_transaction`` tries again.
+    Waits up to the session's lock_timeout; then Postgres raises 55P03, and ``in_transaction`` tries again.
     """
     if connection.scalar(text("SELECT pg_try_advisory_xact_lock_shared(:lock)"), {"lock": lock}):
         return
@@ -202,7 +219,7 @@ def _retry(
     failures = {"races": 0, "connections": 0}
     while True:
         try:
-            return _once(engine, work)
+            return _attempt(engine, work)
         except (psycopg.Error, DBAPIError, _LockNotFree) as error:
             failure: BaseException = error
         if is_lost_race(failure):
@@ -229,7 +246,7 @@ def _retry(
         time.sleep(wait)
 
 
-def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
+def _attempt(engine: Engine, work: Callable[[Connection], T]) -> T:
     token = _inside.set(True)
     try:
         with engine.connect() as connection:
@@ -246,8 +263,7 @@ def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
 
 
 def _undo(connection: Connection) -> None:
-    """Roll back, or let go of a connection that is broken: errors of COPY reach us past SQLAlchemy's own look at
-    them."""
+    """Roll back, or invalidate a connection that is broken: SQLAlchemy does not see the errors of COPY."""
     with suppress(SQLAlchemyError, psycopg.Error):
         if raw(connection).closed:
             connection.invalidate()

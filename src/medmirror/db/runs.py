@@ -1,4 +1,4 @@
-"""Runs in the ledger: every command that writes has one row, from its beginning to its end, however that comes."""
+"""Runs in the ledger: every command that writes has a row, from its begin to its end, also when it fails."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _statement = partial(sql.statement, "ledger.sql")
 class Run:
     """A run that is under way.
 
-    *status* may be set by whoever does the run; left empty, it becomes `done`, `interrupted` or `failed` as the block
-    ends. *counts* is asked once, at the end, for what the row keeps. *closing* writes what else belongs into the
-    transaction that ends the run. *seconds* is wall time since *began* (``time.perf_counter``).
+    *status* may be set by the caller; left empty, it becomes `done`, `interrupted` or `failed` at the end of the block.
+    *counts* is called once, at the end, for the counts of the row. *closing* makes further writes in the transaction
+    that ends the run. *seconds* is wall time since *began* (``time.perf_counter``).
     """
 
     run_id: int
@@ -56,12 +56,12 @@ def record(
 ) -> Iterator[Run]:
     """A run of this process in the ledger, for as long as the block lasts.
 
-    *settings* are shown with the run. *opening* (connection, run number) writes what else belongs into the transaction
-    that opens it. Runs of this machine whose process is gone are marked as interrupted first.
+    *settings* are stored with the run. *opening* (connection, run number) makes further writes in the transaction that
+    opens it. Runs of this machine whose process is gone are marked as interrupted first.
 
-    An error of the block goes through, and is written down with the run. When even that cannot be written, it is logged
-    and the next run of this machine marks this one. A run that ended well and cannot be written raises StoreError: its
-    last commits may not have reached the disk.
+    An error of the block is stored with the run and raised again. When it cannot be stored, it is logged, and the next
+    run of this machine marks this one. Raises StoreError when a run that ended well cannot be closed: its last commits
+    may not have reached the disk.
     """
 
     def begin(conn: Connection) -> int:
@@ -96,7 +96,8 @@ def _close(engine: Engine, run: Run) -> None:
 
 
 def _reason(error: BaseException) -> str | None:
-    """What the ledger keeps of *error*. The text of an error that is not ours may quote a record."""
+    """The text of *error* for the ledger; of an error that is not ours only the name, since its text may quote a
+    record."""
     if isinstance(error, KeyboardInterrupt):
         return None
     name = type(error).__name__
@@ -120,8 +121,10 @@ def begin_run(
 
 
 def open_run(conn: Connection, command: str, source: str | None, settings: Mapping[str, Any]) -> int:
-    """Open a run of this process; return its number. Runs of this machine whose process is gone are marked as
-    interrupted."""
+    """Open a run of this process; return its number.
+
+    Runs of this machine whose process is gone are marked as interrupted.
+    """
     host = platform.node()
     gone = [run_id for run_id, pid in running(conn, host).items() if not _alive(pid)]
     if gone:
@@ -140,7 +143,7 @@ def end_run(
 
 
 def running(conn: Connection, host: str) -> dict[int, int]:
-    """Runs of *host* that have not ended: run number to process id."""
+    """The runs of *host* that have not ended: run number to process id."""
     return {row.run_id: row.pid for row in conn.execute(_statement("running"), {"host": host})}
 
 

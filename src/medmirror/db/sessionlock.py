@@ -16,7 +16,7 @@ from medmirror.errors import StoreUnavailable
 
 
 class SessionLock:
-    """The lock of *numbers* (one, or a number of the register and a second one), for a session called *name*."""
+    """The lock of *numbers* (one number, or one of the register and a second one). Its session is called *name*."""
 
     def __init__(self, dsn: str, name: str, *numbers: int) -> None:
         self._target = connect.conninfo(dsn, application_name=name, connect_timeout=connect.CONNECT_TIMEOUT)
@@ -25,30 +25,32 @@ class SessionLock:
         self._held = False
 
     def take(self) -> bool:
-        """Take it, if nobody has it; return whether it is ours. The session stays, for another try, until ``close``.
-        Raises StoreUnavailable."""
+        """Take the lock if it is free; return whether it is ours. The session stays, for another try, until ``close``.
+
+        Raises StoreUnavailable.
+        """
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(self._target, autocommit=True)
                 self._connection.execute(_text("keep alive"))
-            found = self._connection.execute(_text(f"try {len(self._numbers)}"), self._numbers).fetchone()
+            row = self._connection.execute(_text(f"try {len(self._numbers)}"), self._numbers).fetchone()
         except psycopg.Error:
             self.close()
             raise StoreUnavailable from None
-        self._held = found == (True,)
+        self._held = row == (True,)
         return self._held
 
-    def check(self, what: str) -> None:
-        """Raise StoreUnavailable, naming *what* was locked, when the session, and with it the lock, is gone."""
+    def check(self, name: str) -> None:
+        """Raise StoreUnavailable, with the *name* of the locked thing, when the session and so the lock is gone."""
         try:
             if self._connection is None:
                 raise psycopg.OperationalError
             self._connection.execute("SELECT 1")
         except psycopg.Error:
-            raise StoreUnavailable(f"The connection that held {what} is gone; run the same command again.") from None
+            raise StoreUnavailable(f"The connection that held {name} is gone; run the same command again.") from None
 
     def close(self) -> None:
-        """Let go of it, and end its session. Nothing when there is none."""
+        """Free the lock and end its session. Does nothing when there is none."""
         if self._connection is None:
             return
         # Closing alone frees the lock, too, but only when the server has noticed: the next one may be quicker.

@@ -16,14 +16,14 @@ _HEADER = re.compile(r"^-- (\S(?:.*\S)?) --[ \t]*$", re.MULTILINE)
 def sections(name: str) -> MappingProxyType[str, str]:
     """The sections of *name* (``core.sql``, ``sources/pubmed.sql``) by their names, in the order of the file.
 
-    FileNotFoundError when the package has no such file.
+    Raises FileNotFoundError when the package has no such file.
     """
     return parse(files("medmirror").joinpath("sql", *name.split("/")).read_text(encoding="utf-8"), name)
 
 
 @cache
 def statement(name: str, section: str) -> sqlalchemy.TextClause:
-    """The *section* of *name* as a statement to execute. KeyError when the file has no such section."""
+    """The *section* of *name* as a statement to execute. Raises KeyError when the file has no such section."""
     return sqlalchemy.text(sections(name)[section])
 
 
@@ -35,12 +35,11 @@ def source_names() -> tuple[str, ...]:
 
 
 def parse(text: str, name: str = "") -> MappingProxyType[str, str]:
-    """The sections of *text*. What stands before the first header is a comment on the file. ValueError for a name
-    twice."""
+    """The sections of *text*; text before the first header is a comment. Raises ValueError for a name twice."""
     parts = _HEADER.split(text.replace("\r\n", "\n"))
-    found: dict[str, str] = {}
+    titled: dict[str, str] = {}
     for title, body in zip(parts[1::2], parts[2::2], strict=True):
-        if title in found:
+        if title in titled:
             raise ValueError(f"{name} has two sections {title!r}")
-        found[title] = body.strip()
-    return MappingProxyType(found)
+        titled[title] = body.strip()
+    return MappingProxyType(titled)

@@ -82,7 +82,7 @@ def test_it_starts_serves_utf8_and_stops(some_settings: Settings) -> None:
     assert ask(dsn, "SELECT string_agg(x, '' ORDER BY x) FROM unnest(ARRAY['b', 'a', 'B', 'ä']) AS x") == "Babä"
     assert ask(dsn, "SHOW fsync") == "on"
     engine = connect.engine(dsn)
-    assert migrate.migrate(engine) == migrate.known()
+    assert migrate.migrate(engine) == migrate.declared()
     engine.dispose()
     assert embedded.stop(some_settings)
     assert not embedded.status(some_settings).running

@@ -33,8 +33,8 @@ def empty(empty_dsn: str) -> Iterator[Engine]:
 
 
 def _with(monkeypatch: pytest.MonkeyPatch, *more: Migration) -> None:
-    known = (*migrate.known(), *more)
-    monkeypatch.setattr(migrate, "known", lambda: known)
+    known = (*migrate.declared(), *more)
+    monkeypatch.setattr(migrate, "declared", lambda: known)
 
 
 @pytest.mark.parametrize("table", sorted(CONTRACT))
@@ -59,7 +59,7 @@ def test_every_table_and_every_unobvious_column_says_what_it_is_for(engine: Engi
 
 
 def test_all_migrations_are_applied_once(empty: Engine) -> None:
-    assert migrate.migrate(empty) == migrate.known()
+    assert migrate.migrate(empty) == migrate.declared()
     assert migrate.migrate(empty) == ()
     assert migrate.pending(empty) == ()
 
@@ -77,9 +77,9 @@ def test_when_nothing_is_missing_it_costs_one_query(engine: Engine) -> None:
 
 
 def test_an_applied_migration_that_was_edited_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, *others = migrate.known()
+    first, *others = migrate.declared()
     edited = (first._replace(statements=first.statements + "\n-- edited"), *others)
-    monkeypatch.setattr(migrate, "known", lambda: edited)
+    monkeypatch.setattr(migrate, "declared", lambda: edited)
     with pytest.raises(SchemaOutOfDate, match="edited") as caught:
         migrate.migrate(engine)
     assert caught.value.context == {"source": "core", "migration": 1}
@@ -127,7 +127,7 @@ def test_many_who_migrate_at_once_make_the_tables_once(empty_dsn: str) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         applied = sorted(pool.map(one, range(6)))
-    assert applied == [0, 0, 0, 0, 0, len(migrate.known())]
+    assert applied == [0, 0, 0, 0, 0, len(migrate.declared())]
 
 
 def test_wide_columns_are_compressed_with_lz4_where_the_server_can(
@@ -186,7 +186,7 @@ def test_a_user_who_may_not_create_roles_migrates_all_the_same(server: str, empt
         admin.execute(f'ALTER DATABASE "{name}" OWNER TO "{role}"')
     engine = connect.engine(make_conninfo(empty_dsn, options=f"-c role={role}"))
     try:
-        assert migrate.migrate(engine) == migrate.known()
+        assert migrate.migrate(engine) == migrate.declared()
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT current_user")) == role
             # The reader may exist already, for roles belong to the whole server: so once more with one that does not.
