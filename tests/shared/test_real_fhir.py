@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from medmirror.ingest.run import LoadResult
 from medmirror.mapping import mappers
-from medmirror.mapping.coverage import Seen
+from medmirror.mapping.coverage import Coverage
 
 pytestmark = catalogue.SHARED
 
@@ -195,7 +195,7 @@ def test_nothing_of_it_is_whole_without_a_manifest(fhir: Loaded) -> None:
 
 
 def test_every_field_of_the_files_is_mapped_or_left_out_for_a_reason(newest: dict[Key, list[Resource]]) -> None:
-    seen: defaultdict[str, Seen] = defaultdict(Seen)
+    seen: defaultdict[str, Coverage] = defaultdict(Coverage)
     problems: Counter[tuple[str, str, str]] = Counter()
     some = mappers()
     for (kind, _), copies in newest.items():

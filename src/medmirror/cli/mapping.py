@@ -18,7 +18,7 @@ from medmirror.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from medmirror.mapping import Mappers
-    from medmirror.mapping.coverage import Report, Seen
+    from medmirror.mapping.coverage import Coverage, Report
 
 _UNMAPPED = 3  # exit code
 _BLOCK = 1 << 20  # bytes
@@ -120,12 +120,12 @@ def coverage(
         sources.get(source)
     if paths and not source:
         raise UsageError("Say whose files they are: --source NAME.")
-    seen: dict[tuple[str, str], Seen] = {}
+    seen: dict[tuple[str, str], Coverage] = {}
     read = _of_files(paths, source or "", files) if paths else _of_database(source, organization, limit)
     for name, feed, document in read:
         key = (name, feed)
         if key not in seen:
-            seen[key] = measuring.Seen()
+            seen[key] = measuring.Coverage()
         seen[key].add(document)
     reports = [fields.report(*key, mappers.of(*key), mappers.ignored.get(key)) for key, fields in sorted(seen.items())]
     missing = measuring.unmapped(reports)

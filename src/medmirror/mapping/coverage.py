@@ -49,18 +49,18 @@ def fields(document: Any) -> set[str]:
 
 def _walk(value: Any, at: str, held: set[str], empty: set[str]) -> None:
     if isinstance(value, Mapping) and value:
-        for name, one in value.items():
-            _walk(one, f"{at}.{quoted(name)}" if at else quoted(name), held, empty)
+        for name, element in value.items():
+            _walk(element, f"{at}.{quoted(name)}" if at else quoted(name), held, empty)
     elif isinstance(value, list) and value:
-        for one in value:
-            _walk(one, f"{at}[]", held, empty)
+        for element in value:
+            _walk(element, f"{at}[]", held, empty)
     elif value is None or value in ("", {}, []):
         empty.add(at)
     else:
         held.add(at)
 
 
-class Seen:
+class Coverage:
     """The fields of a feed's documents, counted: ``add`` each document, then ask for the ``report``."""
 
     def __init__(self) -> None:
@@ -80,22 +80,22 @@ class Seen:
     def report(self, source: str, feed: str, mapper: Mapper | None, ignored: str | None = None) -> Report:
         """What became of the fields. Without a mapper all are unmapped, or (an *ignored* feed's reason) dropped."""
         counts = self.held + self.empty
-        made = Report(source, feed, mapper.entity if mapper else None, self.documents, {}, {}, {}, {})
-        known = sources_of(mapper) if mapper else Sources(frozenset(), frozenset())
+        report = Report(source, feed, mapper.entity if mapper else None, self.documents, {}, {}, {}, {})
+        reads = sources_of(mapper) if mapper else Sources(frozenset(), frozenset())
         drops = mapper.declared.drop if mapper else {} if ignored is None else {"": ignored}
         for path, count in sorted(counts.items()):
-            dropped = next((one for one in _above(path) if one in drops), None)
-            if _covered(path, known, holds=path in self.held):
-                made.mapped[path] = count
+            dropped = next((above for above in _above(path) if above in drops), None)
+            if _covered(path, reads, holds=path in self.held):
+                report.mapped[path] = count
             elif dropped is not None:
-                made.dropped[path] = count
-                made.reasons[path] = drops[dropped]
-            elif path not in self.held and any(one.startswith((f"{path}.", f"{path}[")) for one in drops):
-                made.dropped[path] = count
-                made.reasons[path] = "empty; what may stand in it is dropped"
+                report.dropped[path] = count
+                report.reasons[path] = drops[dropped]
+            elif path not in self.held and any(above.startswith((f"{path}.", f"{path}[")) for above in drops):
+                report.dropped[path] = count
+                report.reasons[path] = "empty; what may stand in it is dropped"
             else:
-                made.unmapped[path] = count
-        return made
+                report.unmapped[path] = count
+        return report
 
 
 def _above(path: str) -> Iterator[str]:
@@ -107,12 +107,12 @@ def _above(path: str) -> Iterator[str]:
     yield ""
 
 
-def _covered(path: str, known: Sources, *, holds: bool) -> bool:
+def _covered(path: str, reads: Sources, *, holds: bool) -> bool:
     plain = path.removesuffix("[]")
-    if path in known.exact or plain in known.exact or any(one in known.whole for one in _above(path) if one):
+    if path in reads.exact or plain in reads.exact or any(prefix in reads.whole for prefix in _above(path) if prefix):
         return True
     below = (f"{plain}.", f"{plain}[")
-    return not holds and any(one.startswith(below) for one in known.exact | known.whole)
+    return not holds and any(prefix.startswith(below) for prefix in reads.exact | reads.whole)
 
 
 def sources_of(mapper: Mapper) -> Sources:
@@ -120,15 +120,15 @@ def sources_of(mapper: Mapper) -> Sources:
     exact: set[str] = set()
     whole: set[str] = set()
     _collect(mapper.declared.node, "", exact, whole)
-    for told in (mapper.declared.zone, mapper.declared.region):
-        exact.update(path.fields for path in told.paths)
+    for fact in (mapper.declared.zone, mapper.declared.region):
+        exact.update(path.fields for path in fact.paths)
     for deletion in mapper.declared.deletions:
         exact.update(path.fields for path in (deletion.when, deletion.version, *deletion.id))
     return Sources(frozenset(exact), frozenset(whole))
 
 
 def _collect(node: Node, above: str, exact: set[str], whole: set[str]) -> None:
-    for leaf in (*node.leaves, *node.extra, *(one.leaf for one in node.nested if one.leaf is not None)):
+    for leaf in (*node.leaves, *node.extra, *(inner.leaf for inner in node.nested if inner.leaf is not None)):
         _collect_leaf(leaf, above, exact, whole)
     for nested in node.nested:
         if nested.node is None:
@@ -136,14 +136,14 @@ def _collect(node: Node, above: str, exact: set[str], whole: set[str]) -> None:
         if nested.path is None:
             _collect(nested.node, above, exact, whole)
         else:
-            exact.update(_joined(above, one) for one in nested.path.filters)
+            exact.update(_joined(above, filtered) for filtered in nested.path.filters)
             _collect(nested.node, _joined(above, nested.path.fields), exact, whole)
 
 
 def _collect_leaf(leaf: Leaf, above: str, exact: set[str], whole: set[str]) -> None:
     for path in leaf.paths:
         (whole if leaf.converter.startswith(_WHOLE) else exact).add(_joined(above, _fields(path)))
-        exact.update(_joined(above, one) for one in path.filters)
+        exact.update(_joined(above, filtered) for filtered in path.filters)
 
 
 def _fields(path: Path) -> str:

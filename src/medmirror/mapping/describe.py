@@ -92,7 +92,8 @@ def as_data(mapper: Mapper) -> dict[str, Any]:
         "digest": mapper.digest.hex(),
         "rules": [row._asdict() for row in rules(mapper)],
         "tombstones": [
-            {"grade": one.grade, "when": one.when.text, "is": sorted(one.words)} for one in declared.deletions
+            {"grade": deletion.grade, "when": deletion.when.text, "is": sorted(deletion.words)}
+            for deletion in declared.deletions
         ],
         "dropped": declared.drop,
     }

@@ -12,7 +12,7 @@ import orjson
 from medmirror.mapping.convert import addresses, times
 from medmirror.mapping.convert.pairs import text_of
 from medmirror.mapping.convert.scope import Problem, Scope
-from medmirror.mapping.rules.declared import Declaration, Deletion, Node, Told
+from medmirror.mapping.rules.declared import Declaration, Deletion, DocumentFact, Node
 from medmirror.mapping.rules.down import writer
 from medmirror.mapping.rules.fetch import UNREADABLE
 from medmirror.mapping.rules.paths import getter
@@ -57,9 +57,9 @@ class Mapper:
         self.function = function
         self.digest = _digest(declared, salt)
         self._up = compiled(declared.node, entity=True)
-        self._zone = _teller(declared.zone, _zone)
-        self._region = _teller(declared.region, addresses.country)
-        self._deletions = [_detector(one) for one in declared.deletions]
+        self._zone = _fact_reader(declared.zone, _zone)
+        self._region = _fact_reader(declared.region, addresses.country)
+        self._deletions = [_detector(deletion) for deletion in declared.deletions]
         self._down = writer(declared.node)
 
     @property
@@ -95,8 +95,8 @@ class Mapper:
 
     def _tombstone(self, document: dict[str, Any]) -> Tombstone | None:
         for detect in self._deletions:
-            if (found := detect(document)) is not None:
-                return found
+            if (tombstone := detect(document)) is not None:
+                return tombstone
         return None
 
     def from_canonical(self, record: dict[str, Any]) -> Unmapped:
@@ -125,7 +125,7 @@ def canonical_hash(record: dict[str, Any]) -> bytes:
 
 
 def _required(node: Node) -> Iterator[str]:
-    for leaf in (*node.leaves, *node.extra, *(one.leaf for one in node.nested if one.leaf)):
+    for leaf in (*node.leaves, *node.extra, *(inner.leaf for inner in node.nested if inner.leaf)):
         if leaf.required:
             yield leaf.target
     for nested in node.nested:
@@ -151,18 +151,18 @@ def _country_or_none(name: str | None) -> str | None:
     return None if name is None else addresses.country(name)
 
 
-def _teller(told: Told, check: Callable[[str], str | None]) -> Callable[[dict[str, Any]], str | None]:
+def _fact_reader(fact: DocumentFact, check: Callable[[str], str | None]) -> Callable[[dict[str, Any]], str | None]:
     """A function (document) -> the zone or region that it tells and *check* knows, else the default."""
-    default = None if told.default is None else check(told.default)
-    if not told.paths:
+    default = None if fact.default is None else check(fact.default)
+    if not fact.paths:
         return lambda document: default
-    gets = [getter(path) for path in told.paths]
+    gets = [getter(path) for path in fact.paths]
 
     def tell(document: dict[str, Any]) -> str | None:
         for get in gets:
             value = get(document)
-            if isinstance(value, str) and value and (found := check(value.strip())) is not None:
-                return found
+            if isinstance(value, str) and value and (answer := check(value.strip())) is not None:
+                return answer
         return default
 
     return tell
@@ -181,16 +181,16 @@ def _detector(deletion: Deletion) -> Callable[[dict[str, Any]], Tombstone | None
             return None
         if not ids:
             return Tombstone(deletion.feed, None, deletion.grade, _version(version(document)))
-        known = [get(document) for get in ids]
-        if any(one is None or one == "" for one in known):
+        parts = [get(document) for get in ids]
+        if any(part is None or part == "" for part in parts):
             return None
-        own = "|".join(text_of(one) for one in known)
+        target_id = "|".join(text_of(part) for part in parts)
         feed: str | None = deletion.feed
         if deletion.link:
-            way, _, own = own.partition("?")[0].rstrip("/").rpartition("/")
+            way, _, target_id = target_id.partition("?")[0].rstrip("/").rpartition("/")
             if deletion.kinds is not None:
                 feed = deletion.kinds.get(way.rpartition("/")[2])
-        return None if feed is None else Tombstone(feed, own, deletion.grade, _version(version(document)))
+        return None if feed is None else Tombstone(feed, target_id, deletion.grade, _version(version(document)))
 
     def safely(document: dict[str, Any]) -> Tombstone | None:
         try:
@@ -223,24 +223,26 @@ def _lost(held: Any, back: Any, at: str) -> list[str]:
 
 
 def _lost_of_list(held: list[Any], back: list[Any], at: str) -> list[str]:
-    left = list(back)
-    gone = []
-    for one in held:
-        if one in left:
-            left.remove(one)
+    unmatched = list(back)
+    missing = []
+    for value in held:
+        if value in unmatched:
+            unmatched.remove(value)
         else:
-            gone.append(one)
-    if not gone:
-        return [] if [one for one in back if one in held] == held else [at]  # the same ones in another order
-    return [path for one in gone for path in _lost(one, _twin(one, left), f"{at}[]")]
+            missing.append(value)
+    if not missing:
+        return [] if [value for value in back if value in held] == held else [at]  # the same ones in another order
+    return [path for value in missing for path in _lost(value, _twin(value, unmatched), f"{at}[]")]
 
 
-def _twin(part: Any, others: list[Any]) -> Any:
-    """The one of *others* that has most in common with *part*."""
+def _twin(part: Any, candidates: list[Any]) -> Any:
+    """The one of *candidates* that has most in common with *part*."""
     if not isinstance(part, dict):
         return None
     scored = [
-        (sum(one.get(name) == value for name, value in part.items()), one) for one in others if isinstance(one, dict)
+        (sum(candidate.get(name) == value for name, value in part.items()), candidate)
+        for candidate in candidates
+        if isinstance(candidate, dict)
     ]
     score, best = max(scored, key=lambda pair: pair[0], default=(0, None))
     return best if score else None

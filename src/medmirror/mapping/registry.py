@@ -50,8 +50,8 @@ class Mappers:
         except KeyError:
             pass
         declared = self._declared.get(key)
-        made = self._made[key] = None if declared is None else self._make(declared)
-        return made
+        mapper = self._made[key] = None if declared is None else self._make(declared)
+        return mapper
 
     def _make(self, declared: Declaration) -> Mapper:
         packed = self._functions.get((declared.source, declared.feed))
@@ -79,8 +79,8 @@ class Mappers:
         from multiprocess.reduction import ForkingPickler
 
         packed = {
-            key: one if isinstance(one, bytes) else bytes(ForkingPickler.dumps(one, recurse=True))
-            for key, one in functions.items()
+            key: function if isinstance(function, bytes) else bytes(ForkingPickler.dumps(function, recurse=True))
+            for key, function in functions.items()
         }
         return Mappers(self.texts, tuple(sorted({**self._functions, **packed}.items())))
 
@@ -100,20 +100,20 @@ def _declared(texts: tuple[str, ...]) -> dict[Key, Declaration]:
     for place, text in enumerate(texts, 1):
         for key, table in _tables(text, f"mapping file {place}").items():
             tables[key] = merged(tables[key], table) if key in tables else table
-    made: dict[Key, Declaration] = {}
+    declarations: dict[Key, Declaration] = {}
     wrong = []
     for key, table in tables.items():
         try:
-            made[key] = _one(json.dumps(table, default=str))
+            declarations[key] = _declaration(json.dumps(table, default=str))
         except Wrong as error:
             wrong.append(str(error))
     if wrong:
         raise UsageError("The mapping is wrong. " + "; ".join("; ".join(wrong).splitlines()) + ".")
-    return made
+    return declarations
 
 
 @cache
-def _one(frozen: str) -> Declaration:
+def _declaration(frozen: str) -> Declaration:
     """Declarations by their whole TOML, so that a user's file costs only its own mappers."""
     return declaration(json.loads(frozen))
 
@@ -121,38 +121,38 @@ def _one(frozen: str) -> Declaration:
 @cache
 def _ignored(texts: tuple[str, ...]) -> dict[Key, str]:
     """(source, feed) of what is not mapped on purpose, to the reason; a mapper for it takes that back."""
-    found = {key: reason for text in (*builtin_texts().values(), *texts) for key, reason in _ignores(text).items()}
-    return {key: reason for key, reason in found.items() if key not in _declared(texts)}
+    reasons = {key: reason for text in (*builtin_texts().values(), *texts) for key, reason in _ignores(text).items()}
+    return {key: reason for key, reason in reasons.items() if key not in _declared(texts)}
 
 
 def _ignores(text: str) -> dict[Key, str]:
-    found: dict[Key, str] = {}
+    reasons: dict[Key, str] = {}
     for table in _parsed(text).get("ignore", ()):
         feeds, reason = table.get("feed", ()), str(table.get("reason", "")).strip()
         if not (table.get("source") and feeds and reason):
             raise UsageError("[[ignore]] needs source, feed and reason.")
-        found |= {(table["source"], feed): reason for feed in ([feeds] if isinstance(feeds, str) else feeds)}
-    return found
+        reasons |= {(table["source"], feed): reason for feed in ([feeds] if isinstance(feeds, str) else feeds)}
+    return reasons
 
 
 @cache
 def _builtin() -> dict[Key, dict[str, Any]]:
-    found: dict[Key, dict[str, Any]] = {}
+    tables: dict[Key, dict[str, Any]] = {}
     for name, text in sorted(builtin_texts().items()):
         for key, table in _tables(text, name).items():
-            if key in found:
+            if key in tables:
                 raise UsageError(f"The mapper {key[0]}.{key[1]} is declared twice among the built-in files.")
-            found[key] = table
-    return found
+            tables[key] = table
+    return tables
 
 
 def check(text: str, name: str) -> list[str]:
     """What is wrong with the mapper file *text*, above the built-in ones, in lines for its author."""
     try:
-        found = _parsed(text)
+        document = _parsed(text)
         wrong = [
             f"[{key}] means nothing here; do you mean {close[0]!r}?"
-            for key in found
+            for key in document
             if key not in _TOP and (close := difflib.get_close_matches(key, _TOP, 1, 0.7))
         ]
         own = _tables(text, name)
@@ -161,12 +161,12 @@ def check(text: str, name: str) -> list[str]:
         return [error.message]
     except tomllib.TOMLDecodeError as error:
         return [f"{name} is no TOML: {error}."]
-    if not own and not wrong and "ignore" not in found:
+    if not own and not wrong and "ignore" not in document:
         wrong.append("there is no [[mapper]] in it")
     ours = _builtin()
     for key, table in own.items():
         try:
-            _one(json.dumps(merged(ours[key], table) if key in ours else table, default=str))
+            _declaration(json.dumps(merged(ours[key], table) if key in ours else table, default=str))
         except Wrong as error:
             wrong += str(error).splitlines()
     return wrong
@@ -176,7 +176,7 @@ def check(text: str, name: str) -> list[str]:
 def builtin_texts() -> dict[str, str]:
     """The package's own mapper files: name to text."""
     folder = files("medmirror.mapping").joinpath("mappers")
-    return {one.name: one.read_text(encoding="utf-8") for one in folder.iterdir() if one.name.endswith(".toml")}
+    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".toml")}
 
 
 @cache
@@ -187,16 +187,16 @@ def _parsed(text: str) -> dict[str, Any]:
 def _tables(text: str, name: str) -> dict[Key, dict[str, Any]]:
     """The mappers of a TOML *text*, defaults and shapes put in."""
     try:
-        found = _parsed(text)
+        document = _parsed(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is no TOML: {error}.") from None
-    defaults, shapes = found.get("defaults", {}), found.get("shape", {})
+    defaults, shapes = document.get("defaults", {}), document.get("shape", {})
     for key in defaults:
         if key not in _DEFAULTS:
             raise UsageError(f"{name}: [defaults] has {key!r}; it takes {', '.join(_DEFAULTS)}.")
     tables: dict[Key, dict[str, Any]] = {}
-    given = found.get("mapper", [])
-    for table in [given] if isinstance(given, dict) else given:
+    mappers = document.get("mapper", [])
+    for table in [mappers] if isinstance(mappers, dict) else mappers:
         key = (str(table.get("source")), str(table.get("feed")))
         if None in (table.get("source"), table.get("feed")):
             raise UsageError(f"{name}: a mapper lacks its source or its feed.")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO
 
-from medmirror.readers.json.scan import skip_space
-
 _LEAST = 1 << 16
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+
+
+def skip_space(data: bytes, pos: int) -> int:
+    """The first position at or after *pos* that holds no white space."""
+    match = _SPACE.match(data, pos)
+    return match.end() if match else pos
 
 
 class Window:

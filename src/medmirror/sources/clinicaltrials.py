@@ -16,10 +16,7 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers.json import blocks as jsonreader
-from medmirror.readers.json import outline as jsonoutline
-from medmirror.readers.json.layout import Field, Layout
-from medmirror.readers.json.record import Records
+from medmirror.readers.json import Field, Layout, Records, blocks, outlines
 from medmirror.sources.base import Context, Feed, Given, Source
 
 LEFT_OUT: Mapping[str, str] = {}
@@ -113,28 +110,28 @@ _LOOKED_AT = 1 << 20  # bytes of a file's first records that must show a study
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether *head* begins a file of studies: JSON with a key of a study in it."""
-    return jsonoutline.looks_like_json(head) and bool(_STUDY.search(head) or _STUDIES.search(head))
+    return outlines.looks_like_json(head) and bool(_STUDY.search(head) or _STUDIES.search(head))
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
     """The file's layout. Raises LayoutChanged when its first records are no studies, saying what was found."""
-    jsonoutline.check_text(head)
-    with jsonoutline.begin(head, reopen) as stream:
-        outline = jsonoutline.outline(stream, _KEYS, _SECTIONS)
+    outlines.check_text(head)
+    with outlines.whole_stream(head, reopen) as stream:
+        outline = outlines.outline(stream, _KEYS, _SECTIONS)
     if not _STUDY.search(head):
         if outline.kind == "bare" and not _SECTIONS & outline.values.keys():
-            raise LayoutChanged(f"No ClinicalTrials.gov studies: {jsonoutline.describe(outline)}.", file=name)
-        with jsonoutline.begin(head, reopen) as stream:
-            found = jsonreader.first_keys(stream, outline, _LOOKED_AT)
-        if found and not any(_SECTIONS & keys for keys in found):
-            keys = jsonoutline.name_some(found[0])
+            raise LayoutChanged(f"No ClinicalTrials.gov studies: {outlines.describe(outline)}.", file=name)
+        with outlines.whole_stream(head, reopen) as stream:
+            key_sets = blocks.first_keys(stream, outline, _LOOKED_AT)
+        if key_sets and not any(_SECTIONS & keys for keys in key_sets):
+            keys = outlines.name_keys(key_sets[0])
             raise LayoutChanged(f"No ClinicalTrials.gov studies: the records have the keys {keys}.", file=name)
     return {"layout": outline.kind, "array": outline.key}
 
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole studies (``readers.json``)."""
-    return jsonreader.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
+    return blocks.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
@@ -142,9 +139,9 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
     return RECORDS.items(data, context)
 
 
-def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
     """The COPY tuple of each study, or what is wrong with it."""
-    return RECORDS.rows(feed.name, data, some)
+    return RECORDS.rows(feed.name, data, items)
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:

@@ -21,10 +21,7 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers.json import blocks as jsonreader
-from medmirror.readers.json import outline as jsonoutline
-from medmirror.readers.json.layout import Field, Layout
-from medmirror.readers.json.record import Records
+from medmirror.readers.json import Field, Layout, Records, blocks, outlines
 from medmirror.readers.json.values import day_number, first_day
 from medmirror.sources.base import Context, Feed, Given, Source
 
@@ -74,14 +71,14 @@ def _layout(
     identity += (Field("day", day, "any day"),) if day else ()
 
     def identify(values: Sequence[Any], context: Context) -> tuple[tuple[int | str, ...], int]:
-        found = dict(zip([one.name for one in identity], values, strict=True))
-        own = min(max(found.get("number") or 0, 0), (1 << 22) - 1)
-        version = (own << 40) | (found.get("day", 0) << 20) | int(context.get("exported", 0))
+        by_name = dict(zip([field.name for field in identity], values, strict=True))
+        own = min(max(by_name.get("number") or 0, 0), (1 << 22) - 1)
+        version = (own << 40) | (by_name.get("day", 0) << 20) | int(context.get("exported", 0))
         if not key:
             return _shortage_key(values), version
-        if not found["key"]:
+        if not by_name["key"]:
             raise InvalidRecord(f"The record has no {key}.")
-        return (found["key"],), version
+        return (by_name["key"],), version
 
     return Layout(name, tuple(fields), identity, identify, tuple(frozenset(mark.split()) for mark in marks))
 
@@ -261,43 +258,43 @@ _SIGNS = re.compile(
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether *head* begins a file of openFDA: its ``meta`` or ``results``, or a key of one of its records."""
-    return jsonoutline.looks_like_json(head) and bool(_SIGNS.search(head.removeprefix(jsonoutline.BOM)))
+    return outlines.looks_like_json(head) and bool(_SIGNS.search(head.removeprefix(outlines.BOM)))
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
     """The file's layout and the day of its export. Raises LayoutChanged when it holds no bulk records, saying what."""
-    jsonoutline.check_text(head)
-    with jsonoutline.begin(head, reopen) as stream:
-        outline = jsonoutline.outline(stream, _KEYS, frozenset())
+    outlines.check_text(head)
+    with outlines.whole_stream(head, reopen) as stream:
+        outline = outlines.outline(stream, _KEYS, frozenset())
     if outline.kind == "bare" and RECORDS.layout_of(outline.values) is None:
         raise LayoutChanged(f"No openFDA records: {_describe(outline)}.", file=name)
-    with jsonoutline.begin(head, reopen) as stream:
-        found = jsonreader.first_keys(stream, outline, _LOOKED_AT)
-    if found and not any(RECORDS.layout_of(keys) for keys in found):
-        keys = jsonoutline.name_some(found[0])
+    with outlines.whole_stream(head, reopen) as stream:
+        key_sets = blocks.first_keys(stream, outline, _LOOKED_AT)
+    if key_sets and not any(RECORDS.layout_of(keys) for keys in key_sets):
+        keys = outlines.name_keys(key_sets[0])
         raise LayoutChanged(f"No openFDA records of a feed known here: they have the keys {keys}.", file=name)
     exported = None
     if outline.kind == "key":
         meta = outline.values.get("meta")
         if meta is None:  # JSON promises no order: it may stand behind the records
-            with jsonoutline.begin(head, reopen) as stream:
-                meta = jsonoutline.value_at(stream, "meta")
+            with outlines.whole_stream(head, reopen) as stream:
+                meta = outlines.value_at(stream, "meta")
         exported = meta.get("last_updated") if isinstance(meta, dict) else None
     day = first_day(exported) if isinstance(exported, str) else None
     return {"layout": outline.kind, "array": outline.key, "exported": day_number(day)}
 
 
-def _describe(outline: jsonoutline.Outline) -> str:
+def _describe(outline: outlines.Outline) -> str:
     if isinstance(outline.values.get("results"), dict):
         return "results is an object, not an array (so is openFDA's list of downloads: load the files that it names)"
     if "$schema" in outline.values:
         return "the file is a JSON schema, not data"
-    return jsonoutline.describe(outline)
+    return outlines.describe(outline)
 
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole records (``readers.json``)."""
-    return jsonreader.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
+    return blocks.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
@@ -306,15 +303,15 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
 
 
 def _unknown(record: Mapping[str, Any]) -> str:
-    return f"The record is of no feed known here; it has the keys {jsonoutline.name_some(record)}."
+    return f"The record is of no feed known here; it has the keys {outlines.name_keys(record)}."
 
 
 RECORDS = Records([(layout, _keys(layout), "record") for layout in _LAYOUTS], _unknown)
 
 
-def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
     """The COPY tuple of each record, or what is wrong with it."""
-    return RECORDS.rows(feed.name, data, some)
+    return RECORDS.rows(feed.name, data, items)
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from medmirror.mapping import mappers
-from medmirror.mapping.coverage import Seen
+from medmirror.mapping.coverage import Coverage
 from medmirror.sources.cliniko.layout import KINDS
 from medmirror_testing.samples import write_cliniko
 from medmirror_testing.samples.cliniko_others import attachment, business, practitioner
@@ -66,7 +66,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("feed", DOCUMENTED)
 def test_every_documented_field_is_mapped_or_dropped_for_a_reason(feed: str) -> None:
-    seen = Seen()
+    seen = Coverage()
     seen.add(SHARED | DOCUMENTED[feed])
     report = seen.report("cliniko", feed, MAPPERS.of("cliniko", feed))
     assert report.unmapped == {}
@@ -74,13 +74,13 @@ def test_every_documented_field_is_mapped_or_dropped_for_a_reason(feed: str) -> 
 
 
 def test_every_field_of_an_export_is_accounted_for(tmp_path: Path) -> None:
-    seen: dict[str, Seen] = {}
+    seen: dict[str, Coverage] = {}
     for path in write_cliniko(tmp_path, patients=120, appointments=240, day=1).files:
         body = orjson.loads(path.read_bytes())
         array = next(name for name in KINDS if name in body)
         for record in body[array]:
             if "created_at" in record:
-                seen.setdefault(KINDS[array], Seen()).add(record)
+                seen.setdefault(KINDS[array], Coverage()).add(record)
     assert set(seen) == set(KINDS.values())
     for feed, found in seen.items():
         mapper, reason = MAPPERS.of("cliniko", feed), MAPPERS.ignored.get(("cliniko", feed))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from medmirror.mapping import Mappers, mappers
-from medmirror.mapping.coverage import Seen
+from medmirror.mapping.coverage import Coverage
 from medmirror.readers.csv.description import describe
 from medmirror_testing.samples import PMS_MAPPINGS, write_pms_csv
 from medmirror_testing.samples.people import person
@@ -119,7 +119,7 @@ def test_each_example_says_what_its_file_is_and_what_it_means(name: str) -> None
 def test_every_column_of_the_examples_is_mapped_or_dropped_for_a_reason(name: str) -> None:
     said = describe(SYNTHEA[name])
     assert said
-    found = Seen()
+    found = Coverage()
     found.add(document(name))
     assert found.report("csv", said.kind, mappers((SYNTHEA[name],)).of("csv", said.kind)).unmapped == {}
 
@@ -129,7 +129,7 @@ PMS = mappers(tuple(PMS_MAPPINGS.values()))
 
 def exported(tmp_path: Path, kind: Kind, made: Mappers) -> list[dict[str, Any]]:
     """Canonical records of an export of the imaginary practice system; every column must be accounted for."""
-    path, mapper, found = tmp_path / "x.csv", made.of("csv", kind), Seen()
+    path, mapper, found = tmp_path / "x.csv", made.of("csv", kind), Coverage()
     assert mapper
     write_pms_csv(path, kind, 40)
     records = []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medmirror.mapping import Mapped, mappers
-from medmirror.mapping.coverage import Seen
+from medmirror.mapping.coverage import Coverage
 from medmirror_testing.samples.fhir_basics import Clinic, Made, exported_at
 from medmirror_testing.samples.fhir_records import KINDS, resource
 from medmirror_testing.samples.people import person
@@ -55,7 +55,7 @@ def test_every_type_is_mapped_or_left_out_for_a_reason() -> None:
 @pytest.mark.parametrize("release", ["R4", "STU3"])
 @pytest.mark.parametrize("kind", ENTITIES)
 def test_every_field_of_a_clinic_is_accounted_for_and_none_is_unreadable(kind: str, release: Any) -> None:
-    seen, mapper = Seen(), mappers().of("fhir", kind)
+    seen, mapper = Coverage(), mappers().of("fhir", kind)
     for number in range(40):
         document = made(kind, number, release)
         seen.add(document)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from medmirror.mapping import mappers
-from medmirror.mapping.coverage import Seen
+from medmirror.mapping.coverage import Coverage
 from medmirror.mapping.registry import check
 from medmirror.sources import sql
 from medmirror_testing.samples.people import person
@@ -45,7 +45,7 @@ def test_it_is_a_mapping_file() -> None:
 def test_every_column_is_mapped_or_dropped_for_a_reason(
     feed: str, documents: dict[str, dict[str, dict[str, Any]]]
 ) -> None:
-    seen = Seen()
+    seen = Coverage()
     for document in documents[feed].values():
         seen.add(document)
     report = seen.report("sql", feed, MAPPERS.of("sql", feed))

@@ -13,7 +13,7 @@ from tests.mapping_documents import JSON, documents
 from tests.mapping_fixtures import path_of, told
 
 from medmirror.mapping import Mapper, canonical_hash, mappers
-from medmirror.mapping.coverage import Seen
+from medmirror.mapping.coverage import Coverage
 
 MAPPERS = mappers().all()
 each = pytest.mark.parametrize("mapper", MAPPERS, ids=lambda mapper: f"{mapper.source}.{mapper.feed}")
@@ -36,7 +36,7 @@ def test_stored_documents_mean_what_they_meant(mapper: Mapper) -> None:
 
 @each
 def test_every_field_of_the_stored_documents_is_accounted_for(mapper: Mapper) -> None:
-    seen = Seen()
+    seen = Coverage()
     for case in cases(mapper):
         seen.add(case["document"])
     assert seen.report(mapper.source, mapper.feed, mapper).unmapped == {}

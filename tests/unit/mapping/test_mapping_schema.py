@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 import places
 from medmirror.cli import cli
 from medmirror.mapping import SCHEMA_VERSION, canonical_hash, mappers, upgrade
-from medmirror.mapping.coverage import Seen, fields
+from medmirror.mapping.coverage import Coverage, fields
 from medmirror.mapping.describe import schema_tables
 from medmirror.mapping.schema.entities import ENTITIES
 from medmirror.mapping.schema.kinds import SCALARS, Part
@@ -143,7 +143,7 @@ links = "navigation"
     ],
 )
 def test_a_field_that_nobody_accounts_for_is_found(document: dict[str, Any], unmapped: set[str]) -> None:
-    seen = Seen()
+    seen = Coverage()
     seen.add(document)
     mapper = mappers((MAPPER,)).of("csv", "patient")
     report = seen.report("csv", "patient", mapper)
@@ -152,7 +152,7 @@ def test_a_field_that_nobody_accounts_for_is_found(document: dict[str, Any], unm
 
 
 def test_without_a_mapper_only_a_reason_accounts_for_fields() -> None:
-    seen = Seen()
+    seen = Coverage()
     seen.add({"a": 1})
     assert seen.report("csv", "till", None).unmapped == {"a": 1}
     assert seen.report("csv", "till", None, "money").unmapped == {}

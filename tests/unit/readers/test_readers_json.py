@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from medmirror.errors import InvalidRecord, LayoutChanged, TruncatedFile
 from medmirror.model import Block, Flaw
 from medmirror.readers.json import blocks as jsonreader
-from medmirror.readers.json import outline as jsonoutline
+from medmirror.readers.json import outlines as jsonoutline
 from medmirror.readers.json.pieces import parse
 from medmirror.readers.json.scan import count_between, learn_separators, residue
 from medmirror.readers.json.values import check, first_day, whole_number

@@ -36,12 +36,12 @@ def _countries() -> dict[str, str | None]:
 
 def country(text: str) -> str | None:
     """The alpha-2 code of the country that *text* names (a code or an English name), or None."""
-    asked = _countries()
-    if text not in asked:
-        if len(asked) > 10_000:
-            asked.clear()
-        asked[text] = _names().get(_plain(text))
-    return asked[text]
+    cache = _countries()
+    if text not in cache:
+        if len(cache) > 10_000:
+            cache.clear()
+        cache[text] = _names().get(_plain(text))
+    return cache[text]
 
 
 def finish(part: dict[str, Any]) -> None:

@@ -20,14 +20,14 @@ def reference(value: Any, feed: str | None) -> dict[str, Any] | None:
         value = {"reference": value}
     if not isinstance(value, dict):
         raise ValueError("no reference")
-    made = _target(value.get("reference"), value.get("type") or feed)
+    target = _target(value.get("reference"), value.get("type") or feed)
     identifier = value.get("identifier")
-    if isinstance(identifier, dict) and "id" not in made and "identifier" not in made and identifier.get("value"):
-        made["identifier"] = {name: identifier[name] for name in ("system", "value") if identifier.get(name)}
-        made.setdefault("feed", value.get("type") or feed)
+    if isinstance(identifier, dict) and "id" not in target and "identifier" not in target and identifier.get("value"):
+        target["identifier"] = {name: identifier[name] for name in ("system", "value") if identifier.get(name)}
+        target.setdefault("feed", value.get("type") or feed)
     if value.get("display"):
-        made["text"] = value["display"]
-    return {name: one for name, one in made.items() if one is not None} or None
+        target["text"] = value["display"]
+    return {name: part for name, part in target.items() if part is not None} or None
 
 
 def _target(text: Any, feed: str | None) -> dict[str, Any]:
@@ -47,19 +47,19 @@ def _target(text: Any, feed: str | None) -> dict[str, Any]:
 
 def written(value: dict[str, Any]) -> dict[str, Any]:
     """A canonical reference as a FHIR Reference. ValueError when it has nothing to write."""
-    made: dict[str, Any] = {}
-    feed, known, identifier = value.get("feed"), value.get("id"), value.get("identifier")
-    if known is not None:
-        plain = feed and _ID.fullmatch(f"{feed}/{known}")
-        made["reference"] = f"{feed}/{known}" if plain else known
+    answer: dict[str, Any] = {}
+    feed, identity, identifier = value.get("feed"), value.get("id"), value.get("identifier")
+    if identity is not None:
+        plain = feed and _ID.fullmatch(f"{feed}/{identity}")
+        answer["reference"] = f"{feed}/{identity}" if plain else identity
         if feed and not plain:
-            made["type"] = feed
+            answer["type"] = feed
     elif identifier:
-        made["identifier"] = dict(identifier)
+        answer["identifier"] = dict(identifier)
         if feed:
-            made["type"] = feed
+            answer["type"] = feed
     if value.get("text"):
-        made["display"] = value["text"]
-    if not made:
+        answer["display"] = value["text"]
+    if not answer:
         raise ValueError("no reference")
-    return made
+    return answer

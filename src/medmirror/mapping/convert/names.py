@@ -20,12 +20,12 @@ def apart(text: str, order: str) -> dict[str, Any]:
         given, _, family = text.rpartition(" ")
     else:
         family, _, given = text.partition(" ")
-    made: dict[str, Any] = {"text": text}
+    name: dict[str, Any] = {"text": text}
     if family.strip():
-        made["family"] = family.strip()
+        name["family"] = family.strip()
     if given.split():
-        made["given"] = given.split()
-    return made
+        name["given"] = given.split()
+    return name
 
 
 def together(name: dict[str, Any], order: str) -> str:

@@ -48,6 +48,6 @@ def same(value: Any, scope: Scope) -> Any:
     return value
 
 
-def words(given: Any) -> tuple[str, ...]:
+def words(option: Any) -> tuple[str, ...]:
     """An option that is one text or several."""
-    return (given,) if isinstance(given, str) else tuple(map(str, given or ()))
+    return (option,) if isinstance(option, str) else tuple(map(str, option or ()))

@@ -49,28 +49,28 @@ def _plan(region: str) -> _Plan | None:
     """The plan of *region*; None when it is not simple: shared with regions that come first, or numbers rewritten."""
     from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 
-    found = PhoneMetadata.metadata_for_region(region, None)
-    if found is None or found.leading_digits or found.national_prefix_transform_rule:
+    metadata = PhoneMetadata.metadata_for_region(region, None)
+    if metadata is None or metadata.leading_digits or metadata.national_prefix_transform_rule:
         return None
-    general = found.general_desc
-    if general is None or found.country_code is None or not general.national_number_pattern:
+    general = metadata.general_desc
+    if general is None or metadata.country_code is None or not general.national_number_pattern:
         return None
-    if COUNTRY_CODE_TO_REGION_CODE[found.country_code][0] != region:
+    if COUNTRY_CODE_TO_REGION_CODE[metadata.country_code][0] != region:
         return None
-    types = [one for name in _TYPES if (one := getattr(found, name)) is not None and one.national_number_pattern]
+    types = [kind for name in _TYPES if (kind := getattr(metadata, name)) is not None and kind.national_number_pattern]
     # A pattern alone is not enough: each type tells how long its numbers may be.
-    valid = "|".join(rf"(?={_lengths(one, general)}\Z)(?:{one.national_number_pattern})" for one in types)
+    valid = "|".join(rf"(?={_lengths(kind, general)}\Z)(?:{kind.national_number_pattern})" for kind in types)
     return _Plan(
-        str(found.country_code),
+        str(metadata.country_code),
         re.compile(general.national_number_pattern),
         re.compile(valid or r"(?!)"),
-        re.compile(found.national_prefix_for_parsing or r"(?!)"),
-        re.compile(found.international_prefix or r"(?!)"),
+        re.compile(metadata.national_prefix_for_parsing or r"(?!)"),
+        re.compile(metadata.international_prefix or r"(?!)"),
     )
 
 
-def _lengths(one: Any, general: Any) -> str:
-    allowed = set(one.possible_length or general.possible_length) & set(general.possible_length)
+def _lengths(kind: Any, general: Any) -> str:
+    allowed = set(kind.possible_length or general.possible_length) & set(general.possible_length)
     return "(?:" + "|".join(rf"\d{{{length}}}" for length in sorted(allowed)) + ")"
 
 
@@ -130,11 +130,11 @@ def _asked(text: str, region: str | None) -> Number:
 def finish(part: dict[str, Any], region: str | None) -> None:
     """Add to a phone what can be told from its raw text."""
     raw = part.get("raw")
-    found = number(raw, region) if raw is not None else Number(None, None)
-    part["e164"] = found.e164
-    part["valid"] = found.e164 is not None
-    if found.extension is not None:
-        part["extension"] = found.extension
+    parsed = number(raw, region) if raw is not None else Number(None, None)
+    part["e164"] = parsed.e164
+    part["valid"] = parsed.e164 is not None
+    if parsed.extension is not None:
+        part["extension"] = parsed.extension
 
 
 def unfinish(part: dict[str, Any], region: str | None) -> dict[str, Any]:

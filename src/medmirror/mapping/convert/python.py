@@ -33,10 +33,10 @@ def load(name: str) -> Function:
         raise ValueError(f"{name!r} is not python:MODULE:NAME")
     module = _module(pieces[1])
     try:
-        found = getattr(module, pieces[2])
+        target = getattr(module, pieces[2])
     except AttributeError:
         raise ValueError(f"the module {pieces[1]} has no {pieces[2]}") from None
-    up, down = found if isinstance(found, tuple) else (found, None)
+    up, down = target if isinstance(target, tuple) else (target, None)
     try:
         source = inspect.getsource(module)
     except (OSError, TypeError):
@@ -47,8 +47,8 @@ def load(name: str) -> Function:
 def _module(name: str) -> Any:
     ours = f"{_OURS}.{name}"
     try:
-        known = importlib.util.find_spec(ours) is not None
-        return importlib.import_module(ours if known else name)
+        builtin = importlib.util.find_spec(ours) is not None
+        return importlib.import_module(ours if builtin else name)
     except ImportError:
         raise ValueError(f"there is no module {name}") from None
 

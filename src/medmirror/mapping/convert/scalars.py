@@ -87,19 +87,19 @@ _FALSE = ("false", "f", "no", "n", "0")
 
 def boolean(options: Mapping[str, Any], field: Field) -> Pair:
     yes, no = words(options.get("true")), words(options.get("false"))
-    held = {word.casefold(): True for word in yes or _TRUE} | {word.casefold(): False for word in no or _FALSE}
+    meanings = {word.casefold(): True for word in yes or _TRUE} | {word.casefold(): False for word in no or _FALSE}
 
     def up(value: Any, scope: Scope) -> bool | None:
         if isinstance(value, bool) and not (yes or no):
             return value
         word = text_of(value).strip().casefold()
-        if word and word not in held:
+        if word and word not in meanings:
             raise ValueError("neither true nor false")
-        return held[word] if word else None
+        return meanings[word] if word else None
 
     def down(value: Any, scope: Scope) -> Any:
-        some = yes if value else no
-        return some[0] if some else value
+        words = yes if value else no
+        return words[0] if words else value
 
     return Pair(up, down)
 

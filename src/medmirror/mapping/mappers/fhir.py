@@ -50,7 +50,7 @@ status_of_active: Pair = (_status_of_active_up, _status_of_active_down)
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     """The objects of an array; a lone one is an array of one."""
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+    return [element for element in (value if isinstance(value, list) else [value]) if isinstance(element, dict)]
 
 
 _MEANT = {"individual": "Practitioner"}
@@ -59,17 +59,17 @@ _MEANT = {"individual": "Practitioner"}
 
 def _who(participants: Any, member: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """(participant, canonical reference) of each that names somebody."""
-    for one in _objects(participants):
-        said = one.get(member)
-        if isinstance(said, dict) and (found := reference(said, _MEANT.get(member))):
-            yield one, found
+    for participant in _objects(participants):
+        member_value = participant.get(member)
+        if isinstance(member_value, dict) and (target := reference(member_value, _MEANT.get(member))):
+            yield participant, target
 
 
 def _first(kind: str, member: str) -> Pair:
     """The first participant of a kind. (the array, where to write to)"""
 
     def up(values: tuple[Any, Any]) -> dict[str, Any] | None:
-        return next((found for _, found in _who(values[0], member) if found.get("feed") == kind), None)
+        return next((target for _, target in _who(values[0], member) if target.get("feed") == kind), None)
 
     def down(value: dict[str, Any]) -> tuple[None, dict[str, Any]]:
         if value.get("feed") != kind:
@@ -91,18 +91,18 @@ def _others(member: str, *firsts: str) -> Callable[[Any], list[dict[str, Any]] |
     """All that take part but the first of each kind; there is no way back but through extra."""
 
     def up(values: Any) -> list[dict[str, Any]] | None:
-        left, made = set(firsts), []
-        for one, found in _who(values, member):
-            if found.get("feed") in left:
-                left.remove(found["feed"])
+        firsts_left, participants = set(firsts), []
+        for participant, target in _who(values, member):
+            if target.get("feed") in firsts_left:
+                firsts_left.remove(target["feed"])
                 continue
-            part: dict[str, Any] = {"who": found}
-            if role := _concept(next(iter(_objects(one.get("type"))), None)):
+            part: dict[str, Any] = {"who": target}
+            if role := _concept(next(iter(_objects(participant.get("type"))), None)):
                 part["role"] = role
-            if isinstance(status := one.get("status"), str) and status:
+            if isinstance(status := participant.get("status"), str) and status:
                 part["status"] = {"code": _STATUS.get(status, "OTHER"), "raw": status}
-            made.append(part)
-        return made or None
+            participants.append(part)
+        return participants or None
 
     return up
 
@@ -118,11 +118,11 @@ def _concept(value: Any) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     codings = [
-        {name: one[name].strip() for name in ("system", "code", "display") if _is_text(one.get(name))}
-        for one in _objects(value.get("coding"))
+        {name: coding[name].strip() for name in ("system", "code", "display") if _is_text(coding.get(name))}
+        for coding in _objects(value.get("coding"))
     ]
-    made: dict[str, Any] = {"text": value["text"].strip()} if _is_text(value.get("text")) else {}
-    return made | ({"codings": held} if (held := [one for one in codings if one]) else {}) or None
+    concept: dict[str, Any] = {"text": value["text"].strip()} if _is_text(value.get("text")) else {}
+    return concept | ({"codings": kept} if (kept := [coding for coding in codings if coding]) else {}) or None
 
 
 def _is_text(value: Any) -> bool:
@@ -145,8 +145,8 @@ medication: Pair = (_medication_up, _medication_down)
 
 def _prescriber_up(values: tuple[Any, Any]) -> dict[str, Any] | None:
     """(requester, requester.agent): R4 says it itself, STU3 in its agent."""
-    said = next((one for one in reversed(values) if isinstance(one, dict)), None)
-    return reference(said, "Practitioner") if said else None
+    requester = next((candidate for candidate in reversed(values) if isinstance(candidate, dict)), None)
+    return reference(requester, "Practitioner") if requester else None
 
 
 prescriber: Pair = (_prescriber_up, lambda value: (written(value), None))
@@ -155,10 +155,10 @@ prescriber: Pair = (_prescriber_up, lambda value: (written(value), None))
 _CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
 
 
-def _class_of(one: dict[str, Any], kinds: tuple[str, ...]) -> str | None:
+def _class_of(coverage_class: dict[str, Any], kinds: tuple[str, ...]) -> str | None:
     """Which of *kinds* a class of R4 is."""
-    said = _concept(one.get("type")) or {}
-    words = (said.get("text"), *(coding.get("code") for coding in said.get("codings", ())))
+    concept = _concept(coverage_class.get("type")) or {}
+    words = (concept.get("text"), *(coding.get("code") for coding in concept.get("codings", ())))
     return next((kind for kind in kinds if kind in words), None)
 
 
@@ -166,8 +166,10 @@ def _class(kind: str) -> Pair:
     """(R4's array of classes, where to write to, STU3's grouping) as the value of the class of that kind."""
 
     def up(values: tuple[Any, Any, Any]) -> str | None:
-        found = [one.get("value") for one in _objects(values[0]) if _class_of(one, (kind,))]
-        return next((one.strip() for one in (*found, values[2]) if _is_text(one)), None)
+        values_of_kind = [
+            coverage_class.get("value") for coverage_class in _objects(values[0]) if _class_of(coverage_class, (kind,))
+        ]
+        return next((text.strip() for text in (*values_of_kind, values[2]) if _is_text(text)), None)
 
     def down(value: str) -> tuple[None, dict[str, Any], None]:
         return None, {"type": {"coding": [{"system": _CLASS, "code": kind}]}, "value": value}, None
@@ -181,9 +183,13 @@ group_number = _class("group")
 
 def _classes_up(values: Any) -> list[dict[str, Any]] | None:
     """R4's classes, when they say more than the value of a plan and of a group."""
-    some = _objects(values)
-    kinds = [_class_of(one, ("plan", "group")) for one in some if one.keys() <= {"type", "value"}]
-    return some if len({*kinds} - {None}) < len(some) else None
+    classes = _objects(values)
+    kinds = [
+        _class_of(coverage_class, ("plan", "group"))
+        for coverage_class in classes
+        if coverage_class.keys() <= {"type", "value"}
+    ]
+    return classes if len({*kinds} - {None}) < len(classes) else None
 
 
 classes: Pair = (_classes_up, lambda value: value)
@@ -191,12 +197,12 @@ classes: Pair = (_classes_up, lambda value: value)
 
 def _other_content_up(values: tuple[Any, ...]) -> list[dict[str, Any]] | None:
     """(the array of contents, where to write to ...): all renditions of a document but the first, without bytes."""
-    made = [
-        {name: value for name, value in one["attachment"].items() if name != "data"}
-        for one in _objects(values[0])[1:]
-        if isinstance(one.get("attachment"), dict)
+    renditions = [
+        {name: value for name, value in content["attachment"].items() if name != "data"}
+        for content in _objects(values[0])[1:]
+        if isinstance(content.get("attachment"), dict)
     ]
-    return made or None
+    return renditions or None
 
 
 other_content: Pair = (_other_content_up, lambda value: (None, *value))

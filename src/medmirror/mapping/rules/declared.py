@@ -55,7 +55,7 @@ class Node:
     extra: list[Leaf] = field(default_factory=list)  # of an entity: facts of this source only
 
 
-class Told(NamedTuple):
+class DocumentFact(NamedTuple):
     """A fact about a whole document (its zone, its region): the first of *paths* that tells it, or *default*."""
 
     paths: tuple[Path, ...] = ()
@@ -84,7 +84,7 @@ class Declaration(NamedTuple):
     node: Node
     drop: dict[str, str]
     deletions: tuple[Deletion, ...]
-    zone: Told
-    region: Told
+    zone: DocumentFact
+    region: DocumentFact
     resolved: dict[str, Any]
     ingredients: tuple[str, ...]  # versions of all code and data that its result depends on

@@ -11,7 +11,7 @@ from medmirror.mapping.convert.scope import Scope
 from medmirror.mapping.rules.declared import Leaf, Nested, Node
 from medmirror.mapping.rules.fetch import UNREADABLE
 from medmirror.mapping.rules.placing import add, put
-from medmirror.mapping.rules.up import one_part
+from medmirror.mapping.rules.up import part_maker
 
 Down = Callable[[dict[str, Any], Scope, dict[str, Any]], None]
 
@@ -22,7 +22,7 @@ def writer(node: Node) -> Down:
     groups: dict[str, list[Nested]] = {}
     for nested in node.nested:
         groups.setdefault(nested.field.name, []).append(nested)
-    writers = [(name, _field_writer(some)) for name, some in groups.items()]
+    writers = [(name, _field_writer(slots)) for name, slots in groups.items()]
 
     def down(part: dict[str, Any], scope: Scope, document: dict[str, Any]) -> None:
         if node.part.name == "phone":
@@ -46,7 +46,7 @@ def _write(leaf: Leaf, value: Any, scope: Scope, document: dict[str, Any]) -> No
     assert leaf.pair is not None
     try:
         if leaf.field.many and not leaf.pair.whole:
-            _write_list(leaf, [leaf.pair.down(one, scope) for one in value], document)
+            _write_list(leaf, [leaf.pair.down(element, scope) for element in value], document)
             return
         raw = leaf.pair.down(value, scope)
     except UNREADABLE:
@@ -80,18 +80,18 @@ def _write_list(leaf: Leaf, values: list[Any], document: dict[str, Any]) -> None
         put(document, last, rest[0])
 
 
-def _field_writer(some: list[Nested]) -> Callable[[Any, Scope, dict[str, Any]], None]:
-    first = some[0]
+def _field_writer(slots: list[Nested]) -> Callable[[Any, Scope, dict[str, Any]], None]:
+    first = slots[0]
     if first.slot is None and first.field.many:
         leaf = first.leaf
         assert leaf is not None
         return lambda value, scope, document: _write(leaf, value, scope, document)
     if not first.field.many:
-        return _one_writer(first)
-    return _Slots(some).write
+        return _part_writer(first)
+    return _Slots(slots).write
 
 
-def _one_writer(nested: Nested) -> Callable[[Any, Scope, dict[str, Any]], None]:
+def _part_writer(nested: Nested) -> Callable[[Any, Scope, dict[str, Any]], None]:
     if nested.leaf is not None:
         leaf = nested.leaf
         return lambda value, scope, document: _write(leaf, value, scope, document)
@@ -116,8 +116,8 @@ class _Slots:
     """The slots of a list of parts: each part goes to the first free one that gives it back as it was, else to the one
     that keeps most of it."""
 
-    def __init__(self, some: list[Nested]) -> None:
-        self.slots = [(nested, _one_writer(nested), _reader(nested)) for nested in some]
+    def __init__(self, nested_slots: list[Nested]) -> None:
+        self.slots = [(nested, _part_writer(nested), _reader(nested)) for nested in nested_slots]
 
     def write(self, parts: list[dict[str, Any]], scope: Scope, document: dict[str, Any]) -> None:
         free = list(self.slots)
@@ -142,7 +142,7 @@ class _Slots:
 
 
 def _reader(nested: Nested) -> Callable[[Any, Scope], dict[str, Any] | None]:
-    return one_part(nested)
+    return part_maker(nested)
 
 
 def _contradicts(nested: Nested, part: dict[str, Any]) -> bool:

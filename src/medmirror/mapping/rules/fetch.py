@@ -24,13 +24,13 @@ def values(leaf: Leaf) -> Function:
     convert, target, default, empty = pair.up, leaf.target, leaf.default, leaf.empty
 
     def value(document: Any, scope: Scope) -> Any:
-        found = fetch(document)
-        if found is None or found == "" or (empty and _is_empty(found, empty)):
+        raw = fetch(document)
+        if raw is None or raw == "" or (empty and _is_empty(raw, empty)):
             if default is None:
                 return None
-            found = default
+            raw = default
         try:
-            return convert(found, scope)
+            return convert(raw, scope)
         except UNREADABLE:
             scope.problems.append(Problem(target, "unreadable"))
             return None
@@ -53,8 +53,8 @@ def _fetcher(leaf: Leaf, pair: Pair) -> Callable[[Any], Any]:
     if pair.whole:
 
         def whole(document: Any) -> Any:
-            found = tuple(get(document) for get in gets)
-            return None if all(one is None or one == "" for one in found) else found
+            raw = tuple(get(document) for get in gets)
+            return None if all(element is None or element == "" for element in raw) else raw
 
         return whole
 
@@ -62,9 +62,9 @@ def _fetcher(leaf: Leaf, pair: Pair) -> Callable[[Any], Any]:
 
     def first(document: Any) -> Any:
         for get in gets:
-            found = get(document)
-            if found is not None and found != "" and not (empty and _is_empty(found, empty)):
-                return found
+            raw = get(document)
+            if raw is not None and raw != "" and not (empty and _is_empty(raw, empty)):
+                return raw
         return None
 
     return first
@@ -74,8 +74,8 @@ def _joiner(leaf: Leaf) -> Callable[[Any], Any]:
     lists, join, empty = [lister(path) for path in leaf.paths], leaf.join or "", leaf.empty
 
     def joined(document: Any) -> Any:
-        found = [text_of(one).strip() for get in lists for one in get(document)]
-        return join.join(one for one in found if one and one not in empty) or None
+        texts = [text_of(raw).strip() for get in lists for raw in get(document)]
+        return join.join(raw for raw in texts if raw and raw not in empty) or None
 
     return joined
 
@@ -85,22 +85,22 @@ def _list_of(leaf: Leaf, pair: Pair) -> Function:
     split, empty, default = leaf.split, leaf.empty, leaf.default
 
     def values_of(document: Any, scope: Scope) -> Any:
-        found = [one for get in lists for one in get(document)]
-        if not found and default is not None:
-            found = default if isinstance(default, list) else [default]
+        raws = [raw for get in lists for raw in get(document)]
+        if not raws and default is not None:
+            raws = default if isinstance(default, list) else [default]
         if split is not None:
-            found = [piece for one in found for piece in text_of(one).split(split)]
-        made = []
-        for one in found:
-            if empty and _is_empty(one, empty):
+            raws = [piece for raw in raws for piece in text_of(raw).split(split)]
+        converted = []
+        for raw in raws:
+            if empty and _is_empty(raw, empty):
                 continue
             try:
-                value = convert(one, scope)
+                value = convert(raw, scope)
             except UNREADABLE:
                 scope.problems.append(Problem(target, "unreadable"))
                 continue
             if value is not None:
-                made.append(value)
-        return made or None
+                converted.append(value)
+        return converted or None
 
     return values_of

@@ -58,7 +58,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medmirror.mapping.convert import addresses, times
-from medmirror.mapping.rules.declared import Declaration, Deletion, Node, Told
+from medmirror.mapping.rules.declared import Declaration, Deletion, DocumentFact, Node
 from medmirror.mapping.rules.paths import parse
 from medmirror.mapping.rules.targets import Reader, Wrong, near, only, texts
 from medmirror.mapping.schema.entities import ENTITIES
@@ -80,27 +80,27 @@ def declaration(table: Mapping[str, Any]) -> Declaration:
     _try(wrong, "mapper", only, table, _KEYS)
     node = reader.node(entity, table.get("fields", {}), "")
     wrong += _needed(node)
-    zone = _try(wrong, "zone", _told, table.get("zone"), times.zone) or Told()
-    region = _try(wrong, "region", _told, table.get("region"), _known_country) or Told()
-    if zone != Told():
+    zone = _try(wrong, "zone", _document_fact, table.get("zone"), times.zone) or DocumentFact()
+    region = _try(wrong, "region", _document_fact, table.get("region"), _known_country) or DocumentFact()
+    if zone != DocumentFact():
         reader.ingredients.add(f"tzdata {times.data_version()}")
-    if region != Told():
+    if region != DocumentFact():
         reader.ingredients.add(f"countries {addresses.data_version()}")
     drop = _drop(table.get("drop", {}), wrong)
-    given = table.get("tombstone", [])
+    tombstones = table.get("tombstone", [])
     deletions = [
-        _try(wrong, "tombstone", _deletion, one, str(table.get("feed")))
-        for one in ([given] if isinstance(given, dict) else given)
+        _try(wrong, "tombstone", _deletion, entry, str(table.get("feed")))
+        for entry in ([tombstones] if isinstance(tombstones, dict) else tombstones)
     ]
     if wrong:
-        raise Wrong("\n".join(f"{name}: {one}" for one in wrong))
+        raise Wrong("\n".join(f"{name}: {line}" for line in wrong))
     return Declaration(
         table["source"],
         table["feed"],
         entity.name,
         node,
         drop,
-        tuple(one for one in deletions if one is not None),
+        tuple(deletion for deletion in deletions if deletion is not None),
         zone,
         region,
         dict(table),
@@ -133,24 +133,24 @@ def _known_country(name: str) -> None:
         raise Wrong(f"{name!r} is no country")
 
 
-def _told(given: Any, check: Any) -> Told:
-    if given is None:
-        return Told()
-    table = {"default": given} if isinstance(given, str) else given
+def _document_fact(option: Any, check: Any) -> DocumentFact:
+    if option is None:
+        return DocumentFact()
+    table = {"default": option} if isinstance(option, str) else option
     only(table, {"source", "default"})
     if (default := table.get("default")) is not None:
         check(default)
-    return Told(tuple(map(parse, texts(table.get("source", ())))), default)
+    return DocumentFact(tuple(map(parse, texts(table.get("source", ())))), default)
 
 
-def _drop(given: Mapping[str, Any], wrong: list[str]) -> dict[str, str]:
-    found = {}
-    for path, reason in given.items():
+def _drop(table: Mapping[str, Any], wrong: list[str]) -> dict[str, str]:
+    reasons = {}
+    for path, reason in table.items():
         if not isinstance(reason, str) or not reason.strip():
             wrong.append(f"drop: {path} needs a reason")
         elif (read := _try(wrong, "drop", parse, path)) is not None:
-            found[read.fields] = reason
-    return found
+            reasons[read.fields] = reason
+    return reasons
 
 
 def _deletion(table: Mapping[str, Any], own_feed: str) -> Deletion:
@@ -160,10 +160,10 @@ def _deletion(table: Mapping[str, Any], own_feed: str) -> Deletion:
     when = table.get("when")
     if not when:
         raise Wrong("when is missing: the path that tells of it")
-    asked = {"source": when} if isinstance(when, str) else when
-    only(asked, {"source", "is"})
-    other = table.get("id", ())
-    ids = other if isinstance(other, dict) else {"source": other}
+    condition = {"source": when} if isinstance(when, str) else when
+    only(condition, {"source", "is"})
+    id_option = table.get("id", ())
+    ids = id_option if isinstance(id_option, dict) else {"source": id_option}
     only(ids, {"source", "converter"})
     if ids.get("converter", "link_id") != "link_id":
         raise Wrong("an id is taken as it is, or its converter is link_id")
@@ -172,11 +172,11 @@ def _deletion(table: Mapping[str, Any], own_feed: str) -> Deletion:
         raise Wrong("another feed's record needs its id")
     return Deletion(
         table["grade"],
-        parse(asked["source"]),
-        frozenset(texts(asked.get("is", ()))),
+        parse(condition["source"]),
+        frozenset(texts(condition.get("is", ()))),
         feed if isinstance(feed, str) else "",
         None if isinstance(feed, str) else dict(feed),
         tuple(map(parse, texts(ids["source"]))),
         ids.get("converter") == "link_id",
-        parse(table.get("version", asked["source"])),
+        parse(table.get("version", condition["source"])),
     )

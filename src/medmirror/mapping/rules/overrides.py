@@ -19,29 +19,32 @@ def shaped(rule: Any, shapes: Mapping[str, Any], name: str, depth: int = 0) -> A
         if depth > 8:
             raise UsageError(f"{name}: the shape {inner!r} holds itself.")
         inner = shapes[inner]
-    return {**rule, "fields": {target: shaped(one, shapes, name, depth + 1) for target, one in inner.items()}}
+    return {
+        **rule,
+        "fields": {target: shaped(inner_rule, shapes, name, depth + 1) for target, inner_rule in inner.items()},
+    }
 
 
 def merged(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     """Our mapper's table with a user's above it, field by field."""
-    made = {**ours, **{key: value for key, value in theirs.items() if key not in ("fields", "drop")}}
-    made["fields"] = _merged_fields(ours["fields"], theirs["fields"])
-    made["drop"] = {**ours.get("drop", {}), **theirs.get("drop", {})}
-    return made
+    table = {**ours, **{key: value for key, value in theirs.items() if key not in ("fields", "drop")}}
+    table["fields"] = _merged_fields(ours["fields"], theirs["fields"])
+    table["drop"] = {**ours.get("drop", {}), **theirs.get("drop", {})}
+    return table
 
 
 def _merged_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    made = dict(ours)
+    fields = dict(ours)
     for target, rule in theirs.items():
-        above = next((one for one in made if target.startswith(f"{one}.") and _has_fields(made[one])), None)
+        above = next((outer for outer in fields if target.startswith(f"{outer}.") and _has_fields(fields[outer])), None)
         if rule is False:
-            made.pop(target, None)
-        elif target not in made and above is not None:
-            inner = _merged_fields(made[above]["fields"], {target[len(above) + 1 :]: rule})
-            made[above] = {**made[above], "fields": inner}
+            fields.pop(target, None)
+        elif target not in fields and above is not None:
+            inner = _merged_fields(fields[above]["fields"], {target[len(above) + 1 :]: rule})
+            fields[above] = {**fields[above], "fields": inner}
         else:
-            made[target] = _merged_rule(made.get(target), rule)
-    return made
+            fields[target] = _merged_rule(fields.get(target), rule)
+    return fields
 
 
 def _has_fields(rule: Any) -> bool:
@@ -52,8 +55,8 @@ def _merged_rule(ours: Any, theirs: Any) -> Any:
     if not isinstance(theirs, dict) or "source" in theirs or "value" in theirs or ours is None:
         return theirs
     base = ours if isinstance(ours, dict) else {"source": ours}
-    made = {**base, **theirs}
+    rule = {**base, **theirs}
     for key in ("enum", "fields"):
         if key in base and key in theirs:
-            made[key] = {**base[key], **theirs[key]} if key == "enum" else _merged_fields(base[key], theirs[key])
-    return made
+            rule[key] = {**base[key], **theirs[key]} if key == "enum" else _merged_fields(base[key], theirs[key])
+    return rule

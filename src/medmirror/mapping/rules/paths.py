@@ -53,20 +53,20 @@ class Path(NamedTuple):
     @property
     def fields(self) -> str:
         """The path as coverage names it: all indexes and filters are ``[]``."""
-        made = ""
+        text = ""
         for step in self.steps:
-            made += ("." if made else "") + quoted(step.name) if isinstance(step, Key) else "[]"
-        return made
+            text += ("." if text else "") + quoted(step.name) if isinstance(step, Key) else "[]"
+        return text
 
     @property
     def filters(self) -> tuple[str, ...]:
         """The fields, as coverage names them, that the path's filters look at."""
-        found = []
+        fields = []
         for place, step in enumerate(self.steps):
             if isinstance(step, Where) and step.name:
                 inner = tuple(Key(name) for name in step.name)
-                found.append(Path("", (*self.steps[: place + 1], *inner)).fields)
-        return tuple(found)
+                fields.append(Path("", (*self.steps[: place + 1], *inner)).fields)
+        return tuple(fields)
 
 
 _STEP = re.compile(r"(?P<dot>\.)?(?:`(?P<literal>[^`]+)`|(?P<name>[^.\[\]`]+)|\[(?P<inside>[^\]]*)\])")
@@ -132,14 +132,14 @@ def _first(step: Step, rest: Callable[[Any], Any]) -> Callable[[Any], Any]:
     if isinstance(step, Index):
         at = step.at
         return lambda value: rest(value[at]) if isinstance(value, list) and at < len(value) else None
-    meets = meeting(step)
+    meets = matcher(step)
 
     def first(value: Any) -> Any:
-        for one in _elements(value):
-            if meets(one):
-                found = rest(one)
-                if found is not None and found != "":
-                    return found
+        for element in _elements(value):
+            if meets(element):
+                target = rest(element)
+                if target is not None and target != "":
+                    return target
         return None
 
     return first
@@ -153,43 +153,43 @@ def lister(path: Path) -> Callable[[Any], list[Any]]:
         collect = _all(step, collect)
 
     def get(document: Any) -> list[Any]:
-        found: list[Any] = []
-        collect(document, found)
-        return found
+        values: list[Any] = []
+        collect(document, values)
+        return values
 
     return get
 
 
-def _gather(value: Any, found: list[Any]) -> None:
+def _gather(value: Any, values: list[Any]) -> None:
     if isinstance(value, list):
-        found += [one for one in value if one is not None and one != ""]
+        values += [element for element in value if element is not None and element != ""]
     elif value is not None and value != "":
-        found.append(value)
+        values.append(value)
 
 
 def _all(step: Step, rest: Callable[[Any, list[Any]], None]) -> Callable[[Any, list[Any]], None]:
     if isinstance(step, Key):
         name = step.name
 
-        def by_name(value: Any, found: list[Any]) -> None:
+        def by_name(value: Any, values: list[Any]) -> None:
             if isinstance(value, dict):
-                rest(value.get(name), found)
+                rest(value.get(name), values)
 
         return by_name
     if isinstance(step, Index):
         at = step.at
 
-        def by_place(value: Any, found: list[Any]) -> None:
+        def by_place(value: Any, values: list[Any]) -> None:
             if isinstance(value, list) and at < len(value):
-                rest(value[at], found)
+                rest(value[at], values)
 
         return by_place
-    meets = meeting(step)
+    meets = matcher(step)
 
-    def each(value: Any, found: list[Any]) -> None:
-        for one in _elements(value):
-            if meets(one):
-                rest(one, found)
+    def each(value: Any, values: list[Any]) -> None:
+        for element in _elements(value):
+            if meets(element):
+                rest(element, values)
 
     return each
 
@@ -199,15 +199,15 @@ def _elements(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def meeting(where: Where) -> Callable[[Any], bool]:
+def matcher(where: Where) -> Callable[[Any], bool]:
     """A function that tells whether an element meets *where*."""
     if not where.name:
         return lambda value: True
-    get, wanted, other = getter(Path("", tuple(Key(name) for name in where.name))), where.value, where.other
+    get, expected, other = getter(Path("", tuple(Key(name) for name in where.name))), where.value, where.other
 
     def meets(value: Any) -> bool:
-        found = get(value)
-        same = found == wanted or (not isinstance(found, str) and found is not None and _plain(found) == wanted)
+        actual = get(value)
+        same = actual == expected or (not isinstance(actual, str) and actual is not None and _plain(actual) == expected)
         return same != other
 
     return meets

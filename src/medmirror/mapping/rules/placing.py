@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from medmirror.mapping.rules.paths import Index, Key, Path, Step, Where, getter, meeting
+from medmirror.mapping.rules.paths import Index, Key, Path, Step, Where, getter, matcher
 
 
 def put(document: dict[str, Any], path: Path, value: Any) -> None:
@@ -24,9 +24,9 @@ def add(document: dict[str, Any], path: Path, values: list[Any]) -> None:
         return
     where = steps[at]
     assert isinstance(where, Where)
-    made = [_element(where, _placed(None, steps[at + 1 :], value)) for value in values]
-    held = getter(Path("", steps[:at]))(document)
-    document.update(_placed(document, steps[:at], [*(held if isinstance(held, list) else []), *made]))
+    elements = [_element(where, _placed(None, steps[at + 1 :], value)) for value in values]
+    present = getter(Path("", steps[:at]))(document)
+    document.update(_placed(document, steps[:at], [*(present if isinstance(present, list) else []), *elements]))
 
 
 def _element(where: Where, value: Any) -> Any:
@@ -40,16 +40,16 @@ def _placed(node: Any, steps: tuple[Step, ...], value: Any) -> Any:
         return value
     step, rest = steps[0], steps[1:]
     if isinstance(step, Key):
-        made = dict(node) if isinstance(node, dict) else {}
-        made[step.name] = _placed(made.get(step.name), rest, value)
-        return made
-    held = list(node) if isinstance(node, list) else []
+        fields = dict(node) if isinstance(node, dict) else {}
+        fields[step.name] = _placed(fields.get(step.name), rest, value)
+        return fields
+    elements = list(node) if isinstance(node, list) else []
     at = step.at if isinstance(step, Index) else 0
     if isinstance(step, Where) and step.name:
-        meets = meeting(step)
-        at = next((place for place, one in enumerate(held) if meets(one)), len(held))
-    while len(held) <= at:
-        held.append(None)
-    made_one = _placed(held[at], rest, value)
-    held[at] = _element(step, made_one) if isinstance(step, Where) else made_one
-    return held
+        meets = matcher(step)
+        at = next((place for place, element in enumerate(elements) if meets(element)), len(elements))
+    while len(elements) <= at:
+        elements.append(None)
+    placed = _placed(elements[at], rest, value)
+    elements[at] = _element(step, placed) if isinstance(step, Where) else placed
+    return elements

@@ -24,22 +24,22 @@ class Wrong(ValueError):
     """What is wrong with a mapper file, in words for its author."""
 
 
-def only(table: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise Wrong for a key of *table* that is none of *known*."""
+def only(table: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Raise Wrong for a key of *table* that is none of *allowed*."""
     for key in table:
-        if key not in known:
-            raise Wrong(f"{key!r} is not known here{near(key, known)}")
+        if key not in allowed:
+            raise Wrong(f"{key!r} is not known here{near(key, allowed)}")
 
 
-def near(word: str, known: Iterable[str]) -> str:
-    """A question after the one of *known* that *word* may have meant, or nothing."""
-    found = difflib.get_close_matches(word, list(known), 1)
-    return f"; do you mean {found[0]!r}?" if found else ""
+def near(word: str, candidates: Iterable[str]) -> str:
+    """A question after the one of *candidates* that *word* may have meant, or nothing."""
+    matches = difflib.get_close_matches(word, list(candidates), 1)
+    return f"; do you mean {matches[0]!r}?" if matches else ""
 
 
-def texts(given: Any) -> tuple[str, ...]:
+def texts(option: Any) -> tuple[str, ...]:
     """An option that is one text or several."""
-    return (given,) if isinstance(given, str) else tuple(map(str, given))
+    return (option,) if isinstance(option, str) else tuple(map(str, option))
 
 
 class Reader:
@@ -80,7 +80,9 @@ class Reader:
         name, slot, rest = (match[1], match[2], target[match.end() :]) if match else ("", None, "")
         field = node.part.field(name)
         if field is None:
-            raise Wrong(f"{node.part.name} has no such field{near(name, [one.name for one in node.part.fields])}")
+            raise Wrong(
+                f"{node.part.name} has no such field{near(name, [candidate.name for candidate in node.part.fields])}"
+            )
         if field.derived:
             raise Wrong("medmirror derives it from its neighbours; it cannot be set")
         if field.name == "extra":

@@ -36,24 +36,24 @@ def compiled(node: Node, *, entity: bool = False) -> Up:
     finish = _finisher(node.part)
 
     def up(document: Any, scope: Scope) -> dict[str, Any] | None:
-        made: dict[str, Any] = {}
+        part: dict[str, Any] = {}
         if simple:
-            _fill_simple(simple, document, scope, made)
+            _fill_simple(simple, document, scope, part)
         for fill in fills:
-            fill(document, scope, made)
-        if not made and not entity:
+            fill(document, scope, part)
+        if not part and not entity:
             return None
         for name, constant, is_enum in constants:
-            made[name] = {"code": constant, "raw": None} if is_enum else constant
+            part[name] = {"code": constant, "raw": None} if is_enum else constant
         for name in enums:
-            if name not in made:
-                made[name] = {"code": "UNKNOWN", "raw": None}
+            if name not in part:
+                part[name] = {"code": "UNKNOWN", "raw": None}
         for name in needed:
-            if name not in made:
+            if name not in part:
                 scope.problems.append(Problem(name, "missing"))
         if finish is not None:
-            finish(made, scope)
-        return made
+            finish(part, scope)
+        return part
 
     return up
 
@@ -71,14 +71,14 @@ def _is_simple(leaf: Leaf) -> bool:
     plain = leaf.constant is None and len(leaf.paths) == 1 and leaf.pair is not None and not leaf.field.many
     special = leaf.required or leaf.default is not None or leaf.empty or leaf.split is not None
     # A time may note that the clocks were changed, and needs its target for that.
-    return plain and not special and leaf.field.kind != "time" and [type(one) for one in leaf.paths[0].steps] == [Key]
+    return plain and not special and leaf.field.kind != "time" and [type(step) for step in leaf.paths[0].steps] == [Key]
 
 
 def _finisher(part: Part) -> Callable[[dict[str, Any], Scope], None] | None:
     if part.name == "phone":
-        return lambda made, scope: phones.finish(made, scope.region)
+        return lambda part, scope: phones.finish(part, scope.region)
     if part.name == "address":
-        return lambda made, scope: addresses.finish(made)
+        return lambda part, scope: addresses.finish(part)
     return None
 
 
@@ -86,11 +86,11 @@ def _leaf_fill(leaf: Leaf) -> Fill:
     name, target, required = leaf.field.name, leaf.target, leaf.required
     fetch = values(leaf)
 
-    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+    def fill(document: Any, scope: Scope, part: dict[str, Any]) -> None:
         scope.field = target
         value = fetch(document, scope)
         if value is not None:
-            made[name] = value
+            part[name] = value
         elif required:
             scope.problems.append(Problem(target, "missing"))
 
@@ -100,19 +100,19 @@ def _leaf_fill(leaf: Leaf) -> Fill:
 def _extra_fill(leaves: list[Leaf]) -> Fill:
     simple, fills = _simple(leaves), [_leaf_fill(leaf) for leaf in leaves if not _is_simple(leaf)]
 
-    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+    def fill(document: Any, scope: Scope, part: dict[str, Any]) -> None:
         extra: dict[str, Any] = {}
         _fill_simple(simple, document, scope, extra)
-        for one in fills:
-            one(document, scope, extra)
+        for fill_field in fills:
+            fill_field(document, scope, extra)
         if extra:
-            made["extra"] = extra
+            part["extra"] = extra
 
     return fill
 
 
 def _fill_simple(
-    simple: list[tuple[str, Function, str, str]], document: Any, scope: Scope, made: dict[str, Any]
+    simple: list[tuple[str, Function, str, str]], document: Any, scope: Scope, part: dict[str, Any]
 ) -> None:
     for key, convert, name, target in simple:
         value = document.get(key)
@@ -124,7 +124,7 @@ def _fill_simple(
             scope.problems.append(Problem(target, "unreadable"))
             continue
         if value is not None:
-            made[name] = value
+            part[name] = value
 
 
 def _nested_fills(node: Node) -> list[Fill]:
@@ -139,17 +139,17 @@ def _nested_fills(node: Node) -> list[Fill]:
     return fills
 
 
-def one_part(nested: Nested) -> Up:
+def part_maker(nested: Nested) -> Up:
     """A function (document, scope) -> the part that *nested* makes of the document, or None."""
     if nested.leaf is not None:
         fetch, finish, target = values(nested.leaf), _finisher(PARTS[nested.field.kind]), nested.target
 
         def whole(document: Any, scope: Scope) -> dict[str, Any] | None:
             scope.field = target
-            made: dict[str, Any] | None = fetch(document, scope)
-            if made is not None and finish is not None:
-                finish(made, scope)
-            return made
+            part: dict[str, Any] | None = fetch(document, scope)
+            if part is not None and finish is not None:
+                finish(part, scope)
+            return part
 
         return whole
     assert nested.node is not None
@@ -171,12 +171,12 @@ def one_part(nested: Nested) -> Up:
 
 
 def _part_fill(nested: Nested) -> Fill:
-    up, name = one_part(nested), nested.field.name
+    up, name = part_maker(nested), nested.field.name
 
-    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+    def fill(document: Any, scope: Scope, record: dict[str, Any]) -> None:
         part = up(document, scope)
         if part:
-            made[name] = part
+            record[name] = part
 
     return fill
 
@@ -184,25 +184,25 @@ def _part_fill(nested: Nested) -> Fill:
 def _slot_fill(nested: Nested) -> Fill:
     name = nested.field.name
     if nested.path is None or not nested.path.many:
-        up = one_part(nested)
+        up = part_maker(nested)
 
-        def fill_one(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+        def fill_slot(document: Any, scope: Scope, record: dict[str, Any]) -> None:
             part = up(document, scope)
             if part:
-                made.setdefault(name, []).append(part)
+                record.setdefault(name, []).append(part)
 
-        return fill_one
+        return fill_slot
     assert nested.node is not None
     up, get, target = compiled(nested.node), lister(nested.path), nested.target
 
-    def fill_all(document: Any, scope: Scope, made: dict[str, Any]) -> None:
-        for one in get(document):
-            if not isinstance(one, dict):
+    def fill_all(document: Any, scope: Scope, record: dict[str, Any]) -> None:
+        for element in get(document):
+            if not isinstance(element, dict):
                 scope.problems.append(Problem(target, "shape"))
                 continue
-            part = up(one, scope)
+            part = up(element, scope)
             if part:
-                made.setdefault(name, []).append(part)
+                record.setdefault(name, []).append(part)
 
     return fill_all
 
@@ -217,13 +217,13 @@ def _whole_list_fill(nested: Nested) -> Fill:
         nested.target,
     )
 
-    def fill(document: Any, scope: Scope, made: dict[str, Any]) -> None:
+    def fill(document: Any, scope: Scope, record: dict[str, Any]) -> None:
         scope.field = target
         parts = fetch(document, scope)
         for part in parts or ():
             if finish is not None:
                 finish(part, scope)
         if parts:
-            made.setdefault(name, []).extend(parts)
+            record.setdefault(name, []).extend(parts)
 
     return fill

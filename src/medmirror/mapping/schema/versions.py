@@ -22,30 +22,30 @@ def upgrade(record: Mapping[str, Any], version: int) -> dict[str, Any]:
     never was."""
     if not 1 <= version <= SCHEMA_VERSION:
         raise ValueError(f"there is no schema version {version}")
-    made = dict(record)
+    upgraded = dict(record)
     for step in _STEPS[version - 1 :]:
-        made = step(made)
-    return made
+        upgraded = step(upgraded)
+    return upgraded
 
 
 def _from_1(record: dict[str, Any]) -> dict[str, Any]:
-    made = _with_enums(record, _ENUMS_1)
-    if phone := made.pop("phone", None):
+    upgraded = _with_enums(record, _ENUMS_1)
+    if phone := upgraded.pop("phone", None):
         part = {"raw": phone}
         phones.finish(part, None)
-        made["phones"] = [part]
-    if email := made.pop("email", None):
-        made["emails"] = [{"address": email}]
+        upgraded["phones"] = [part]
+    if email := upgraded.pop("email", None):
+        upgraded["emails"] = [{"address": email}]
     for name in _TIMES_1:
         # A coverage's and a prescription's first and last day are dates, in both versions.
-        if isinstance(made.get(name), str) and "T" in made[name]:
-            made[name] = {"utc": made[name], "zone": "UTC"}
+        if isinstance(upgraded.get(name), str) and "T" in upgraded[name]:
+            upgraded[name] = {"utc": upgraded[name], "zone": "UTC"}
     for name in ("names", "identifiers"):
-        if name in made:
-            made[name] = [_with_enums(one, ("use",)) for one in made[name]]
-    if "addresses" in made:
-        made["addresses"] = [_address_from_1(one) for one in made["addresses"]]
-    return made
+        if name in upgraded:
+            upgraded[name] = [_with_enums(old, ("use",)) for old in upgraded[name]]
+    if "addresses" in upgraded:
+        upgraded["addresses"] = [_address_from_1(old) for old in upgraded["addresses"]]
+    return upgraded
 
 
 def _with_enums(part: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -56,11 +56,11 @@ def _with_enums(part: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, An
 
 
 def _address_from_1(address: Mapping[str, Any]) -> dict[str, Any]:
-    made = _with_enums(address, ("use",))
-    if country := made.pop("country", None):
-        made["country_text"] = country
-    addresses.finish(made)
-    return made
+    upgraded = _with_enums(address, ("use",))
+    if country := upgraded.pop("country", None):
+        upgraded["country_text"] = country
+    addresses.finish(upgraded)
+    return upgraded
 
 
 _STEPS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1,)

@@ -1,4 +1,4 @@
-"""What may be said of an error of a practice system's database, and what it means: no query and no value is in it."""
+"""Errors of a practice system's database: their meaning, and the facts of them without a query or a value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GONE = {1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2055, 4031}
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether *error* says that the connection is gone, and the rest may be read over another one."""
+    """Whether *error* means that the connection is gone, so that another one may go on."""
     if not isinstance(error, DBAPIError):
         return isinstance(error, OSError)
     code, state = _codes(error)
@@ -21,7 +21,7 @@ def is_lost(error: BaseException) -> bool:
 
 
 def facts(error: BaseException) -> dict[str, Any]:
-    """What may be said of *error*: its class, and the server's own numbers for it."""
+    """The facts of *error* that are safe in a log: its class, and the server's own numbers for it."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     code, state = _codes(error)
     named = {"error": type(cause).__name__, "code": code, "sqlstate": state}
@@ -38,5 +38,5 @@ def _codes(error: BaseException) -> tuple[int | None, str | None]:
 
 
 def refusal(error: BaseException, table: str) -> SourceError:
-    """*error* of a query on *table* in our words: the server's own would quote the query or a value."""
+    """The QueryRefused for *error* of a query on *table*: the server's own words would quote the query or a value."""
     return QueryRefused("", table=table, **facts(error))

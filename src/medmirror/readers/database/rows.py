@@ -1,8 +1,8 @@
 """A table of a practice system's database as a stream: one row a line, as JSON.
 
-Rows come in pages by key order: ``WHERE key > the last one ORDER BY key LIMIT n``, each over a server-side cursor, so
-that neither side holds more than a page, and a reading that was cut off can go on behind the last row it had. A table
-that cannot be paged (``databasetables``) is read by one query.
+Rows come in pages by key order: ``WHERE key > the last one ORDER BY key LIMIT n``, each over a server-side cursor. So
+neither side holds more than a page, and a stream that was cut off can go on behind its last row. A table that cannot be
+paged (``tables``) is read by one query.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, tuple_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
-from medmirror.readers.database import errors as databaseerrors
-from medmirror.readers.database import session as database
+from medmirror.readers.database import session
+from medmirror.readers.database.errors import is_lost, refusal
 from medmirror.readers.database.tables import Plan
 from medmirror.readers.database.types import other
 
@@ -32,26 +32,28 @@ _AT_ONCE = 50  # rows that are taken from the cursor together
 
 
 def _after(plan: Plan, last: Sequence[Any]) -> ColumnElement[bool]:
-    """Behind the row whose key is *last*, in the words that the server's planner finds the index by."""
+    """The condition "behind the row with the key *last*", in a form for which the server's planner uses the index."""
     bound = [bindparam(f"last_{number}", value, type_=NullType()) for number, value in enumerate(last)]
     if len(bound) == 1:
         return plan.columns[0] > bound[0]
     if plan.by_row:
         return tuple_(*plan.columns) > tuple_(*bound)
     pairs = list(zip(plan.columns, bound, strict=True))
-    steps = [and_(*(one == value for one, value in pairs[:n]), pairs[n][0] > pairs[n][1]) for n in range(len(pairs))]
+    steps = [
+        and_(*(column == value for column, value in pairs[:n]), pairs[n][0] > pairs[n][1]) for n in range(len(pairs))
+    ]
     return or_(*steps)
 
 
 class Rows(io.RawIOBase):
-    """The rows of a table from behind *last* on, as lines of JSON; to be read once, from its begin to its end.
+    """The rows of a table behind *last*, as lines of JSON; a stream to read once, from its begin to its end.
 
-    When the connection is lost the stream ends early, ``lost`` says so and ``last`` is where to go on. To close it in
-    the middle of a query closes its connection (``stopped``): a driver would first fetch all that is left. Raises
-    QueryRefused when the server refuses a query.
+    When the connection is lost, the stream ends early: ``lost`` is true then, and ``last`` is the key to go on behind.
+    Closing it in the middle of a query closes its connection, too (``stopped``): a driver would first fetch all other
+    rows. ``read`` raises QueryRefused when the server refuses a query.
     """
 
-    def __init__(self, snapshot: database.Snapshot, plan: Plan, last: tuple[Any, ...] | None = None) -> None:
+    def __init__(self, snapshot: session.Snapshot, plan: Plan, last: tuple[Any, ...] | None = None) -> None:
         self._connection = snapshot.connection
         self._plan = plan
         self._lines = self._pages()
@@ -72,8 +74,8 @@ class Rows(io.RawIOBase):
             try:
                 piece = next(self._lines, None)
             except (DBAPIError, OSError, UnicodeDecodeError) as error:
-                if not databaseerrors.is_lost(error):
-                    raise databaseerrors.refusal(error, self._plan.table.shown) from None
+                if not is_lost(error):
+                    raise refusal(error, self._plan.table.shown) from None
                 self.lost = True
                 return b""
             if piece is None:
@@ -85,10 +87,10 @@ class Rows(io.RawIOBase):
     def close(self) -> None:
         if self._cursor is not None:
             self.stopped = True
-            database.forget(self._cursor)
+            session.forget(self._cursor)
             with suppress(DBAPIError, OSError):
                 self._lines.close()
-            database.end(self._connection)
+            session.end(self._connection)
         super().close()
 
     def _pages(self) -> Generator[bytes]:
@@ -98,12 +100,12 @@ class Rows(io.RawIOBase):
             if plan.order:
                 query = query.order_by(*plan.columns).limit(limit)
             rows = size = 0
-            for some in self._select(query):
-                encoded = lines(plan, some)
+            for batch in self._select(query):
+                encoded = lines(plan, batch)
                 if plan.order:
-                    self.last = tuple(some[-1][place] for place in plan.order)
-                rows, size = rows + len(some), size + len(encoded)
-                self.count += len(some)
+                    self.last = tuple(batch[-1][place] for place in plan.order)
+                rows, size = rows + len(batch), size + len(encoded)
+                self.count += len(batch)
                 yield encoded
             if not plan.order or rows < limit:
                 return
@@ -116,7 +118,7 @@ class Rows(io.RawIOBase):
         try:
             yield from result.partitions(_AT_ONCE)
         except (DBAPIError, OSError):
-            database.forget(self._cursor)
+            session.forget(self._cursor)
             raise
         finally:
             self._cursor = None
@@ -124,9 +126,9 @@ class Rows(io.RawIOBase):
 
 
 def lines(plan: Plan, rows: Sequence[Sequence[Any]]) -> bytes:
-    """*rows*, as the query of *plan* gives them (more columns may stand behind its own), a line of JSON each."""
+    """*rows*, results of the query of *plan* (more columns may follow its own), each as a line of JSON."""
     names, converts, dumps, newline = plan.names, plan.converts, orjson.dumps, orjson.OPT_APPEND_NEWLINE
-    made = []
+    encoded = []
     for row in rows:
         record = dict(zip(names, row, strict=False))  # behind them may stand what it is paged by
         for name, convert in converts:
@@ -134,10 +136,10 @@ def lines(plan: Plan, rows: Sequence[Sequence[Any]]) -> bytes:
             if value is not None:
                 record[name] = convert(value)
         try:
-            made.append(dumps(record, other, newline))
+            encoded.append(dumps(record, other, newline))
         except TypeError:
-            made.append(dumps(_unreadable(record), other, newline))
-    return b"".join(made)
+            encoded.append(dumps(_unreadable(record), other, newline))
+    return b"".join(encoded)
 
 
 def _unreadable(record: dict[str, Any]) -> dict[str, Any]:
@@ -149,5 +151,5 @@ def _unreadable(record: dict[str, Any]) -> dict[str, Any]:
         except TypeError:
             return False
 
-    kept = {name: value for name, value in record.items() if fits(value)}
-    return {UNREADABLE: [name for name in record if name not in kept], **kept}
+    readable = {name: value for name, value in record.items() if fits(value)}
+    return {UNREADABLE: [name for name in record if name not in readable], **readable}

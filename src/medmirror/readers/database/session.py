@@ -1,10 +1,10 @@
-"""A practice system's own database, opened to be read and nothing else: one engine, one session, one snapshot.
+"""A practice system's own database, opened only for reading: one engine, one session, one snapshot.
 
-Only MySQL and MariaDB, Postgres, SQL Server and SQLite are known, because of each must be known how it takes a snapshot
-and how its values are got without loss. Values come as the server writes them wherever the driver can be told so: a
-date that no calendar has (MySQL's 0000-00-00, Postgres' infinity) would otherwise end the reading.
+Only MySQL and MariaDB, Postgres, SQL Server and SQLite are supported: for each, this module has the way to take a
+snapshot and to read values without loss. Values come as the server writes them wherever the driver allows it: a date
+that no calendar has (MySQL's 0000-00-00, Postgres' infinity) would otherwise end the reading.
 
-No error, name or log line made here holds a password, a query or a value.
+No error, name or log line of this module holds a password, a query or a value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from medmirror.errors import DatabaseLost, UsageError
-from medmirror.readers.database import errors as databaseerrors
+from medmirror.readers.database.errors import facts
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ _PATIENCE = 3600  # seconds that a server may take for the first row
 class Snapshot(NamedTuple):
     """A session within its one read-only transaction.
 
-    *apart* says why what is read in it need not be of one moment; empty: it is. *read_at*: when it began, by the
-    server's clock where that can be asked for, in microseconds since 1970.
+    *apart*: the reason why its reads may be of different moments; empty: they are of one moment. *read_at*: its begin,
+    by the server's clock where there is a query for it, in microseconds since 1970.
     """
 
     connection: Connection
@@ -57,16 +57,15 @@ class Snapshot(NamedTuple):
 def engine(text: str, password: str | None = None, *, writable: bool = False) -> Engine:
     """An engine on the database that the URL *text* names; nothing is connected yet. *password* is used if given.
 
-    Only a *writable* one may be written to (``readers.databasewrites``); that of SQLite could not be otherwise.
-
-    Raises UsageError for a URL that cannot be read, a system that is not known, or a driver that is not installed.
+    Only a *writable* one may be written to (``writes``); SQLite itself refuses it otherwise. Raises UsageError for a
+    URL that cannot be read, a system that is not supported, or a driver that is not installed.
     """
     url = _url(text)
     backend = url.get_backend_name()
     if password and backend != "sqlite":
         url = url.set(password=password)
     try:
-        made = _made(url, backend, writable)
+        engine = _create(url, backend, writable)
     except NoSuchModuleError:
         raise UsageError(f"There is no driver {url.drivername} for SQLAlchemy.") from None
     except ArgumentError:
@@ -76,13 +75,13 @@ def engine(text: str, password: str | None = None, *, writable: bool = False) ->
         fix = f"install it with: pip install 'medmirror[{extra}]'" if extra else f"install {error.name}"
         raise UsageError(f"The driver of {url.drivername} is not installed; {fix}.") from None
     if url.drivername.endswith("+psycopg"):
-        event.listen(made, "connect", _take_as_text)
+        event.listen(engine, "connect", _take_as_text)
     elif backend == "sqlite":
-        event.listen(made, "connect", _take_any_text)
-    return made
+        event.listen(engine, "connect", _take_any_text)
+    return engine
 
 
-def _made(url: URL, backend: str, writable: bool) -> Engine:
+def _create(url: URL, backend: str, writable: bool) -> Engine:
     options: dict[str, Any] = {}
     if url.drivername.endswith("+pymysql"):
         # Without a sql_mode of its own the server would pad CHAR, or quote names in another way than SQLAlchemy learns.
@@ -116,32 +115,34 @@ def has_password(text: str) -> bool:
     return _url(text).password is not None
 
 
-def shown(made: Engine) -> str:
-    """The database as people may see it: system, host and name; no user, no password, nothing of the query."""
-    url = made.url
+def shown(engine: Engine) -> str:
+    """The database for people: system, host and name; no user, no password, nothing of the query."""
+    url = engine.url
     database = (url.database or "").removeprefix("file:")
     host = url.host or ""
     port = f":{url.port}" if url.port else ""
     return f"{url.get_backend_name()}://{host}{port}/{database}"
 
 
-def begin(made: Engine) -> Snapshot:
-    """Connect and begin the transaction. Raises DatabaseLost, saying why in our words."""
+def begin(engine: Engine) -> Snapshot:
+    """Connect and begin the transaction; return the snapshot. Raises DatabaseLost, with a reason in our words."""
     try:
-        connection = made.connect().execution_options(isolation_level="AUTOCOMMIT")  # BEGIN is ours to say
+        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")  # BEGIN is ours to say
         try:
-            apart = _BEGIN[made.dialect.name](connection)
+            apart = _BEGIN[engine.dialect.name](connection)
             return Snapshot(connection, apart, _clock(connection))
         except BaseException:
             end(connection)
             raise
     except (DBAPIError, OSError) as error:
-        raise DatabaseLost("", database=shown(made), **databaseerrors.facts(error)) from None
+        raise DatabaseLost("", database=shown(engine), **facts(error)) from None
 
 
 def end(connection: Connection) -> None:
-    """Close *connection*, whatever state it is in; without a ROLLBACK, which would wait for all rows of a query that is
-    under way: the server ends the transaction with the connection."""
+    """Close *connection*, whatever state it is in, without a ROLLBACK: the server ends the transaction with it.
+
+    A ROLLBACK would wait for all rows of a query that is under way.
+    """
     if connection.closed:
         return
     try:
@@ -152,8 +153,7 @@ def end(connection: Connection) -> None:
 
 
 def forget(cursor: Any) -> None:
-    """Note that nothing more comes over *cursor*, which had an error. pymysql does not: it would wait for the rest of
-    the rows, for ever."""
+    """Mark *cursor*, which had an error, as finished. pymysql does not: it would wait for further rows for ever."""
     result = getattr(cursor, "_result", None)
     if result is not None and hasattr(result, "unbuffered_active"):
         result.unbuffered_active = False
@@ -217,7 +217,7 @@ def _clock(connection: Connection) -> int:
 
 
 def _as_written() -> dict[Any, Any]:
-    """pymysql's converters, but for those that would make dates, times and decimals of the server's text."""
+    """pymysql's converters without those for dates, times and decimals, which come as the server's text then."""
     numbers = import_module("pymysql.constants.FIELD_TYPE")
     names = ("DATE", "NEWDATE", "DATETIME", "TIMESTAMP", "TIME", "DECIMAL", "NEWDECIMAL")
     texts = {getattr(numbers, name) for name in names}
@@ -232,7 +232,7 @@ _TEXTS = (  # not json: SQLAlchemy asks the catalogue for some
 
 
 def _take_as_text(connection: Any, record: Any) -> None:
-    """Have psycopg leave as text what Python has no value for in every case, or would change."""
+    """Have psycopg give values of some types as text: Python lacks a value for some of them, or would change it."""
     from psycopg.types.string import TextLoader
 
     for name in _TEXTS:

@@ -1,8 +1,8 @@
-"""A table of a practice system's database, looked at: which columns it has, how they are read, what it is paged by.
+"""The plan of reading a table of a practice system's database: its columns, their types, the key it is paged by.
 
-Pages are only made by columns that the server itself keeps unique and never NULL, of types whose ``>`` goes by the
-order of ORDER BY (``databasetypes.pages``): two keys that differ in our eyes and not in the server's (case, trailing
-blanks) can then not stand side by side, and no row is passed over or read twice.
+Paging needs columns that the server itself keeps unique and never NULL, of types whose ``>`` has the order of ORDER BY
+(``types.pages``). Two keys that differ for us but not for the server (case, trailing blanks) cannot both be there then,
+and no row is left out or read twice.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SAWarning
 from sqlalchemy.types import NullType, String, to_instance
 
 from medmirror.errors import LayoutChanged, UsageError
-from medmirror.readers.database import errors as databaseerrors
-from medmirror.readers.database import session as database
+from medmirror.readers.database import session
+from medmirror.readers.database.errors import facts
 from medmirror.readers.database.types import Convert, as_text, converter, pages
 
 _NOT_ALLOWED = 1142  # MySQL
@@ -42,7 +42,7 @@ _SNAPSHOTS = {"innodb", "rocksdb", "tokudb"}  # MySQL's engines that have them
 
 
 class Comparison(NamedTuple):
-    """A column, how it is compared (``=``, ``<>``, ``<``, ``<=``, ``>``, ``>=``, ``in``, ``null``), and with what."""
+    """A comparison of a column with a value. *how*: ``=``, ``<>``, ``<``, ``<=``, ``>``, ``>=``, ``in``, ``null``."""
 
     column: str
     how: str
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What is to be read of a table. *needed*: columns that are read in any case. *columns*: none means all."""
+    """The part of a table to read. *needed*: columns that are always read. *columns*: an empty tuple means all."""
 
     name: str
     schema: str | None
@@ -60,14 +60,15 @@ class Table(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Its name as people write it."""
+        """The table's name for people: SCHEMA.NAME or NAME."""
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
 class Plan(NamedTuple):
-    """How a table is read. *order* are the places of the columns that it is paged by, none when it is not.
+    """The plan of reading a table. *order* has the places of the columns that it is paged by; empty: it is not paged.
 
-    *apart*: why what is read of it need not be of one moment, although the session's snapshot is; empty: it is.
+    *apart*: the reason why its rows may be of different moments in spite of the session's snapshot; empty: they are of
+    one moment.
     """
 
     table: Table
@@ -81,36 +82,41 @@ class Plan(NamedTuple):
     apart: str
 
 
-def look(snapshot: database.Snapshot, wanted: Table) -> Plan:
-    """How *wanted* is read. Raises LayoutChanged when it, or a column of it, is not there; SQLAlchemy's DBAPIError."""
+def look(snapshot: session.Snapshot, target: Table) -> Plan:
+    """The plan of reading *target*.
+
+    Raises LayoutChanged when the table or a column of it is not there, UsageError for a comparison of text with other
+    values, and SQLAlchemy's DBAPIError.
+    """
     with warnings.catch_warnings():  # of types and indexes that SQLAlchemy does not know: they are no trouble
         warnings.simplefilter("ignore", SAWarning)
-        return _look(snapshot, wanted)
+        return _look(snapshot, target)
 
 
-def _look(snapshot: database.Snapshot, wanted: Table) -> Plan:
+def _look(snapshot: session.Snapshot, target: Table) -> Plan:
     inspector = inspect(snapshot.connection)
     backend = snapshot.connection.dialect.name
     looked = True
     try:
-        found = {one["name"]: _based(one) for one in inspector.get_columns(wanted.name, schema=wanted.schema)}
+        listed = inspector.get_columns(target.name, schema=target.schema)
+        columns = {reflected["name"]: _based(reflected) for reflected in listed}
     except NoSuchTableError:
-        raise LayoutChanged("There is no table of this name.", table=wanted.shown) from None
+        raise LayoutChanged("There is no table of this name.", table=target.shown) from None
     except DBAPIError as error:  # who may read a view of MySQL's may not be allowed to see what it is made of
-        found = _listed(snapshot.connection, wanted) if databaseerrors.facts(error).get("code") == _NOT_ALLOWED else {}
+        columns = _listed(snapshot.connection, target) if facts(error).get("code") == _NOT_ALLOWED else {}
         looked = False
-        if not found:
+        if not columns:
             raise
-    _all_there(wanted, found)
-    names = tuple(name for name in found if not wanted.columns or name in (*wanted.columns, *wanted.needed))
-    source = table(wanted.name, *(column(name, NullType()) for name in found), schema=wanted.schema)
-    read = [_read(source.c[name], found[name], backend) for name in names]
-    where = [_condition(source.c[one.column], found[one.column], one) for one in wanted.where]
-    order = _order(inspector, wanted, found, backend) if looked else ()
+    _all_there(target, columns)
+    names = tuple(name for name in columns if not target.columns or name in (*target.columns, *target.needed))
+    source = table(target.name, *(column(name, NullType()) for name in columns), schema=target.schema)
+    read = [_read(source.c[name], columns[name], backend) for name in names]
+    where = [_condition(source.c[test.column], columns[test.column], test) for test in target.where]
+    order = _order(inspector, target, columns, backend) if looked else ()
     behind = [name for name in order if name not in names]
-    converts = {name: converter(found[name]["type"], backend) for name in names}
+    converts = {name: converter(columns[name]["type"], backend) for name in names}
     return Plan(
-        wanted,
+        target,
         names,
         tuple((name, convert) for name, convert in converts.items() if convert),
         select(*read, *(source.c[name] for name in behind)).select_from(source).where(*where),
@@ -118,77 +124,84 @@ def _look(snapshot: database.Snapshot, wanted: Table) -> Plan:
         tuple([*names, *behind].index(name) for name in order),
         tuple(source.c[name] for name in order),
         backend in ("postgresql", "sqlite"),
-        _apart(inspector, wanted, backend) if looked else "",
+        _apart(inspector, target, backend) if looked else "",
     )
 
 
-def _listed(connection: Connection, wanted: Table) -> dict[str, ReflectedColumn]:
-    """The columns as MySQL lists them for everybody who may read them."""
+def _listed(connection: Connection, target: Table) -> dict[str, ReflectedColumn]:
+    """The columns of *target* by MySQL's information_schema, which lists them to everybody who may read them."""
     names = ("column_name", "data_type", "numeric_precision", "table_schema", "table_name", "ordinal_position")
     columns = table("columns", *map(column, names), schema="information_schema").c
-    schema = func.database() if wanted.schema is None else bindparam("schema", wanted.schema)
+    schema = func.database() if target.schema is None else bindparam("schema", target.schema)
     query = select(columns.column_name, columns.data_type, columns.numeric_precision)
-    query = query.where(columns.table_schema == schema, columns.table_name == wanted.name)
-    found: dict[str, ReflectedColumn] = {}
+    query = query.where(columns.table_schema == schema, columns.table_name == target.name)
+    listed: dict[str, ReflectedColumn] = {}
     for name, kind, precision in connection.execute(query.order_by(columns.ordinal_position)):
-        made = mysql.BIT(precision) if kind == "bit" else to_instance(_MYSQL_TYPES.get(kind, NullType))
-        found[name] = {"name": name, "type": made, "nullable": True, "default": None}
-    return found
+        sql_type = mysql.BIT(precision) if kind == "bit" else to_instance(_MYSQL_TYPES.get(kind, NullType))
+        listed[name] = {"name": name, "type": sql_type, "nullable": True, "default": None}
+    return listed
 
 
-def _based(one: ReflectedColumn) -> ReflectedColumn:
-    """*one* with the type that its values have: that below a domain."""
-    while isinstance(one["type"], DOMAIN):
-        one["type"] = one["type"].data_type
-    return one
+def _based(reflected: ReflectedColumn) -> ReflectedColumn:
+    """*reflected* with the type of its values: below a domain, the domain's base type."""
+    while isinstance(reflected["type"], DOMAIN):
+        reflected["type"] = reflected["type"].data_type
+    return reflected
 
 
-def _all_there(wanted: Table, found: dict[str, ReflectedColumn]) -> None:
-    for name in (*wanted.needed, *wanted.columns, *(one.column for one in wanted.where)):
-        if name not in found:
-            near = next((other for other in found if other.lower() == name.lower()), None)
-            hint = f"it is written {near}" if near else f"there are {', '.join(found)}"
-            raise LayoutChanged(f"There is no column {name}; {hint}.", table=wanted.shown)
+def _all_there(target: Table, columns: dict[str, ReflectedColumn]) -> None:
+    for name in (*target.needed, *target.columns, *(comparison.column for comparison in target.where)):
+        if name not in columns:
+            near = next((other for other in columns if other.lower() == name.lower()), None)
+            hint = f"it is written {near}" if near else f"there are {', '.join(columns)}"
+            raise LayoutChanged(f"There is no column {name}; {hint}.", table=target.shown)
 
 
-def _read(one: ColumnElement[Any], known: ReflectedColumn, backend: str) -> ColumnElement[Any]:
+def _read(expression: ColumnElement[Any], reflected: ReflectedColumn, backend: str) -> ColumnElement[Any]:
     text = Text() if backend == "postgresql" else String()
-    return cast(one, text).label(known["name"]) if as_text(known["type"], backend) else one
+    return cast(expression, text).label(reflected["name"]) if as_text(reflected["type"], backend) else expression
 
 
-def _condition(one: ColumnElement[Any], known: ReflectedColumn, wanted: Comparison) -> ColumnElement[Any]:
-    if wanted.how == "null":
-        return one.is_(None) if wanted.value else one.is_not(None)
-    values = wanted.value if wanted.how == "in" else [wanted.value]
-    if isinstance(known["type"], String) and not all(isinstance(value, str) for value in values):
+def _condition(
+    expression: ColumnElement[Any], reflected: ReflectedColumn, comparison: Comparison
+) -> ColumnElement[Any]:
+    if comparison.how == "null":
+        return expression.is_(None) if comparison.value else expression.is_not(None)
+    values = comparison.value if comparison.how == "in" else [comparison.value]
+    if isinstance(reflected["type"], String) and not all(isinstance(value, str) for value in values):
         # MySQL would turn the texts into numbers, and every text without digits into 0.
-        raise UsageError(f"Column {wanted.column} holds text: compare it with text, in quotation marks.")
+        raise UsageError(f"Column {comparison.column} holds text: compare it with text, in quotation marks.")
     bound = [bindparam(None, value, type_=NullType()) for value in values]
-    return or_(*(one == value for value in bound)) if wanted.how == "in" else one.op(wanted.how)(bound[0])
+    if comparison.how == "in":
+        return or_(*(expression == value for value in bound))
+    return expression.op(comparison.how)(bound[0])
 
 
-def _order(inspector: Inspector, wanted: Table, found: dict[str, ReflectedColumn], backend: str) -> tuple[str, ...]:
-    """The columns to page by: the key, when the server keeps it unique, or the primary key; none when neither will do.
+def _order(inspector: Inspector, target: Table, reflected: dict[str, ReflectedColumn], backend: str) -> tuple[str, ...]:
+    """The columns to page by: the key when the server keeps it unique, else the primary key; empty when neither can.
 
-    Any set of columns that contains a unique one is unique, but only an index in their order makes paging fast: so the
-    index's own columns are taken.
+    Any set of columns with a unique one in it is unique, but only an index in their order makes paging fast: so the
+    columns of the index are taken.
     """
-    name, schema = wanted.name, wanted.schema
+    name, schema = target.name, target.schema
     primary = inspector.get_pk_constraint(name, schema=schema)["constrained_columns"]
     unique = [_columns(index) for index in inspector.get_indexes(name, schema=schema)]
     if backend == "sqlite":  # the others list a constraint's index among the indexes
-        unique += [one["column_names"] for one in inspector.get_unique_constraints(name, schema=schema)]
+        unique += [constraint["column_names"] for constraint in inspector.get_unique_constraints(name, schema=schema)]
     usable = [
         tuple(columns)
         for columns in [primary, *unique]
-        if columns and all(not found[one]["nullable"] and pages(found[one]["type"], backend) for one in columns)
+        if columns
+        and all(not reflected[name]["nullable"] and pages(reflected[name]["type"], backend) for name in columns)
     ]
-    return next((columns for columns in usable if set(columns) <= set(wanted.needed)), usable[0] if usable else ())
+    return next((columns for columns in usable if set(columns) <= set(target.needed)), usable[0] if usable else ())
 
 
 def _columns(index: ReflectedIndex) -> list[str]:
-    """The columns of *index*; none unless it keeps whole values unique in all rows: not their beginnings, not
-    expressions, not some rows."""
+    """The columns of *index* when it keeps whole values unique in all rows; else an empty list.
+
+    An index over beginnings of values, over expressions or over a part of the rows does not.
+    """
     options = index.get("dialect_options", {})
     partial = any(
         (name.endswith("_length") and value) or (name.endswith("_where") and value is not None)
@@ -198,16 +211,16 @@ def _columns(index: ReflectedIndex) -> list[str]:
     return names if index["unique"] and not partial and len(names) == len(index["column_names"]) else []
 
 
-def _apart(inspector: Inspector, wanted: Table, backend: str) -> str:
+def _apart(inspector: Inspector, target: Table, backend: str) -> str:
     if backend not in ("mysql", "mariadb"):
         return ""
     try:
-        engine = inspector.get_table_options(wanted.name, schema=wanted.schema).get("mysql_engine", "InnoDB")
+        engine = inspector.get_table_options(target.name, schema=target.schema).get("mysql_engine", "InnoDB")
     except NoSuchTableError:  # a view
         return ""
     return "" if str(engine).lower() in _SNAPSHOTS else f"the table's engine, {engine}, has no snapshots"
 
 
-def count(snapshot: database.Snapshot, plan: Plan) -> int:
-    """How many rows there are to be read. Raises DBAPIError."""
+def count(snapshot: session.Snapshot, plan: Plan) -> int:
+    """The number of rows to read. Raises SQLAlchemy's DBAPIError."""
     return int(snapshot.connection.execute(plan.total).scalar_one())

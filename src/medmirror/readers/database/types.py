@@ -1,4 +1,4 @@
-"""What a value of each SQL type becomes in JSON.
+"""The JSON of a value of each SQL type.
 
 | SQL type | JSON |
 |---|---|
@@ -45,7 +45,7 @@ Type = types.TypeEngine[Any]
 
 
 def converter(kind: Type, backend: str) -> Convert | None:
-    """The function that makes of a value (never None) of *kind* what JSON shall hold; None when it is that already."""
+    """The function from a value (never None) of *kind* to its JSON value; None when the value needs no change."""
     if isinstance(kind, mysql.BIT):
         return _flag if kind.length in (None, 1) else _number
     if isinstance(kind, types.JSON):
@@ -63,8 +63,7 @@ def converter(kind: Type, backend: str) -> Convert | None:
 
 
 def as_text(kind: Type, backend: str) -> bool:
-    """Whether the server has to be asked for the text of a value of *kind*: no driver has a value for it, or not one
-    that is as exact (JSON's numbers)."""
+    """Whether the query must cast values of *kind* to text: no driver has an (exact) Python value for them."""
     own = isinstance(kind, types.NullType | postgresql.HSTORE)
     ranges = isinstance(kind, postgresql.ranges.AbstractRange | postgresql.ranges.AbstractMultiRange)
     if backend == "mssql":  # the drivers do not agree on an instant's type
@@ -73,11 +72,11 @@ def as_text(kind: Type, backend: str) -> bool:
 
 
 def pages(kind: Type, backend: str) -> bool:
-    """Whether values of *kind* can be paged by: each comes back from the driver as it went, and ``>`` goes by the same
-    order as ORDER BY.
+    """Whether a table can be paged by values of *kind*: the driver does not change them, and ``>`` has the order of
+    ORDER BY.
 
-    Not so with MySQL's ENUM (ordered by number, compared as text), FLOAT (rounded on its way), SQL Server's DATETIME
-    (compared more exactly than it is kept).
+    MySQL's ENUM (ordered by number, compared as text), FLOAT (rounded on its way) and SQL Server's DATETIME (compared
+    more exactly than it is stored) do not qualify.
     """
     if isinstance(kind, types.Enum | mysql.SET | mysql.BIT):
         return backend == "postgresql"
@@ -99,7 +98,7 @@ def _number(value: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """JSON text as it is, on one line: a line break can only stand between its values."""
+    """JSON text unchanged, but on one line: a line break can only stand between its values."""
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogateescape")
     return orjson.Fragment(value.replace(b"\n", b" ").replace(b"\r", b" ")) if isinstance(value, bytes) else value
@@ -118,13 +117,13 @@ def _moment(value: Any) -> Any:
 
 
 def _instant(value: Any) -> Any:
-    """In UTC, which is the session's zone: Postgres says so with +00, MySQL not at all."""
-    made = _moment(value)
-    if not isinstance(made, str) or made[10:11] != "T" or not made[-1].isdigit():
-        return made
-    if made.endswith("+00"):
-        return f"{made}:00"
-    return made.replace(" ", "") if made[-6] in "+-" else f"{made}+00:00"
+    """The text with the zone UTC, which is the session's: Postgres writes +00, MySQL nothing."""
+    text = _moment(value)
+    if not isinstance(text, str) or text[10:11] != "T" or not text[-1].isdigit():
+        return text
+    if text.endswith("+00"):
+        return f"{text}:00"
+    return text.replace(" ", "") if text[-6] in "+-" else f"{text}+00:00"
 
 
 def _unpadded(value: Any) -> Any:
@@ -142,7 +141,7 @@ def _decimal(value: Any) -> Any:
 
 
 def other(value: Any) -> Any:
-    """JSON of a value that orjson has none for."""
+    """The JSON value of *value*, for which orjson has none."""
     if isinstance(value, Decimal):
         return format(value, "f") if value.is_finite() else str(value)
     if isinstance(value, bytes | bytearray | memoryview):

@@ -1,6 +1,6 @@
-"""A practice system's own database, opened to be written to: one engine, one session, one transaction.
+"""A practice system's own database, opened for writing: one engine, one session, one transaction.
 
-Only what somebody asked for by name is ever written (``sync.remotes.sqlwrites``).
+Only kinds of record that the user named are ever written (``remotes.sql.writes``).
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ _SESSION = {
 
 
 @contextmanager
-def transaction(made: Engine) -> Iterator[Connection]:
-    """A connection within one transaction, committed at the end, undone by any error. *made* must be writable."""
-    connection = made.connect().execution_options(isolation_level="AUTOCOMMIT")  # BEGIN is ours to say
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """A connection within one transaction, which is committed at the end and undone by any error.
+
+    *engine* must be writable.
+    """
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")  # BEGIN is ours to say
     run = connection.exec_driver_sql
     try:
-        for statement in _SESSION[made.dialect.name]:
+        for statement in _SESSION[engine.dialect.name]:
             run(statement)
         yield connection
         run("COMMIT")

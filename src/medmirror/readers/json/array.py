@@ -12,19 +12,10 @@ from collections.abc import Iterator
 
 from medmirror.errors import InvalidRecord, ParseError, RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
-from medmirror.readers.json import cut as jsoncut
+from medmirror.readers.json.cut import UNFINISHED, elements
 from medmirror.readers.json.pieces import NOT_AN_OBJECT, STRAY, begins_next, broken_end, is_unfinished, is_whole, parse
-from medmirror.readers.json.scan import (
-    MISMATCHED,
-    OPEN,
-    Skipper,
-    count_between,
-    element_end,
-    learn_separators,
-    skip_space,
-    whole,
-)
-from medmirror.readers.window import Window
+from medmirror.readers.json.scan import MISMATCHED, OPEN, Skipper, count_between, element_end, learn_separators, whole
+from medmirror.readers.window import Window, skip_space
 
 _CLOSING = re.compile(rb"\s*\]\s*\}?\s*\Z")
 _BEGIN = 1 << 10  # bytes after an element that must be seen to tell whether the next one begins there
@@ -58,14 +49,14 @@ class _Array:
         self.ordinal = 0
         self.separator: bytes | None = None  # what blocks are cut at
         self.loose: bytes | None = None  # what the search for the next element after a broken one goes by
-        self.known: frozenset[str] = frozenset()
+        self.keys: frozenset[str] = frozenset()
         self.failures = 0
 
     def next_block(self) -> Iterator[Block | Flaw]:
         self.window.fill(self.wanted + 1)
-        if self.separator is None and self.loose is None and (found := learn_separators(self.window.data)):
-            self.separator, self.loose = found
-        if not self.known:
+        if self.separator is None and self.loose is None and (separators := learn_separators(self.window.data)):
+            self.separator, self.loose = separators
+        if not self.keys:
             self._know()
         pos, count = self._proven()
         if count and not (self.window.eof and len(self.window.data) - pos <= self.wanted):
@@ -80,14 +71,14 @@ class _Array:
         self.window.fill(end + _BEGIN)
         if end > 0 and begins_next(self.window.data, end, self.loose):
             value = parse(self.window.data[start:end])[0]
-            self.known = frozenset(value) if isinstance(value, dict) else frozenset()
+            self.keys = frozenset(value) if isinstance(value, dict) else frozenset()
 
     def _proven(self) -> tuple[int, int]:
         """(where the last whole element of the wanted bytes ends, the number of elements), when that can be proved."""
         if self.loose:
             start = self._start(0)
-            cut = jsoncut.elements(self.window.data, start, self.wanted, self.most, self.loose[1:])
-            if cut and (cut.number or cut.why == jsoncut.UNFINISHED):
+            cut = elements(self.window.data, start, self.wanted, self.most, self.loose[1:])
+            if cut and (cut.number or cut.why == UNFINISHED):
                 return cut.end, cut.number
         if not self.separator or self.most < self.wanted:
             return 0, 0
@@ -145,7 +136,7 @@ class _Array:
             window.fill(after + _BEGIN)
             if not begins_next(window.data, end, self.loose):
                 value, reason = parse(window.data[start:end])
-                if reason or not is_whole(window.data, end, value, self.known):
+                if reason or not is_whole(window.data, end, value, self.keys):
                     end = MISMATCHED  # it may be the end of something else
                     break
             if window.data[after : after + 1] == b"{" and count:  # a missing comma: no place to cut behind it
@@ -201,7 +192,7 @@ class _Array:
 
     def _next_begin(self, start: int) -> int | None:
         """Where the broken piece at *start* ends; None when more data could tell."""
-        return broken_end(self.window.data, start, self.loose, self.known, final=self.window.eof)
+        return broken_end(self.window.data, start, self.loose, self.keys, final=self.window.eof)
 
     def _skip(self, start: int) -> Flaw:
         """The flaw of a record that is too large to be held, having read past it."""

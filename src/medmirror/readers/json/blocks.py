@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from medmirror.errors import ParseError, RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
 from medmirror.readers.json.array import split_array, too_large
-from medmirror.readers.json.outline import BOM, Outline, enter, leave
+from medmirror.readers.json.outlines import BOM, Outline, enter, leave
 from medmirror.readers.json.pieces import Piece, parse, pieces
 from medmirror.readers.json.scan import is_balanced, residue
 from medmirror.readers.window import Window
@@ -24,16 +24,16 @@ from medmirror.readers.window import Window
 
 def first_keys(stream: BinaryIO, outline: Outline, size: int) -> list[set[str]]:
     """The keys of the objects among the first *size* bytes of records; none of what does not parse."""
-    found: list[set[str]] = []
+    keys: list[set[str]] = []
     try:
         for block in split(stream, outline.kind, outline.key, min(size, 1 << 16), size):
             if isinstance(block, Block):
-                found += [set(one.value) for one in items(block.data, outline.kind) if isinstance(one.value, dict)]
-            if found or (block.end if isinstance(block, Flaw) else block.start) > size:
+                keys += [set(piece.value) for piece in items(block.data, outline.kind) if isinstance(piece.value, dict)]
+            if keys or (block.end if isinstance(block, Flaw) else block.start) > size:
                 break
     except TruncatedFile:
         pass
-    return found
+    return keys
 
 
 def split(stream: BinaryIO, kind: str, key: str, wanted: int, most: int) -> Iterator[Block | Flaw]:

@@ -37,6 +37,6 @@ def _cut(data: bytes, start: int, wanted: int, most: int, following: bytes) -> C
     if loaded is None:
         return None
     count, why = ctypes.c_int64(), ctypes.c_int32()
-    found = ctypes.byref(count), ctypes.byref(why)
-    end = loaded.mm_json_cut(data, len(data), start, wanted, most, following, len(following), *found)
+    results = ctypes.byref(count), ctypes.byref(why)
+    end = loaded.mm_json_cut(data, len(data), start, wanted, most, following, len(following), *results)
     return Cut(end, count.value, why.value)

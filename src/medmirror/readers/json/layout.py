@@ -103,5 +103,5 @@ class Layout(NamedTuple):
 
 def marks(layouts: Sequence[Layout]) -> list[tuple[frozenset[str], int]]:
     """Every mark with the number of its layout, in the order of trial: the first ones of all layouts first."""
-    every = [(place, mark, number) for number, one in enumerate(layouts) for place, mark in enumerate(one.marks)]
+    every = [(place, mark, number) for number, layout in enumerate(layouts) for place, mark in enumerate(layout.marks)]
     return [(mark, number) for _, mark, number in sorted(every, key=lambda entry: entry[0])]

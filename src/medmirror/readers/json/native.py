@@ -25,7 +25,7 @@ REASONS = (
     "too many",
     "no feed",
 )
-"""What the status of an item means."""
+"""The meaning of an item's status, by number."""
 
 _SHAPES = {"skip": 0, "object": 1, "objects": 2, "leaf": 3}
 _HOWS = {
@@ -58,13 +58,13 @@ _MOST_MARKS, _MOST_SLOTS = 64, 8
 
 
 class Columns(bytes):
-    """The columns of a row that follow its jsonb, as they stand in a COPY tuple."""
+    """The columns of a row after its jsonb, in the form of a COPY tuple."""
 
 
-class Found(NamedTuple):
-    """An item that is well formed: the number of its layout, its columns, the values of its identity.
+class NativeItem(NamedTuple):
+    """A well-formed item: its offsets, the number of its layout, its columns, the values of its identity.
 
-    Without *columns* the reference reader must look at it.
+    Without *columns* the reference reader must read it.
     """
 
     start: int
@@ -92,7 +92,7 @@ class _Node:
 
 
 class _Tables:
-    """The tables while they grow. Their order and the fields of each are those of ``jsonrows.c``."""
+    """The tables under construction. Their order and the fields of each are those of ``jsonrows.c``."""
 
     def __init__(self, layouts: Sequence[Layout]) -> None:
         self.blob = bytearray(8)  # never empty
@@ -105,7 +105,7 @@ class _Tables:
         self.groups: list[list[int]] = []
         self.conditions: list[list[int]] = []
         every = marks(layouts)
-        self.bits = {name: bit for bit, name in enumerate(sorted(set(chain.from_iterable(one for one, _ in every))))}
+        self.bits = {name: bit for bit, name in enumerate(sorted({key for mark, _ in every for key in mark}))}
         if len(self.bits) > _MOST_MARKS:
             raise ValueError("The layouts have too many keys in their marks.")
         self.marks = [self._mark(mark, number) for mark, number in every]
@@ -123,19 +123,19 @@ class _Tables:
 
     def _feed(self, layout: Layout) -> None:
         root, first_store, first_fact = _Node("object"), len(self.stores), len(self.facts)
-        for one in layout.fields:
-            self._field(root, one)
+        for column in layout.fields:
+            self._field(root, column)
         for path in layout.arrays:
             *way, last = path.split(".")
             self._way(root, [(step.removesuffix("[]"), step.endswith("[]")) for step in way]).child(last, "objects")
-        for one in layout.identity:
-            if one.how == "members":
+        for column in layout.identity:
+            if column.how == "members":
                 if layout.repeats:
                     raise ValueError("A layout cannot count keys that may repeat.")
                 self.facts.append([-1, _MEMBERS_FACT])
                 continue
-            store = self._field(root, one)
-            self.facts.append([store, _FACTS.get(one.how, _DAY_FACT)])
+            store = self._field(root, column)
+            self.facts.append([store, _FACTS.get(column.how, _DAY_FACT)])
         for name, bit in self.bits.items():
             root.child(name, "skip").mark = bit
         stores = [first_store, len(self.stores) - first_store, len(layout.fields)]
@@ -147,25 +147,25 @@ class _Tables:
             node = node.child(name, "objects" if many else "object")
         return node
 
-    def _field(self, root: _Node, one: Field) -> int:
-        way, name = one.steps
+    def _field(self, root: _Node, column: Field) -> int:
+        way, name = column.steps
         store = len(self.stores)
-        self.stores.append([_KINDS[one.column.kind], int(one.many and one.how != "every text")])
+        self.stores.append([_KINDS[column.column.kind], int(column.many and column.how != "every text")])
         node = self._way(root, way)
-        if one.how == "earliest day":
-            self._group(node, one, name, store)
+        if column.how == "earliest day":
+            self._group(node, column, name, store)
         else:
-            if one.many and one.how not in ("text", "every text", "loose texts"):
-                raise ValueError(f"A layout cannot collect {one.path} as {one.how}.")
-            node.child(name, "leaf").ops.append([_HOWS[one.how], store, -1])
+            if column.many and column.how not in ("text", "every text", "loose texts"):
+                raise ValueError(f"A layout cannot collect {column.path} as {column.how}.")
+            node.child(name, "leaf").ops.append([_HOWS[column.how], store, -1])
         return store
 
-    def _group(self, node: _Node, one: Field, name: str, store: int) -> None:
-        if node.group or len(one.where) >= _MOST_SLOTS:
-            raise ValueError(f"A layout asks too much of the objects on the way to {one.path}.")
+    def _group(self, node: _Node, column: Field, name: str, store: int) -> None:
+        if node.group or len(column.where) >= _MOST_SLOTS:
+            raise ValueError(f"A layout asks too much of the objects on the way to {column.path}.")
         node.child(name, "leaf").ops.append([_SLOT, -1, 0])
-        node.group = [store, 0, len(self.conditions), len(one.where)]
-        for slot, (other, text) in enumerate(one.where, 1):
+        node.group = [store, 0, len(self.conditions), len(column.where)]
+        for slot, (other, text) in enumerate(column.where, 1):
             node.child(other, "leaf").ops.append([_SLOT, -1, slot])
             self.conditions.append([slot, *self._text(text)])
 
@@ -174,7 +174,7 @@ class _Tables:
         self.nodes.append([])
         below = [(*self._text(name), self._node(child), child.mark) for name, child in node.children.items()]
         first = len(self.children)
-        self.children += [list(one) for one in below]
+        self.children += [list(row) for row in below]
         group = -1
         if node.group:
             group = len(self.groups)
@@ -197,49 +197,49 @@ def _signed(bits: int) -> int:
 
 
 class Program:
-    """Layouts, compiled. May be shared by threads: each has its own state."""
+    """Compiled Layouts. Threads may share them: each has its own state."""
 
     def __init__(self, layouts: Sequence[Layout]) -> None:
         tables = _Tables(layouts)
         self._numbers, self._blob = tables.numbers(), bytes(tables.blob)
-        self._identity = [[one.how for one in layout.identity] for layout in layouts]
+        self._identity = [[column.how for column in layout.identity] for layout in layouts]
         self._stride = _ITEM + 2 * max(len(layout.identity) for layout in layouts)
         self._local = threading.local()
         self.flagged: Counter[str] = Counter()  # why items went to the reference reader
 
-    def items(self, data: bytes, kind: str) -> list[Found] | None:
-        """Every item of a block of a stream of that *kind*; None without a library, and when one is not well formed."""
+    def items(self, data: bytes, kind: str) -> list[NativeItem] | None:
+        """The items of a block of a stream of that *kind*; None without a library, or when one is not well formed."""
         state = self._state()
         if state is None:
             return None
-        found: list[Found] = []
+        items: list[NativeItem] = []
         stride, at = self._stride, 0
         while True:
             count = state.run(data, at, stride, _BETWEEN[kind])
             out = state.out()
             numbers = state.items[: count * stride].tolist()
             for base in range(0, count * stride, stride):
-                found.append(self._found(numbers[base : base + stride], out))
+                items.append(self._native_item(numbers[base : base + stride], out))
             at = state.stopped[0]
             if state.why[0] <= 0:
                 break
         if state.why[0] < 0:
             self.flagged["malformed"] += 1
             return None
-        return found
+        return items
 
-    def _found(self, numbers: list[int], out: bytes) -> Found:
+    def _native_item(self, numbers: list[int], out: bytes) -> NativeItem:
         start, end, status, layout, first, last, *facts = numbers
         if status:
             self.flagged[REASONS[status]] += 1
-            return Found(start, end, layout, None, ())
+            return NativeItem(start, end, layout, None, ())
         identity: list[Any] = []
         for how, value, then in zip(self._identity[layout], facts[::2], facts[1::2], strict=False):
             if how in _TEXT_FACTS:
                 identity.append(None if then < 0 else out[value:then].decode())
             else:
                 identity.append(value if then or how != "number" else None)
-        return Found(start, end, layout, Columns(out[first:last]), identity)
+        return NativeItem(start, end, layout, Columns(out[first:last]), identity)
 
     def _state(self) -> _State | None:
         state: _State | None = getattr(self._local, "state", None)
@@ -258,7 +258,7 @@ class _State:
             raise MemoryError
 
     def run(self, data: bytes, at: int, stride: int, between: int) -> int:
-        to = [each.buffer_info()[0] for each in (self.items, self.stopped, self.size, self.why)]
+        to = [result.buffer_info()[0] for result in (self.items, self.stopped, self.size, self.why)]
         count: int = self.library.mm_json_items(self.pointer, data, len(data), at, _MOST, stride, between, *to)
         return count
 

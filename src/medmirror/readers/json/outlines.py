@@ -10,8 +10,8 @@ import ijson
 
 from medmirror.errors import LayoutChanged, TruncatedFile
 from medmirror.readers.json.pieces import parse
-from medmirror.readers.json.scan import OPEN, element_end, skip_space
-from medmirror.readers.window import Window
+from medmirror.readers.json.scan import OPEN, element_end
+from medmirror.readers.window import Window, skip_space
 
 _HEAD = 1 << 16  # a head of fewer bytes is the whole stream
 _MOST_OUTSIDE = 16 << 20  # bytes of one value outside the records
@@ -48,7 +48,7 @@ def check_text(head: bytes) -> None:
         raise LayoutChanged("The file is not JSON: it begins with neither an object nor an array.")
 
 
-def begin(head: bytes, reopen: Callable[[], BinaryIO]) -> BinaryIO:
+def whole_stream(head: bytes, reopen: Callable[[], BinaryIO]) -> BinaryIO:
     """The stream that begins with *head*; a small one, that *head* holds whole, is not opened again."""
     return io.BytesIO(head) if len(head) < _HEAD else reopen()
 
@@ -106,10 +106,10 @@ def _first_key(data: bytes, start: int) -> str:
     return key if isinstance(key, str) else ""
 
 
-def name_some(keys: Iterable[str]) -> str:
+def name_keys(keys: Iterable[str]) -> str:
     """The first few of *keys*, for an error: keys are no values."""
-    some = sorted(keys)
-    return ", ".join(key[:40] for key in some[:6]) + (" ..." if len(some) > 6 else "")
+    names = sorted(keys)
+    return ", ".join(key[:40] for key in names[:6]) + (" ..." if len(names) > 6 else "")
 
 
 def describe(outline: Outline) -> str:
@@ -117,7 +117,7 @@ def describe(outline: Outline) -> str:
     error = outline.values.get("error")
     if isinstance(error, dict):
         return f"the file is an error message ({str(error.get('code', ''))[:40]})"
-    return f"the file is one object with the keys {name_some(outline.values) or outline.first[:40] or 'none'}"
+    return f"the file is one object with the keys {name_keys(outline.values) or outline.first[:40] or 'none'}"
 
 
 def enter(window: Window, start: int, keys: frozenset[str], values: dict[str, Any]) -> tuple[int, str]:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from medmirror.readers.json.scan import OPEN, SEPARATOR, element_end, learn_separators, skip_space
+from medmirror.readers.json.scan import OPEN, SEPARATOR, element_end, learn_separators
+from medmirror.readers.window import skip_space
 
 NOT_AN_OBJECT = "The record is not a JSON object."
 STRAY = "Bytes that belong to no record, or a record that they follow."
@@ -66,9 +67,9 @@ def begins_next(data: bytes, end: int, separator: bytes | None) -> bool:
     return separator is not None and data.startswith(separator[1:], skip_space(data, end))
 
 
-def is_whole(data: bytes, end: int, value: Any, known: frozenset[str]) -> bool:
+def is_whole(data: bytes, end: int, value: Any, keys: frozenset[str]) -> bool:
     """Whether *value*, the element that ends at *end*, is a whole one: what follows can follow, or it has all keys."""
-    return _ends_cleanly(data, end) or (isinstance(value, dict) and bool(known) and known <= value.keys())
+    return _ends_cleanly(data, end) or (isinstance(value, dict) and bool(keys) and keys <= value.keys())
 
 
 def _ends_cleanly(data: bytes, end: int) -> bool:
@@ -83,24 +84,24 @@ def _ends_cleanly(data: bytes, end: int) -> bool:
     return value == OPEN or (value > 0 and data[skip_space(data, value) :][:1] in (b"", b"]", b","))
 
 
-def broken_end(data: bytes, start: int, separator: bytes | None, known: frozenset[str], *, final: bool) -> int | None:
+def broken_end(data: bytes, start: int, separator: bytes | None, keys: frozenset[str], *, final: bool) -> int | None:
     """Where the broken piece that begins at *start* ends; None when more data could tell and *final* is false."""
     at = start
     comma = separator[1:] if separator else b""  # the broken piece may have lost its last bracket
     while separator and (place := data.find(comma, at)) >= 0:
         begin = data.index(b"{", place)
-        if _is_element(data, begin, separator, known):
+        if _is_element(data, begin, separator, keys):
             return place
         if not final and element_end(data, begin) == OPEN and is_unfinished(data[begin:]):
             return None
         at = place + 1
     tries = _TRIES
-    for match in SEPARATOR.finditer(data, start) if known else ():
+    for match in SEPARATOR.finditer(data, start) if keys else ():
         if element_end(data, match.end() - 1) == OPEN:
             tries -= 1
             if not tries:
                 break
-        elif _is_element(data, match.end() - 1, None, known):
+        elif _is_element(data, match.end() - 1, None, keys):
             return match.start() + 1
     if not final:
         return None
@@ -108,7 +109,7 @@ def broken_end(data: bytes, start: int, separator: bytes | None, known: frozense
     return end if end > 0 and data[skip_space(data, end) :][:1] in (b"", b",", b"]") else len(data)
 
 
-def _is_element(data: bytes, begin: int, separator: bytes | None, known: frozenset[str]) -> bool:
+def _is_element(data: bytes, begin: int, separator: bytes | None, keys: frozenset[str]) -> bool:
     """Whether a well-formed object begins at *begin* that looks like the elements seen before, if any was."""
     guess = data.find(separator, begin) if separator else -1
     value = parse(data[begin : guess + 1])[0] if guess >= 0 else None
@@ -116,7 +117,7 @@ def _is_element(data: bytes, begin: int, separator: bytes | None, known: frozens
         value = parse(data[begin:end])[0]
     if not isinstance(value, dict):
         return False
-    return not known or len(known & value.keys()) * 2 >= min(len(known), len(value)) > 0
+    return not keys or len(keys & value.keys()) * 2 >= min(len(keys), len(value)) > 0
 
 
 def pieces(data: bytes) -> Iterator[Piece]:
@@ -128,15 +129,15 @@ class _Pieces:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.size = len(data.rstrip())
-        self.known: frozenset[str] = frozenset()
+        self.keys: frozenset[str] = frozenset()
         self.misses = 0
         self.separator: bytes | None = None  # what the end of an element is guessed by
         self.loose: bytes | None = None  # what the search for the next element after a broken one goes by
         self._learn(0)
 
     def _learn(self, pos: int) -> None:
-        if found := learn_separators(self.data[pos : pos + _LEAD]):
-            self.separator, self.loose = found
+        if separators := learn_separators(self.data[pos : pos + _LEAD]):
+            self.separator, self.loose = separators
 
     def all(self) -> Iterator[Piece]:
         data, size = self.data, self.size
@@ -146,8 +147,8 @@ class _Pieces:
         while pos < size:
             piece = self._next(pos)
             yield piece
-            if not piece.reason and not self.known and isinstance(piece.value, dict):
-                self.known = frozenset(piece.value)
+            if not piece.reason and not self.keys and isinstance(piece.value, dict):
+                self.keys = frozenset(piece.value)
             pos = skip_space(data, piece.end)
             if pos < size and data[pos] not in b",{":  # neither the end nor a comma: it belongs to no element
                 end = self._broken_end(pos)
@@ -173,7 +174,7 @@ class _Pieces:
         if end <= 0:
             return Piece(pos, self._broken_end(pos), None, reason)
         value, reason = parse(data[pos:end])
-        if reason or not is_whole(data, end, value, self.known):
+        if reason or not is_whole(data, end, value, self.keys):
             broken = self._broken_end(pos)
             if end == self.size or begins_next(data, end, self.loose):
                 broken = min(broken, end)
@@ -184,4 +185,4 @@ class _Pieces:
         return Piece(pos, end, value)
 
     def _broken_end(self, pos: int) -> int:
-        return broken_end(self.data, pos, self.loose, self.known, final=True) or len(self.data)
+        return broken_end(self.data, pos, self.loose, self.keys, final=True) or len(self.data)

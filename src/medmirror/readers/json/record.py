@@ -13,7 +13,7 @@ from typing import Any
 from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, ParseError, RecordError
 from medmirror.model import Column, Flaw, Item
-from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json import blocks
 from medmirror.readers.json.layout import Field, Layout, marks
 from medmirror.readers.json.native import Columns, Program
 from medmirror.readers.json.pieces import NOT_AN_OBJECT, Piece, parse
@@ -106,15 +106,17 @@ def reader(field: Field) -> Read:
 
 def _objects(record: Mapping[str, Any], way: Sequence[tuple[str, bool]]) -> list[Mapping[str, Any]]:
     """The objects that *way* leads to."""
-    found = [record]
+    objects = [record]
     for name, many in way:
-        found = [below for one in found for below in (children(one, name) if many else (child(one, name),))]
-    return found
+        objects = [
+            below for parent in objects for below in (children(parent, name) if many else (child(parent, name),))
+        ]
+    return objects
 
 
 def _earliest(objects: Sequence[Mapping[str, Any]], name: str, where: Sequence[tuple[str, str]]) -> Any:
-    wanted = [one for one in objects if all(one.get(other) == value for other, value in where)]
-    days = [first_day(loose_text(one, name)) for one in wanted]
+    chosen = [item for item in objects if all(item.get(other) == value for other, value in where)]
+    days = [first_day(loose_text(item, name)) for item in chosen]
     return min((day for day in days if day), default=None)
 
 
@@ -127,15 +129,17 @@ class _Kind:
         self.encode = encoder(self.columns)
         self.encode_key = encoder(self.columns[: len(key) + 1])
         self.names = [column.name for column in self.columns if column.name != "deleted"]
-        self.reads = [reader(one) for one in layout.fields]
-        self.facts = [(reader(one), _NUMBERS.get(one.how.rpartition(" ")[2], _as_it_is)) for one in layout.identity]
+        self.reads = [reader(field) for field in layout.fields]
+        self.facts = [
+            (reader(field), _NUMBERS.get(field.how.rpartition(" ")[2], _as_it_is)) for field in layout.identity
+        ]
         self.arrays = [(_parents(path), path.rpartition(".")[2]) for path in layout.arrays]
 
     def values(self, record: Mapping[str, Any]) -> list[Any]:
         """The values of the layout's fields."""
         for parents, name in self.arrays:
-            for one in parents(record):
-                children(one, name)
+            for parent in parents(record):
+                children(parent, name)
         return [read(record) for read in self.reads]
 
     def identify(self, record: Mapping[str, Any], context: Context) -> tuple[tuple[int | str, ...], int]:
@@ -182,33 +186,33 @@ class Records:
 
     def items(self, data: bytes, context: Context) -> Iterator[Item | Flaw]:
         """Every record of a block with its feed, key and version; what has none is a flaw."""
-        made = self._found(data, context)
-        if made is not None:
-            yield from made
+        items = self._native_items(data, context)
+        if items is not None:
+            yield from items
             return
-        for number, piece in enumerate(jsonreader.items(data, str(context["layout"]))):
+        for number, piece in enumerate(blocks.items(data, str(context["layout"]))):
             yield self._item(number, piece, data, context)
 
-    def _found(self, data: bytes, context: Context) -> list[Item | Flaw] | None:
-        found = self.program.items(data, str(context["layout"]))
-        if found is None:
+    def _native_items(self, data: bytes, context: Context) -> list[Item | Flaw] | None:
+        native_items = self.program.items(data, str(context["layout"]))
+        if native_items is None:
             return None
-        made: list[Item | Flaw] = []
-        for number, (start, end, place, columns, identity) in enumerate(found):
+        items: list[Item | Flaw] = []
+        for number, (start, end, place, columns, identity) in enumerate(native_items):
             if columns is None:
                 value, reason = parse(data[start:end])
                 if reason:
                     return None
-                made.append(self._item(number, Piece(start, end, value), data, context))
+                items.append(self._item(number, Piece(start, end, value), data, context))
                 continue
             layout = self._kinds[place].layout
             try:
                 key, version = layout.identify(identity, context)
             except InvalidRecord as error:
-                made.append(Flaw(layout.name, number, start, end, InvalidRecord.__name__, error.message))
+                items.append(Flaw(layout.name, number, start, end, InvalidRecord.__name__, error.message))
             else:
-                made.append(Item(layout.name, key, version, number, start, end, False, columns))
-        return made
+                items.append(Item(layout.name, key, version, number, start, end, False, columns))
+        return items
 
     def _item(self, number: int, piece: Piece, data: bytes, context: Context) -> Item | Flaw:
         if piece.reason:
@@ -228,21 +232,21 @@ class Records:
             return Flaw(name, number, piece.start, piece.end, InvalidRecord.__name__, error.message)
         return Item(kind.layout.name, key, version, number, piece.start, piece.end, False, record)
 
-    def rows(self, feed: str, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+    def rows(self, feed: str, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
         """The COPY tuple of each record, or what is wrong with it."""
         kind, view = self._by_name[feed], memoryview(data)
-        made: list[bytes | RecordError] = []
-        for item in some:
+        rows: list[bytes | RecordError] = []
+        for item in items:
             raw = view[item.start : item.end]
             try:
                 if isinstance(item.parsed, Columns):
-                    made.append(b"".join((kind.head(item.key, len(raw)), raw, item.parsed)))
+                    rows.append(b"".join((kind.head(item.key, len(raw)), raw, item.parsed)))
                 else:
                     record = _parsed(bytes(raw), item, kind.layout)
-                    made.append(kind.encode((*item.key, False, RawJson(raw), *kind.values(record))))
+                    rows.append(kind.encode((*item.key, False, RawJson(raw), *kind.values(record))))
             except RecordError as error:
-                made.append(error)
-        return made
+                rows.append(error)
+        return rows
 
     def document(self, data: bytes, item: Item) -> dict[str, Any]:
         """The record as JSON, of an item that ``rows`` has found to be sound."""

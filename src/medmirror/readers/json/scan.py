@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from medmirror.readers.json import cut as jsoncut
+from medmirror.readers.json.cut import ODD, value_end
+from medmirror.readers.window import skip_space
 
 _MARKS = b'"{}[]\x01'
 _OTHERS = bytes(set(range(256)) - set(_MARKS))
@@ -27,17 +28,10 @@ _ESCAPE = re.compile(rb'\\["\\]')  # of a quote or a backslash: without them, ea
 _STRING_IN_MARKS = re.compile(rb'"[^"]*+"')
 _LEAD = re.compile(rb'[\[,]?([ \t\r\n]*+)\{([ \t\r\n]*+"(?:[^"\\]++|\\.)*+")?', re.DOTALL)
 _STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_SPACE = re.compile(rb"[ \t\r\n]*+")
 SEPARATOR = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
 
 OPEN = 0  #: the data ends before the value does
 MISMATCHED = -1  #: a bracket is closed by one of the other kind
-
-
-def skip_space(data: bytes, pos: int) -> int:
-    """The first position at or after *pos* that holds no white space."""
-    match = _SPACE.match(data, pos)
-    return match.end() if match else pos
 
 
 def residue(data: bytes) -> bytes:
@@ -66,9 +60,9 @@ def _cancel(marks: bytes) -> bytes:
 def is_balanced(data: bytes) -> bool:
     """Whether *data* leaves nothing open and closes nothing that was not opened."""
     start = skip_space(data, 0)
-    cut = jsoncut.value_end(data, start)
-    one = cut is not None and cut.number == 1 and skip_space(data, cut.end) == len(data)
-    return one or not residue(data)
+    cut = value_end(data, start)
+    alone = cut is not None and cut.number == 1 and skip_space(data, cut.end) == len(data)
+    return alone or not residue(data)
 
 
 class Separators(NamedTuple):
@@ -110,10 +104,10 @@ def element_end(data: bytes, pos: int) -> int:
     if data[pos] not in b"{[":
         scalar = _SCALAR.match(data, pos)
         return scalar.end() if scalar else MISMATCHED
-    cut = jsoncut.value_end(data, pos)
-    if cut and cut.why != jsoncut.ODD:
+    cut = value_end(data, pos)
+    if cut and cut.why != ODD:
         return cut.end
-    wanted = bytearray()
+    closing = bytearray()
     while True:
         token = _TOKEN.match(data, pos)
         mark = token[1] if token else b""
@@ -122,10 +116,10 @@ def element_end(data: bytes, pos: int) -> int:
         pos = token.end()
         code = mark[0]
         if code in b"{[":
-            wanted.append(code + 2)  # "{" + 2 is "}", "[" + 2 is "]"
-        elif wanted.pop() != code:
+            closing.append(code + 2)  # "{" + 2 is "}", "[" + 2 is "]"
+        elif closing.pop() != code:
             return MISMATCHED
-        elif not wanted:
+        elif not closing:
             return pos
 
 

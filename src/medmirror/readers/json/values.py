@@ -27,15 +27,15 @@ def check(raw: bytes, value: Any, *, repeats: bool = False) -> None:
     would keep one. The first test costs little and errs only to the safe side: written again from *value*, a record
     that lost a key has fewer quotation marks. Only then every object is looked at.
     """
-    again = _dumped(value)
-    if again == raw:
+    dumped = _dumped(value)
+    if dumped == raw:
         if b"\\u0000" in raw and _NUL.search(raw):
             raise InvalidRecord("A text holds a NUL character (\\u0000), which Postgres cannot store.")
         return
     if _HIDDEN.search(raw):
         if _NUL.search(raw):
             raise InvalidRecord("A text holds a NUL character (\\u0000), which Postgres cannot store.")
-    elif again.count(b'"') == raw.count(b'"'):
+    elif dumped.count(b'"') == raw.count(b'"'):
         return
     if not repeats:
         json.loads(raw, object_pairs_hook=_unique)
@@ -128,10 +128,10 @@ def texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
 
 def every(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
     """The texts called *name* in *objects*, in order; None when there is none."""
-    found = [one[name] for one in objects if one.get(name) is not None]
-    if found and (wrong := set(map(type, found)) - {str}):
+    values = [parent[name] for parent in objects if parent.get(name) is not None]
+    if values and (wrong := set(map(type, values)) - {str}):
         raise InvalidRecord(f"{name} is {_NAMES.get(wrong.pop(), 'null')}, not text.")
-    return found or None
+    return values or None
 
 
 def distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
@@ -179,16 +179,16 @@ def loose_texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
         return [value]
     if not isinstance(value, list):
         raise InvalidRecord(f"{name} is {kind(value)}, not an array of texts.")
-    for one in value:
-        if not isinstance(one, str):
-            raise InvalidRecord(f"{name} holds {kind(one)} where texts must be.")
+    for entry in value:
+        if not isinstance(entry, str):
+            raise InvalidRecord(f"{name} holds {kind(entry)} where texts must be.")
     return value
 
 
 def loosely_distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
     """The texts called *name* in *objects* (texts or arrays of them), each once, in order; None when there is none."""
-    found = {value: None for one in objects if name in one for value in loose_texts(one, name) or ()}
-    return list(found) or None
+    values = {value: None for parent in objects if name in parent for value in loose_texts(parent, name) or ()}
+    return list(values) or None
 
 
 def _boxed(value: Any) -> str:
@@ -267,6 +267,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def moment_number(found: datetime | None) -> int:
-    """*found* as microseconds since 1970; 0 for none."""
-    return (found - _EPOCH) // _MICROSECOND if found else 0
+def moment_number(instant: datetime | None) -> int:
+    """*instant* as microseconds since 1970; 0 for none."""
+    return (instant - _EPOCH) // _MICROSECOND if instant else 0

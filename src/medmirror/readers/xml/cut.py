@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from medmirror.errors import RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
-from medmirror.readers.xml import root as xml
+from medmirror.readers.xml.root import Chained, Reader, decoded, is_prolog, read, root
 from medmirror.readers.xml.scanner import Run, Scanner
 
 _HIDDEN_END = {b"<!--": b"-->", b"<![CDATA[": b"]]>", b"<?": b"?>"}
@@ -82,16 +82,16 @@ def _tokens(data: bytes, shape: Shape, at: int = 0) -> Iterator[_Token | bytes]:
             if at < len(hidden):
                 yield hidden
                 return
-        found = search(data, at)
-        if not found:
+        match = search(data, at)
+        if not match:
             return
-        at = found.end()
-        hidden = _HIDDEN_END.get(found[0])
+        at = match.end()
+        hidden = _HIDDEN_END.get(match[0])
         if not hidden:
-            yield _Token(found[2].decode(), bool(found[1]), found.start(), at, found[0].endswith(b"/>"))
+            yield _Token(match[2].decode(), bool(match[1]), match.start(), at, match[0].endswith(b"/>"))
 
 
-def blocks(stream: xml.Reader, shape: Shape, wanted: int, most: int, feed: str | None = None) -> Iterator[Block | Flaw]:
+def blocks(stream: Reader, shape: Shape, wanted: int, most: int, feed: str | None = None) -> Iterator[Block | Flaw]:
     """Blocks of about *wanted* bytes that together hold every item of *stream*, and a Flaw for each item over *most*.
 
     Raises TruncatedFile at the end when the root is not closed. Holds about *most* bytes and never an item over it.
@@ -102,13 +102,13 @@ def blocks(stream: xml.Reader, shape: Shape, wanted: int, most: int, feed: str |
     ordinal, ended = 0, False
     while True:
         if len(buffer) < goal and not ended:
-            data = xml.read(reader, goal - len(buffer))
+            data = read(reader, goal - len(buffer))
             ended, buffer = len(data) < goal - len(buffer), buffer + data
         cut, count = last_end(buffer, shape)
         if cut:
             yield Block(buffer[:cut], start, ordinal)
-            rest = buffer[cut:].lstrip()
-            start, buffer, ordinal, goal = start + len(buffer) - len(rest), rest, ordinal + count, wanted
+            remainder = buffer[cut:].lstrip()
+            start, buffer, ordinal, goal = start + len(buffer) - len(remainder), remainder, ordinal + count, wanted
         elif ended:
             break
         elif len(buffer) < most:
@@ -126,20 +126,20 @@ def blocks(stream: xml.Reader, shape: Shape, wanted: int, most: int, feed: str |
         yield Block(buffer, start, ordinal)
 
 
-def _open(stream: xml.Reader, shape: Shape) -> tuple[xml.Reader, int, bool]:
+def _open(stream: Reader, shape: Shape) -> tuple[Reader, int, bool]:
     """What is left to read of *stream* behind the prolog, its offset, and whether a root was opened that must close."""
-    reader, skipped = xml.decoded(stream)
-    head = xml.read(reader, 1 << 16)
-    found = xml.root(head)
-    while found is None and xml.is_prolog(head) and (more := xml.read(reader, 1 << 16)):
+    reader, skipped = decoded(stream)
+    head = read(reader, 1 << 16)
+    opening = root(head)
+    while opening is None and is_prolog(head) and (more := read(reader, 1 << 16)):
         head += more  # a long comment
-        found = xml.root(head)
+        opening = root(head)
     at, within = 0, False
-    if found and found.name == shape.root and shape.is_set:
-        at, within = found.end, not found.empty
-    elif found and found.name in shape.items:
-        at = found.start
-    return xml.Chained(head[at:], reader), skipped + at, within
+    if opening and opening.name == shape.root and shape.is_set:
+        at, within = opening.end, not opening.empty
+    elif opening and opening.name in shape.items:
+        at = opening.start
+    return Chained(head[at:], reader), skipped + at, within
 
 
 def last_end(data: bytes, shape: Shape) -> tuple[int, int]:
@@ -202,12 +202,12 @@ def _walk(data: bytes, shape: Shape, ordinal: int, edge: int) -> Iterator[_Step]
 
 def _junk(data: bytes, start: int, end: int) -> int | None:
     """Where something lies in ``data[start:end]`` that may not stand between items; None when nothing does."""
-    found = _SET_LEVEL.match(data, start, end)
-    at = found.end() if found else start
+    match = _SET_LEVEL.match(data, start, end)
+    at = match.end() if match else start
     return at if at < end else None
 
 
-def _skip(data: bytes, reader: xml.Reader, shape: Shape) -> tuple[int, bytes]:
+def _skip(data: bytes, reader: Reader, shape: Shape) -> tuple[int, bytes]:
     """(size of the item that begins *data* and ends far behind it, what was read behind it); holds little at a time."""
     size, at, hidden = 0, 0, b""
     while True:
@@ -218,15 +218,15 @@ def _skip(data: bytes, reader: xml.Reader, shape: Shape) -> tuple[int, bytes]:
                 at, hidden = at_end + len(hidden), b""
                 continue
         else:
-            found = _token_pattern(shape).search(data, at)
+            match = _token_pattern(shape).search(data, at)
             keep = max(at, len(data) - _TAIL)
-            if found:
-                at, hidden = found.end(), _HIDDEN_END.get(found[0], b"")
-                if found[1]:
-                    end = found.start() if shape.is_set and found[2] == shape.root.encode() else at
+            if match:
+                at, hidden = match.end(), _HIDDEN_END.get(match[0], b"")
+                if match[1]:
+                    end = match.start() if shape.is_set and match[2] == shape.root.encode() else at
                     return size + end, data[end:]
                 continue
-        more = xml.read(reader, _SKIP_READ)
+        more = read(reader, _SKIP_READ)
         if not more:
             return size + len(data), b""
         size, data, at = size + keep, data[keep:] + more, 0

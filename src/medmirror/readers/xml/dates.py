@@ -48,10 +48,10 @@ def first_day(year: str, month: str | None, day: str | None) -> date | None:
 
 def leading_date(text: str) -> date | None:
     """The first day of a text that begins ``YYYY [Mon [D]]``, as ``1979 Nov-Dec`` does; None for another text."""
-    found = _LEADING.match(text)
-    if not found:
+    match = _LEADING.match(text)
+    if not match:
         return None
-    year, month, day = found.groups()
+    year, month, day = match.groups()
     number = _MONTHS.get(month.lower()) if month else 1
     if number is None:  # a season: the year is all we know
         number, day = 1, None

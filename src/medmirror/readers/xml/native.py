@@ -36,13 +36,13 @@ REASONS = (
     "required value missing",
     "no memory",
 )
-"""What the status of an item means."""
+"""The meaning of an item's status, by number."""
 
 _MOST_KEYS, _MOST_ATTRIBUTES = 256, 24
 
 
 class _Tables:
-    """The tables while they grow. Their order and the fields of each are those of ``xmlrows.c``."""
+    """The tables under construction. Their order and the fields of each are those of ``xmlrows.c``."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -78,29 +78,29 @@ class _Tables:
         return number
 
     def node(self, element: Element) -> int:
-        """The number of *element*'s node, made on the first call; an element may hold its own kind."""
-        known = self.numbers.get(id(element))
-        if known is not None:
-            return known
+        """The number of *element*'s node, which the first call adds. An element may hold its own kind."""
+        number = self.numbers.get(id(element))
+        if number is not None:
+            return number
         number = self.numbers[id(element)] = len(self.nodes)
         self.nodes.append([])
         below = [child for child in element.children.values() if not child.to_extra]  # unknown here: the reference's
         numbers = [self.node(child) for child in below]
         child = len(self.children)
-        self.children += [[*self.text(each.name.encode()), n] for each, n in zip(below, numbers, strict=True)]
+        self.children += [[*self.text(part.name.encode()), n] for part, n in zip(below, numbers, strict=True)]
         places = {name: place for place, name in enumerate(element.attributes)}
         if len(places) > _MOST_ATTRIBUTES:
             raise ValueError("A layout has too many attributes on one element.")
-        found = [(name, self._ops(puts, places), puts) for name, puts in element.attributes.items()]
+        attributes = [(name, self._ops(puts, places), puts) for name, puts in element.attributes.items()]
         attribute = len(self.attributes)
-        self.attributes += [[*self.text(name.encode()), *ops, self._absent(puts)] for name, ops, puts in found]
+        self.attributes += [[*self.text(name.encode()), *ops, self._absent(puts)] for name, ops, puts in attributes]
         opens, date = element.opens, element.date
         where, store, key = 0, -1, -1
         if opens and opens.where in ("column", "single"):
             where, store = _OPEN[opens.where], self.store(opens.name, 0, self._json(opens.where))
         elif opens:
             where, key = _OPEN[opens.where], self.key(opens.name)
-        self.nodes[number] = [child, len(below), attribute, len(found), *self._ops(element.text, places)]
+        self.nodes[number] = [child, len(below), attribute, len(attributes), *self._ops(element.text, places)]
         self.nodes[number] += [int(bool(element.text)), where, store, key]
         self.nodes[number] += [self.store(date.column) if date else -1, int(bool(date and date.exact))]
         return number
@@ -151,24 +151,26 @@ class _Tables:
 
 def tables(layout: Layout) -> tuple[array[int], bytes]:
     """The numbers and the blob that ``mm_new`` takes."""
-    made = _Tables(layout)
+    builder = _Tables(layout)
     roots, defaults = [], list[list[int]]()
     for name, element in layout.roots.items():
-        roots.append([*made.text(name.encode()), made.node(element), len(defaults)])
-        defaults += [made.default(column, layout.constants[name]) for column in layout.columns]
-    keys = [made.text(orjson.dumps(key) + b":") for key in made.keys]
-    columns, choices = made.columns()
-    spaces = [[*made.text(prefix.encode()), *made.text(uri.encode())] for prefix, uri in layout.namespaces.items()]
-    all_tables = [made.nodes, made.children, made.attributes, made.ops, made.conditions, keys]
-    all_tables += [[[kind] for kind in made.store_kinds], columns, choices, roots, defaults, spaces]
+        roots.append([*builder.text(name.encode()), builder.node(element), len(defaults)])
+        defaults += [builder.default(column, layout.constants[name]) for column in layout.columns]
+    keys = [builder.text(orjson.dumps(key) + b":") for key in builder.keys]
+    columns, choices = builder.columns()
+    spaces = [
+        [*builder.text(prefix.encode()), *builder.text(uri.encode())] for prefix, uri in layout.namespaces.items()
+    ]
+    all_tables = [builder.nodes, builder.children, builder.attributes, builder.ops, builder.conditions, keys]
+    all_tables += [[[kind] for kind in builder.store_kinds], columns, choices, roots, defaults, spaces]
     numbers = array("i", [len(table) for table in all_tables])
     for table in all_tables:
         numbers.extend(chain.from_iterable(table))
-    return numbers, bytes(made.blob)
+    return numbers, bytes(builder.blob)
 
 
 class Program:
-    """A Layout, compiled. May be shared by threads: each has its own state."""
+    """A compiled Layout. Threads may share it: each has its own state."""
 
     def __init__(self, layout: Layout) -> None:
         self._numbers, self._blob = tables(layout)
@@ -176,9 +178,9 @@ class Program:
         self.flagged: Counter[str] = Counter()  # why items went to the reference reader
 
     def rows(self, data: bytes, starts: Sequence[int], ends: Sequence[int]) -> list[bytes | None] | None:
-        """The COPY tuple of each item ``data[start:end]``, None for one that the reference reader must have.
+        """The COPY tuple of each item ``data[start:end]``; None for an item that the reference reader must read.
 
-        None for all when there is no library.
+        The whole result is None when there is no library.
         """
         state = self._state()
         if state is None:

@@ -36,11 +36,11 @@ def parse(item: bytes, namespaces: Mapping[str, str]) -> Any:
     except etree.XMLSyntaxError as error:
         if b":" in item and error.code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE:
             # declared on the set's root, outside of the item: any name for the namespace will do
-            known = {prefix.decode(): f"urn:{prefix.decode()}" for prefix in _PREFIX.findall(item)}
+            undeclared = {prefix.decode(): f"urn:{prefix.decode()}" for prefix in _PREFIX.findall(item)}
             for reserved in ("xml", "xmlns"):
-                known.pop(reserved, None)
+                undeclared.pop(reserved, None)
             try:
-                return _parse(item, {**known, **namespaces})
+                return _parse(item, {**undeclared, **namespaces})
             except etree.XMLSyntaxError as second:
                 error = second
         raise ParseError(f"The item is not well-formed XML (libxml2 error {error.code}).") from None
@@ -65,10 +65,10 @@ def _parse(item: bytes, namespaces: Mapping[str, str]) -> Any:
     return root[0]
 
 
-def _numeric_entity(found: re.Match[bytes]) -> bytes:
-    name = found[1]
+def _numeric_entity(match: re.Match[bytes]) -> bytes:
+    name = match[1]
     if name is None or name in _XML_ENTITIES:
-        return found[0]
+        return match[0]
     characters = html5.get(name.decode() + ";")
     if characters is None:
         raise ParseError("The item uses an entity that nothing declares.")
@@ -178,8 +178,8 @@ class _Reading:
             if below is None:
                 self._keep(child, f"{path}/{name}", depth + 1)
             else:
-                found = self._element(child, below, f"{path}/{name}", target, carried, depth + 1)
-                parts = {**found, **parts}
+                dates = self._element(child, below, f"{path}/{name}", target, carried, depth + 1)
+                parts = {**dates, **parts}
             stray.append(child.tail or "")
         if any(text.strip() for text in stray):
             self.extra.append({"path": path, "text": "".join(stray).strip()})
@@ -225,7 +225,7 @@ class _Reading:
         """Whether *value* is stored where *put* says, or need not be."""
         if put.where == "extra":
             return False
-        if any((element.get(name) == wanted) is not equal for name, wanted, equal in put.when):
+        if any((element.get(name) == expected) is not equal for name, expected, equal in put.when):
             return True
         stored: Any = value
         if put.yes_no:
@@ -285,7 +285,7 @@ def _attribute(element: Any, name: str) -> str:
     if not name.startswith("{"):
         return name
     uri, _, local = name[1:].partition("}")
-    prefix = next((prefix for prefix, known in element.nsmap.items() if known == uri), None)
+    prefix = next((prefix for prefix, uri_of_prefix in element.nsmap.items() if uri_of_prefix == uri), None)
     return f"{prefix or uri}:{local}"
 
 

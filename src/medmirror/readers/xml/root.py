@@ -46,8 +46,8 @@ def decoded(stream: Reader) -> tuple[Reader, int]:
     while len(head) < _HEAD and (data := stream.read(_HEAD - len(head))):
         head += data
     encoding, skip = _encoding(head)
-    rest = Chained(head[skip:], stream)
-    return (rest, skip) if encoding in ("utf-8", "ascii") else (_Recoded(rest, encoding), 0)
+    remainder = Chained(head[skip:], stream)
+    return (remainder, skip) if encoding in ("utf-8", "ascii") else (_Recoded(remainder, encoding), 0)
 
 
 def _encoding(head: bytes) -> tuple[str, int]:
@@ -110,10 +110,10 @@ def root(head: bytes) -> Root | None:
     Raises UnsafeFile when the DOCTYPE declares entities: they can grow without end or read other files.
     """
     at = 0
-    while found := _PROLOG.match(head, at):
-        if found[1] and b"<!ENTITY" in found[1]:
+    while match := _PROLOG.match(head, at):
+        if match[1] and b"<!ENTITY" in match[1]:
             raise UnsafeFile("The file's DOCTYPE declares entities; it was not read.")
-        at = found.end()
+        at = match.end()
     if head.startswith(b"<!DOCTYPE", at) and b"<!ENTITY" in head[at:]:
         raise UnsafeFile("The file's DOCTYPE declares entities; it was not read.")
     start = _START.match(head, at)
@@ -125,11 +125,11 @@ def is_prolog(head: bytes) -> bool:
     return len(head) < _MAX_PROLOG and head.lstrip().startswith((b"<?", b"<!"))
 
 
-def root_of(stream: Reader, known: Collection[str]) -> Root:
-    """The root of the document in *stream*. Raises LayoutChanged unless *known* names it; UnsafeFile as ``root``."""
-    found = root(read(decoded(stream)[0], _MAX_PROLOG))
-    if found is None:
+def root_of(stream: Reader, names: Collection[str]) -> Root:
+    """The root of the document in *stream*. Raises LayoutChanged unless *names* names it; UnsafeFile as ``root``."""
+    opening = root(read(decoded(stream)[0], _MAX_PROLOG))
+    if opening is None:
         raise LayoutChanged("The file is not XML.")
-    if found.name not in known:
-        raise LayoutChanged("The file is XML of another kind; its root element is not known.", root=found.name[:40])
-    return found
+    if opening.name not in names:
+        raise LayoutChanged("The file is XML of another kind; its root element is not known.", root=opening.name[:40])
+    return opening

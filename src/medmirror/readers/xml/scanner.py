@@ -12,10 +12,10 @@ _MOST = 4096  # items a call: the arrays stay small
 
 
 class Run(NamedTuple):
-    """Plain items in a row from the beginning of a block: their offsets, and their keys (-1: look closer).
+    """The plain items at the beginning of a block: their offsets, and their keys (-1: the key must be parsed).
 
-    *stopped* is the offset behind them; *odd* says that something other than the end of the block, or an item that the
-    block does not hold to its end, comes there.
+    *stopped* is the offset behind them. *odd*: what follows there is neither the end of the block nor an item that the
+    block cuts off.
     """
 
     starts: array[int]
@@ -27,10 +27,10 @@ class Run(NamedTuple):
 
 
 class Scanner:
-    """Items by the names of their elements.
+    """A scanner for items by the names of their elements.
 
-    *items* maps each name to the elements that lie between it and its *key* element; the key's *attribute* is the
-    second half of the key, 1 when absent. At a tag of *others* a scan stops.
+    *items* maps each name to the elements between it and its *key* element; the key's *attribute* is the second half of
+    the key, 1 when absent. A scan stops at a tag of *others*.
     """
 
     def __init__(self, items: Mapping[str, Sequence[str]], others: Sequence[str], key: str, attribute: str) -> None:
@@ -51,27 +51,27 @@ class Scanner:
 
     def run(self, data: bytes) -> Run | None:
         """The plain items that *data* begins with; None without a library."""
-        found = Run(array("q"), array("q"), array("q"), array("q"), 0, True)
+        result = Run(array("q"), array("q"), array("q"), array("q"), 0, True)
         while True:
-            some = self._scan(data, found.stopped, keys=True)
-            if some is None:
+            part = self._scan(data, result.stopped, keys=True)
+            if part is None:
                 return None
-            for all_of_them, more in zip(found[:4], some[:4], strict=True):
-                all_of_them.extend(more)
-            found = found._replace(stopped=some.stopped, odd=some.odd)
-            if len(some.starts) < _MOST:
-                return found
+            for values, addition in zip(result[:4], part[:4], strict=True):
+                values.extend(addition)
+            result = result._replace(stopped=part.stopped, odd=part.odd)
+            if len(part.starts) < _MOST:
+                return result
 
     def last_end(self, data: bytes) -> tuple[int, int, bool] | None:
         """(offset behind the plain items that *data* begins with, their number, *odd*); None without a library."""
         at = count = 0
         while True:
-            some = self._scan(data, at, keys=False)
-            if some is None:
+            part = self._scan(data, at, keys=False)
+            if part is None:
                 return None
-            at, count = some.stopped, count + len(some.starts)
-            if len(some.starts) < _MOST:
-                return at, count, some.odd
+            at, count = part.stopped, count + len(part.starts)
+            if len(part.starts) < _MOST:
+                return at, count, part.odd
 
     def _scan(self, data: bytes, at: int, *, keys: bool) -> Run | None:
         loaded = library()
@@ -79,7 +79,7 @@ class Scanner:
             return None
         arrays = [array("q", bytes(8 * _MOST)) for _ in range(4 if keys else 2)]
         stopped, why = array("q", [0]), array("i", [0])
-        pointers = [each.buffer_info()[0] for each in arrays] + ([] if keys else [None, None])
+        pointers = [values.buffer_info()[0] for values in arrays] + ([] if keys else [None, None])
         count = loaded.mm_scan(
             self._numbers.buffer_info()[0],
             self._bytes,
@@ -91,6 +91,6 @@ class Scanner:
             stopped.buffer_info()[0],
             why.buffer_info()[0],
         )
-        starts, ends, *rest = (each[:count] for each in arrays)
-        first, second = rest or (array("q"), array("q"))
+        starts, ends, *key_arrays = (values[:count] for values in arrays)
+        first, second = key_arrays or (array("q"), array("q"))
         return Run(starts, ends, first, second, stopped[0], why[0] == 2)

@@ -12,9 +12,8 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import LayoutChanged, RecordError
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers.json import blocks as jsonreader
-from medmirror.readers.json import outline as jsonoutline
-from medmirror.readers.json.outline import Outline
+from medmirror.readers.json import blocks, outlines
+from medmirror.readers.json.outlines import Outline
 from medmirror.sources.base import Context, Feed, Given, Source
 from medmirror.sources.cliniko import layout, pages
 from medmirror.sources.cliniko.layout import ANY, KINDS, LAYOUTS, OF
@@ -45,7 +44,7 @@ _LOOKED_AT = 1 << 20  # bytes of a file's first records that must show one that 
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether *head* begins a file of Cliniko's API: a link to it, one of its arrays, or a key of its records."""
-    return jsonoutline.looks_like_json(head) and bool(_SIGNS.search(head))
+    return outlines.looks_like_json(head) and bool(_SIGNS.search(head))
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
@@ -53,16 +52,16 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
 
     Raises LayoutChanged when it holds no records of a list that is known here, saying what was found.
     """
-    jsonoutline.check_text(head)
-    with jsonoutline.begin(head, reopen) as stream:
-        outline = jsonoutline.outline(stream, _ARRAYS, frozenset())
+    outlines.check_text(head)
+    with outlines.whole_stream(head, reopen) as stream:
+        outline = outlines.outline(stream, _ARRAYS, frozenset())
     path = f"{given.get('path', '')}/{name}"
     facts = {"layout": outline.kind, "array": outline.key}
     if outline.kind != "key":
         return {**facts, **_of_records(name, head, reopen, outline, path)}
     values = dict(outline.values)
     if "links" not in values or "total_entries" not in values:  # JSON promises no order: they may stand behind
-        with jsonoutline.begin(head, reopen) as stream:
+        with outlines.whole_stream(head, reopen) as stream:
             values |= pages.behind(stream)
     page = pages.page(values, path)
     feed = KINDS[outline.key]
@@ -84,27 +83,27 @@ def _of_records(
 ) -> dict[str, int | str]:
     """The facts of a file of records with no page around them."""
     if outline.kind == "bare":
-        found = [set(outline.values)]
+        key_sets = [set(outline.values)]
     else:
-        with jsonoutline.begin(head, reopen) as stream:
-            found = jsonreader.first_keys(stream, outline, _LOOKED_AT)
-    if any(_ARRAYS & keys and not {"id", "created_at", "deleted_at"} & keys for keys in found):
+        with outlines.whole_stream(head, reopen) as stream:
+            key_sets = blocks.first_keys(stream, outline, _LOOKED_AT)
+    if any(_ARRAYS & keys and not {"id", "created_at", "deleted_at"} & keys for keys in key_sets):
         raise LayoutChanged("The file holds several pages: save each page of a list as a file of its own.", file=name)
-    told = pages.page({}, path)
+    page_of_path = pages.page({}, path)
     links = outline.values.get("links")
     own = pages.linked(links.get("self")) if isinstance(links, dict) else ""
-    known = any(map(ANY.layout_of, found))
-    feed = KINDS.get(own, "") if own else "" if known else told.feed
-    if found and not feed and (own or not known):
-        keys = f"they have the keys {jsonoutline.name_some(found[0])}"
-        what = f"it is one of {own}" if own else jsonoutline.describe(outline) if outline.kind == "bare" else keys
+    recognised = any(map(ANY.layout_of, key_sets))
+    feed = KINDS.get(own, "") if own else "" if recognised else page_of_path.feed
+    if key_sets and not feed and (own or not recognised):
+        keys = f"they have the keys {outlines.name_keys(key_sets[0])}"
+        what = f"it is one of {own}" if own else outlines.describe(outline) if outline.kind == "bare" else keys
         raise LayoutChanged(f"No records of Cliniko that are known here: {what}.", file=name)
-    return {"feed": feed, "list": told.part_of if told.feed == feed else ""}
+    return {"feed": feed, "list": page_of_path.part_of if page_of_path.feed == feed else ""}
 
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole records (``readers.json``)."""
-    return jsonreader.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
+    return blocks.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
@@ -112,9 +111,9 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
     return OF.get(str(context["feed"]), ANY).items(data, context)
 
 
-def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
     """The COPY tuple of each record, or what is wrong with it."""
-    return ANY.rows(feed.name, data, some)
+    return ANY.rows(feed.name, data, items)
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from medmirror.errors import InvalidRecord
 from medmirror.model import Column
 from medmirror.readers.json.layout import Field, Layout
-from medmirror.readers.json.outline import name_some
+from medmirror.readers.json.outlines import name_keys
 from medmirror.readers.json.record import Records
 
 Context = Mapping[str, int | str]
@@ -157,22 +157,22 @@ _FEEDS: Mapping[str, _Kind] = {
 
 
 def _layout(name: str, marks: Sequence[str]) -> Layout:
-    found = tuple(frozenset(mark.split()) for mark in marks)
-    return Layout(name, _FEEDS[name].fields, _IDENTITY, _identify, found, repeats=True)
+    mark_sets = tuple(frozenset(mark.split()) for mark in marks)
+    return Layout(name, _FEEDS[name].fields, _IDENTITY, _identify, mark_sets, repeats=True)
 
 
 def _deletion(marks: Sequence[str]) -> Layout:
-    found = tuple(frozenset(mark.split()) for mark in marks)
-    return Layout("deletion", _moments("deleted_at"), _DELETION, _identify_deletion, found, repeats=True)
+    mark_sets = tuple(frozenset(mark.split()) for mark in marks)
+    return Layout("deletion", _moments("deleted_at"), _DELETION, _identify_deletion, mark_sets, repeats=True)
 
 
 def _records(layouts: Sequence[Layout]) -> Records:
-    kinds = [(one, DELETION_KEY if one.name == "deletion" else KEY, "record") for one in layouts]
+    kinds = [(layout, DELETION_KEY if layout.name == "deletion" else KEY, "record") for layout in layouts]
     return Records(kinds, _unknown)
 
 
 def _unknown(record: Mapping[str, Any]) -> str:
-    return f"The record is of no feed known here; it has the keys {name_some(record)}."
+    return f"The record is of no feed known here; it has the keys {name_keys(record)}."
 
 
 # A list of deleted records may hold them in full: then they are records. So the mark of a bare deletion is tried last

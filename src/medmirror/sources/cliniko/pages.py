@@ -52,14 +52,14 @@ def page(values: Mapping[str, Any], path: str) -> Page:
     """What the values around a page's records, and failing them its *path*, say."""
     links = values.get("links")
     links = links if isinstance(links, dict) else {}
-    told = _from_link(links.get("self")) or _from_name(path)
+    description = _from_link(links.get("self")) or _from_name(path)
     following = _from_link(links.get("next"))
-    if told.number == UNKNOWN and links.get("self"):
-        told = told._replace(number=1)
-    if told.per_page == UNKNOWN and following:
-        told = told._replace(per_page=following.per_page)
+    if description.number == UNKNOWN and links.get("self"):
+        description = description._replace(number=1)
+    if description.per_page == UNKNOWN and following:
+        description = description._replace(per_page=following.per_page)
     last = UNKNOWN if not links else 0 if links.get("next") else 1
-    return told._replace(total=_whole(values.get("total_entries")), last=last)
+    return description._replace(total=_whole(values.get("total_entries")), last=last)
 
 
 def linked(link: Any) -> str:
@@ -81,24 +81,24 @@ def _from_link(link: Any) -> Page | None:
     match = _LIST.fullmatch(url.path)
     if not match:
         return None
-    asked = parse_qsl(url.query)
-    filters = [value.strip() for name, value in asked if name.startswith("q")]
-    numbers = {name: _whole(value) for name, value in asked if name in ("page", "per_page")}
+    parameters = parse_qsl(url.query)
+    filters = [value.strip() for name, value in parameters if name.startswith("q")]
+    numbers = {name: _whole(value) for name, value in parameters if name in ("page", "per_page")}
     return Page(
         "/".join(part for part in (match[2], match[3] if match[3] != "active" else "") if part),
         numbers.get("page", UNKNOWN),
         numbers.get("per_page", UNKNOWN),
-        including=" ".join(sorted({_INCLUDED[one] for one in filters if one in _INCLUDED})),
-        partial=int(bool(match[1]) or any(one not in _INCLUDED for one in filters)),
+        including=" ".join(sorted({_INCLUDED[value] for value in filters if value in _INCLUDED})),
+        partial=int(bool(match[1]) or any(value not in _INCLUDED for value in filters)),
     )
 
 
 def _from_name(path: str) -> Page:
     """What a file's or folder's name says: patients-deleted-0001.json, patients/deleted/1.json."""
-    found = list(_NAMED.finditer(path))
-    if not found:
+    matches = list(_NAMED.finditer(path))
+    if not matches:
         return Page()
-    match = found[-1]
+    match = matches[-1]
     number = match[3] or next(iter(re.findall(r"(\d+)\D*$", path[match.end() :])), None)
     return Page(f"{match[1]}/{match[2]}" if match[2] else match[1], int(number) if number else UNKNOWN)
 
@@ -113,15 +113,15 @@ def behind(stream: BinaryIO) -> dict[str, Any]:
     tail = b""
     while piece := stream.read(1 << 20):
         tail = (tail + piece)[-_TAIL:]
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for match in reversed(list(re.finditer(rb"\]\s*,", tail))[-_TRIES:]):
         try:  # within an array, an object or a text, the brackets and quotes of what is left do not match
-            found = orjson.loads(b"{" + tail[match.end() :])
+            values = orjson.loads(b"{" + tail[match.end() :])
         except orjson.JSONDecodeError:
             continue
-        if {"links", "total_entries"} <= found.keys():
+        if {"links", "total_entries"} <= values.keys():
             break
-    return found
+    return values
 
 
 # --- whole lists
@@ -139,17 +139,17 @@ def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
     """Which feeds were wholly there: for each that any file was of, in the order of their names."""
     lists: dict[str, dict[tuple[str, str], list[Witness]]] = {}
     loose: dict[str, int] = {}
-    refused = [one for one in witnesses if not one.context]
-    for one in witnesses:
-        context = one.context
+    refused = [witness for witness in witnesses if not witness.context]
+    for witness in witnesses:
+        context = witness.context
         feed = str(context.get("feed", ""))
         kind = str(context.get("list", ""))
         if not context or kind.endswith("/deleted"):  # a list of deleted ones adds nothing to what is there
             continue
         if not kind or context.get("page") == UNKNOWN or context.get("partial"):
-            loose[feed] = loose.get(feed, 0) + one.read
+            loose[feed] = loose.get(feed, 0) + witness.read
         else:
-            lists.setdefault(feed, {}).setdefault((kind, str(context.get("including", ""))), []).append(one)
+            lists.setdefault(feed, {}).setdefault((kind, str(context.get("including", ""))), []).append(witness)
     names = sorted({*lists, *(name for name, read in loose.items() if name and read)})
     return [_certificate(name, lists.get(name, {}), loose.get(name, 0), len(refused)) for name in names]
 
@@ -163,15 +163,17 @@ def _certificate(
     for (kind, including), pages in sorted(lists.items()):
         reasons += [f"{kind}: {reason}" for reason in _missing(pages)]
         held |= _states(kind, including)
-        expected += max(int(one.context.get("total", UNKNOWN)) for one in pages)
+        expected += max(int(page.context.get("total", UNKNOWN)) for page in pages)
     for state in sorted(map(sorted, _STATES.get(feed, _PLAIN) - held)):
         what = " and ".join(state) or "not archived or cancelled"
         reasons.append(f"No list of the pages loaded holds records that are {what}.")
     if refused:
         reasons.append(f"{refused} files were refused before it could be told what they are.")
-    seen = loose + sum(one.read for pages in lists.values() for one in pages)
-    told = lists and all(int(one.context.get("total", UNKNOWN)) >= 0 for pages in lists.values() for one in pages)
-    return Certificate((feed,), not reasons, expected if told else None, seen, tuple(reasons))
+    seen = loose + sum(page.read for pages in lists.values() for page in pages)
+    totals_given = lists and all(
+        int(page.context.get("total", UNKNOWN)) >= 0 for pages in lists.values() for page in pages
+    )
+    return Certificate((feed,), not reasons, expected if totals_given else None, seen, tuple(reasons))
 
 
 def _states(kind: str, including: str) -> set[frozenset[str]]:
@@ -184,30 +186,30 @@ def _states(kind: str, including: str) -> set[frozenset[str]]:
 
 def _missing(pages: Sequence[Witness]) -> Iterator[str]:
     """What a list lacks to be whole."""
-    numbers = sorted(int(one.context["page"]) for one in pages)
-    total = max(int(one.context.get("total", UNKNOWN)) for one in pages)
+    numbers = sorted(int(page.context["page"]) for page in pages)
+    total = max(int(page.context.get("total", UNKNOWN)) for page in pages)
     if numbers != list(range(1, len(numbers) + 1)):
         yield _gaps(numbers)
-    if not any(one.context.get("last") == 1 and one.context["page"] == numbers[-1] for one in pages):
+    if not any(page.context.get("last") == 1 and page.context["page"] == numbers[-1] for page in pages):
         yield "the last page is not there, or does not say that it is the last"
-    totals = {int(one.context.get("total", UNKNOWN)) for one in pages}
+    totals = {int(page.context.get("total", UNKNOWN)) for page in pages}
     if len(totals - {UNKNOWN}) > 1:
         yield "its pages do not agree on how many records there are: it changed while it was saved"
     elif len(totals) > 1:
         yield "some of its pages do not say how many records there are"
     if total == UNKNOWN:
         yield "its pages do not say how many records there are"
-    elif (read := sum(one.read for one in pages)) != total:
+    elif (read := sum(page.read for page in pages)) != total:
         yield f"it has {total} records, and its pages hold {read}"
-    if wrong := sum(one.status not in ("done", "skipped") for one in pages):
+    if wrong := sum(page.status not in ("done", "skipped") for page in pages):
         yield f"{wrong} pages were not loaded to their ends"
-    if rejected := sum(one.rejected for one in pages):
+    if rejected := sum(page.rejected for page in pages):
         yield f"{rejected} records were rejected"
 
 
 def _gaps(numbers: Iterable[int]) -> str:
-    found = list(numbers)
-    missing = sorted(set(range(1, found[-1] + 1)) - set(found))
+    present = list(numbers)
+    missing = sorted(set(range(1, present[-1] + 1)) - set(present))
     if missing:
         return f"pages are missing, the first of them page {missing[0]}"
     return "a page is there twice"

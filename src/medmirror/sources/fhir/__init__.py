@@ -29,9 +29,8 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import LayoutChanged
 from medmirror.model import Block, Flaw
-from medmirror.readers.json import blocks as jsonreader
-from medmirror.readers.json import outline as jsonoutline
-from medmirror.readers.json.outline import Outline
+from medmirror.readers.json import blocks, outlines
+from medmirror.readers.json.outlines import Outline
 from medmirror.readers.json.pieces import parse
 from medmirror.readers.window import Window
 from medmirror.sources.base import Context, Given, Source
@@ -57,7 +56,7 @@ _LINE = 16 << 20  # bytes of a first line that are read to tell one object a lin
 
 def recognise(name: str, head: bytes) -> bool:
     """Whether *head* begins a file of resources, a manifest or a log of an export; or *name* is one of its files."""
-    if not jsonoutline.looks_like_json(head):
+    if not outlines.looks_like_json(head):
         return False
     return bool(_SIGNS.search(head) or _NAMED.fullmatch(name.rpartition("/")[2]))
 
@@ -67,45 +66,45 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
 
     The manifest and the log of an export hold no records: they are read for what they say of the files beside them.
     """
-    jsonoutline.check_text(head)
+    outlines.check_text(head)
     if _is_lines(head, reopen):
         outline = Outline("lines", "", {})
     else:
-        with jsonoutline.begin(head, reopen) as stream:
-            outline = jsonoutline.outline(stream, frozenset(("entry",)), frozenset())
+        with outlines.whole_stream(head, reopen) as stream:
+            outline = outlines.outline(stream, frozenset(("entry",)), frozenset())
     about = exports.about(given.get("path", ""), name)
     if outline.kind in ("lines", "array"):
-        return _of_many(name, head, reopen, outline, about)
+        return _of_records(name, head, reopen, outline, about)
     values = dict(outline.values)
     if outline.kind == "key" and "resourceType" not in values:  # JSON promises no order: it stands behind the entries
         for key in ("resourceType", "type", "timestamp", "meta"):
-            with jsonoutline.begin(head, reopen) as stream:
-                values[key] = jsonoutline.value_at(stream, key)
-    return _of_one(name, outline, values, about)
+            with outlines.whole_stream(head, reopen) as stream:
+                values[key] = outlines.value_at(stream, key)
+    return _of_object(name, outline, values, about)
 
 
-def _of_many(name: str, head: bytes, reopen: Callable[[], BinaryIO], outline: Outline, about: Context) -> Context:
-    with jsonoutline.begin(head, reopen) as stream:
-        found = jsonreader.first_keys(stream, outline, _LOOKED_AT)
-    if found and not any("resourceType" in keys for keys in found):
-        if found[0] >= _LOG:
+def _of_records(name: str, head: bytes, reopen: Callable[[], BinaryIO], outline: Outline, about: Context) -> Context:
+    with outlines.whole_stream(head, reopen) as stream:
+        key_sets = blocks.first_keys(stream, outline, _LOOKED_AT)
+    if key_sets and not any("resourceType" in keys for keys in key_sets):
+        if key_sets[0] >= _LOG:
             return {"layout": "log"}
         raise LayoutChanged(
-            f"No FHIR resources: the records have the keys {jsonoutline.name_some(found[0])}.", file=name
+            f"No FHIR resources: the records have the keys {outlines.name_keys(key_sets[0])}.", file=name
         )
     first = _TYPE.search(head)
     kind = first[1].decode() if first else ""  # of the first resource: nearly always that of all
     return {"layout": outline.kind, "array": "", "type": kind, **about}
 
 
-def _of_one(name: str, outline: Outline, values: Mapping[str, Any], about: Context) -> Context:
+def _of_object(name: str, outline: Outline, values: Mapping[str, Any], about: Context) -> Context:
     kind = values.get("resourceType")
     if exports.is_manifest(values):
         return {"layout": "manifest", **exports.facts(values)}
     if kind is None and values.keys() >= _LOG:
         return {"layout": "log"}
     if not isinstance(kind, str):
-        raise LayoutChanged(f"No FHIR resource: {jsonoutline.describe(outline)}.", file=name)
+        raise LayoutChanged(f"No FHIR resource: {outlines.describe(outline)}.", file=name)
     if kind == "OperationOutcome" and ".ndjson" not in name:
         raise LayoutChanged("The file is a server's answer that something went wrong (OperationOutcome).", file=name)
     if kind != "Bundle" or values.get("type") in WHOLE:
@@ -117,10 +116,10 @@ def _of_one(name: str, outline: Outline, values: Mapping[str, Any], about: Conte
 
 def _is_lines(head: bytes, reopen: Callable[[], BinaryIO]) -> bool:
     """Whether the first line is an object and something follows it. The lines may be longer than *head*."""
-    with jsonoutline.begin(head, reopen) as stream:
+    with outlines.whole_stream(head, reopen) as stream:
         window = Window(stream)
         window.fill(1 << 12)
-        start = window.space(len(jsonoutline.BOM) if window.data.startswith(jsonoutline.BOM) else 0)
+        start = window.space(len(outlines.BOM) if window.data.startswith(outlines.BOM) else 0)
         while (end := window.data.find(b"\n", start)) < 0 and len(window.data) < _LINE and window.more():
             pass
         line = window.data[start:end].rstrip() if end >= 0 else b""
@@ -133,7 +132,7 @@ def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterato
     """Blocks of whole resources or entries (``readers.json``); of a file that holds none, none."""
     if context["layout"] in ("manifest", "log", "empty"):
         return iter(())
-    return jsonreader.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
+    return blocks.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
 
 
 SOURCE = Source(

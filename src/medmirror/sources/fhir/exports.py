@@ -64,9 +64,9 @@ def facts(values: Mapping[str, Any]) -> Context:
     it from being all there is."""
     types: dict[str, list[int]] = {name: [0, 0] for name in _asked(values)}
     for file in _files(values, "output"):
-        one = types.setdefault(file.type, [0, 0])
-        one[0] += 1
-        one[1] = -1 if file.number is None or one[1] < 0 else one[1] + file.number
+        totals = types.setdefault(file.type, [0, 0])
+        totals[0] += 1
+        totals[1] = -1 if file.number is None or totals[1] < 0 else totals[1] + file.number
     return {
         "manifest": _read_manifest(values).digest,
         "types": orjson.dumps(types, option=orjson.OPT_SORT_KEYS).decode(),
@@ -78,14 +78,14 @@ def facts(values: Mapping[str, Any]) -> Context:
 
 def _lacks(values: Mapping[str, Any]) -> Iterator[str]:
     """Why the manifest does not speak of all that a server holds."""
-    said = urlsplit(_text(values.get("request")))
-    asked = parse_qs(said.query)
+    request = urlsplit(_text(values.get("request")))
+    parameters = parse_qs(request.query)
     for name, what in _LIMITS.items():
-        if name in asked:
+        if name in parameters:
             yield f"the export was asked for {what} ({name})"
-    if "/Group/" in said.path:
+    if "/Group/" in request.path:
         yield "the export is of a group: who left the group is not deleted"
-    if values.get("deleted") and "_since" not in asked:
+    if values.get("deleted") and "_since" not in parameters:
         yield "the export names deletions, so it was asked for what changed since a time"
     if values.get("error"):
         yield "the export had errors: its error files say which"
@@ -97,17 +97,17 @@ def _lacks(values: Mapping[str, Any]) -> Iterator[str]:
 def _asked(values: Mapping[str, Any]) -> list[str]:
     """The types that the export was asked for; none when it was asked for all."""
     asked = parse_qs(urlsplit(_text(values.get("request"))).query).get("_type", [])
-    return [name for some in asked for name in some.split(",") if name]
+    return [name for names in asked for name in names.split(",") if name]
 
 
 def _files(values: Mapping[str, Any], name: str) -> Iterator[_File]:
-    for one in _list(values.get(name)):
-        count = one.get("count")
-        yield _File(name, _text(one.get("type")), count if isinstance(count, int) else None)
+    for entry in _list(values.get(name)):
+        count = entry.get("count")
+        yield _File(name, _text(entry.get("type")), count if isinstance(count, int) else None)
 
 
 def _list(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str:
@@ -115,7 +115,7 @@ def _text(value: Any) -> str:
 
 
 def _read_manifest(values: Mapping[str, Any]) -> _Manifest:
-    urls = [(_name(_text(one.get("url"))), name) for name in _LISTS for one in _list(values.get(name))]
+    urls = [(_name(_text(entry.get("url"))), name) for name in _LISTS for entry in _list(values.get(name))]
     files = [file for name in _LISTS for file in _files(values, name)]
     met = Counter(name for name, _ in urls)
     named = {name: file for (name, _), file in zip(urls, files, strict=True) if met[name] == 1}
@@ -143,10 +143,10 @@ def about(path: str, name: str) -> Context:
     if manifest is None or file is None:
         time = None if manifest else _at(folder / LOG, _log_at)
         return {"time": time} if time else {}
-    said: dict[str, int | str] = {"manifest": manifest.digest, "file": called, "list": file.list, "type": file.type}
+    facts: dict[str, int | str] = {"manifest": manifest.digest, "file": called, "list": file.list, "type": file.type}
     if file.number is not None:
-        said["count"] = file.number
-    return {**said, "time": manifest.time} if manifest.time else said
+        facts["count"] = file.number
+    return {**facts, "time": manifest.time} if manifest.time else facts
 
 
 def _at(path: Path, read: Any) -> Any:
@@ -171,7 +171,7 @@ def _log_at(path: str, changed: int, size: int) -> int | None:
     """The transactionTime that a log names; None when it names none or, being of several exports, more than one."""
     events = [_parsed(line) for line in _bytes(path).split(b"\n") if b'"transactionTime"' in line]
     details = [event["eventDetail"] for event in events if isinstance(event.get("eventDetail"), dict)]
-    times = {moment_number(moment(one.get("transactionTime"))) for one in details} - {0}
+    times = {moment_number(moment(detail.get("transactionTime"))) for detail in details} - {0}
     return times.pop() if len(times) == 1 else None
 
 
@@ -196,66 +196,70 @@ def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
 
     A kick-off by POST hides what was asked for: an export of a selection can then be told only by its deletions.
     """
-    files = [one for one in witnesses if one.context.get("layout") not in ("log", "manifest")]
+    files = [witness for witness in witnesses if witness.context.get("layout") not in ("log", "manifest")]
     manifests = {
-        str(one.context["manifest"]): one.context for one in witnesses if one.context.get("layout") == "manifest"
+        str(witness.context["manifest"]): witness.context
+        for witness in witnesses
+        if witness.context.get("layout") == "manifest"
     }
-    refused = sum(not one.context for one in files)
-    made: list[Certificate] = []
+    refused = sum(not witness.context for witness in files)
+    certificates: list[Certificate] = []
     for digest, context in manifests.items():
-        some = [one for one in files if one.context.get("manifest") == digest]
-        made += _of_manifest(context, some, refused)
-    left = [one for one in files if one.context.get("manifest") not in manifests]
-    return made + ([_of_others(left)] if left else [])
+        own_files = [witness for witness in files if witness.context.get("manifest") == digest]
+        certificates += _of_manifest(context, own_files, refused)
+    left = [witness for witness in files if witness.context.get("manifest") not in manifests]
+    return certificates + ([_of_unnamed(left)] if left else [])
 
 
 def _of_manifest(context: Context, files: Sequence[Witness], refused: int) -> Iterator[Certificate]:
     common = [reason for reason in str(context["lacks"]).split("; ") if reason]
-    deleted = [one for one in files if one.context["list"] == "deleted"]
+    deleted = [file for file in files if file.context["list"] == "deleted"]
     common += _troubles(deleted, int(context["deletions"]), refused, "of deletions ")
     for kind, (number, count) in orjson.loads(str(context["types"])).items():
-        some = [one for one in files if one.context["list"] == "output" and one.context["type"] == kind]
-        reasons = [*common, *_troubles(some, number, refused, "")]
+        own_files = [file for file in files if file.context["list"] == "output" and file.context["type"] == kind]
+        reasons = [*common, *_troubles(own_files, number, refused, "")]
         if context["of_patients"] and kind not in _OF_PATIENTS:
             reasons.append("the export is of all patients: it holds only what these name")
-        seen = sum(one.read for one in some)
+        seen = sum(file.read for file in own_files)
         yield Certificate((kind,), not reasons, None if count < 0 else count, seen, tuple(reasons))
 
 
 def _troubles(files: Sequence[Witness], number: int, refused: int, what: str) -> Iterator[str]:
-    here = sorted(files, key=lambda one: str(one.context["file"]))
-    names = [name for name, _ in groupby(one.context["file"] for one in here)]
+    ordered = sorted(files, key=lambda file: str(file.context["file"]))
+    names = [name for name, _ in groupby(file.context["file"] for file in ordered)]
     if len(names) < number:
         other = (
             f", or are among the {refused} that were refused before it could be told what they are" if refused else ""
         )
         yield f"{number - len(names)} of {number} files {what}that the manifest names were not given{other}"
-    unread = {one.context["file"] for one in here if one.status not in ("done", "skipped")}
+    unread = {file.context["file"] for file in ordered if file.status not in ("done", "skipped")}
     if unread:
         yield f"{len(unread)} files {what}could not be read to their end"
-    if rejected := sum(one.rejected for one in here):
+    if rejected := sum(file.rejected for file in ordered):
         yield f"{rejected} records {what}were rejected"
-    short = {one.context["file"] for one in here if _is_short(one)} - unread
+    short = {file.context["file"] for file in ordered if _is_short(file)} - unread
     if short:
         yield f"{len(short)} files {what}do not hold as many records as the manifest says"
 
 
-def _is_short(one: Witness) -> bool:
-    count = int(one.context.get("count", one.read))
+def _is_short(file: Witness) -> bool:
+    count = int(file.context.get("count", file.read))
     # Of deletions a manifest counts the Bundles, in each of which there is one or more.
-    return one.read < count if one.context["list"] == "deleted" else one.read != count
+    return file.read < count if file.context["list"] == "deleted" else file.read != count
 
 
-def _of_others(files: Sequence[Witness]) -> Certificate:
-    some = [one for one in files if one.context]
-    refused = len(files) - len(some)
-    kinds = sorted({str(one.context["type"]) for one in some if one.context.get("type")})
-    named = sum("manifest" in one.context for one in some)
+def _of_unnamed(files: Sequence[Witness]) -> Certificate:
+    witnesses = [file for file in files if file.context]
+    refused = len(files) - len(witnesses)
+    kinds = sorted({str(file.context["type"]) for file in witnesses if file.context.get("type")})
+    named = sum("manifest" in file.context for file in witnesses)
     reasons = []
     if named:
         reasons.append(f"{named} files are of an export whose {MANIFEST} was not given with them")
-    if len(some) > named:
-        reasons.append(f"no {MANIFEST} beside them names {len(some) - named} files: nothing says what should be there")
+    if len(witnesses) > named:
+        reasons.append(
+            f"no {MANIFEST} beside them names {len(witnesses) - named} files: nothing says what should be there"
+        )
     if refused:
         reasons.append(f"{refused} files were refused before it could be told what they are")
-    return Certificate(tuple(kinds), False, None, sum(one.read for one in some), tuple(reasons))
+    return Certificate(tuple(kinds), False, None, sum(file.read for file in witnesses), tuple(reasons))

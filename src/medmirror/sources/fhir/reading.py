@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from medmirror.errors import InvalidRecord, ParseError, RecordError
-from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json import blocks
 from medmirror.readers.json.layout import Field, Layout
 from medmirror.readers.json.native import Program
-from medmirror.readers.json.outline import name_some
+from medmirror.readers.json.outlines import name_keys
 from medmirror.readers.json.pieces import NOT_AN_OBJECT, parse
 from medmirror.readers.json.record import reader
 from medmirror.readers.json.values import check, exactly, moment_number
@@ -38,7 +38,7 @@ def _layout(name: str, at: str, entry: tuple[Field, ...], marks: tuple[str, ...]
     version = Field("version", f"{at}meta.versionId", "loose text")
     updated = Field("last_updated", f"{at}meta.lastUpdated", "moment")
     identity = (Field("type", f"{at}resourceType", "text"), Field("id", f"{at}id", "filled text"), version, updated)
-    columns = (version, updated, *(one for one in entry if one.name == "full_url"))
+    columns = (version, updated, *(field for field in entry if field.name == "full_url"))
     return Layout(name, columns, (*identity, *entry), _unused, tuple(frozenset((mark,)) for mark in marks))
 
 
@@ -77,24 +77,24 @@ class Read(NamedTuple):
 
 def read(data: bytes, layout: str) -> list[Read]:
     """Every item of a block, read by the native engine if it can."""
-    found = PROGRAM.items(data, layout)
-    if found is not None:
-        made: list[Read] = []
-        for start, end, place, columns, identity in found:
+    native_items = PROGRAM.items(data, layout)
+    if native_items is not None:
+        reads: list[Read] = []
+        for start, end, place, columns, identity in native_items:
             if columns is not None:
-                made.append(Read(start, end, place == 1, Facts(*identity), columns))
+                reads.append(Read(start, end, place == 1, Facts(*identity), columns))
                 continue
             value, reason = parse(data[start:end])
             if reason:
                 break
-            made.append(_slowly(data, start, end, value))
+            reads.append(_slowly(data, start, end, value))
         else:
-            return made
+            return reads
     return [
-        Read(one.start, one.end, False, _NOTHING, (), ParseError(one.reason))
-        if one.reason
-        else _slowly(data, one.start, one.end, one.value)
-        for one in jsonreader.items(data, layout)
+        Read(piece.start, piece.end, False, _NOTHING, (), ParseError(piece.reason))
+        if piece.reason
+        else _slowly(data, piece.start, piece.end, piece.value)
+        for piece in blocks.items(data, layout)
     ]
 
 
@@ -109,10 +109,12 @@ def _slowly(data: bytes, start: int, end: int, value: Any) -> Read:
         if not _is_container(value["resource"] if entry and "resource" in value else value):
             check(raw, value)
         value = exactly(raw, value)
-        found = [(read(value), is_moment) for read, is_moment in _READS["entry" if entry else "resource"]]
-        said: list[Any] = [moment_number(one) if is_moment else one for one, is_moment in found]
-        facts = Facts(*said)
-        return Read(start, end, entry, facts, (facts.version, found[3][0], facts.full_url))
+        values = [(read(value), is_moment) for read, is_moment in _READS["entry" if entry else "resource"]]
+        fields: list[Any] = [
+            moment_number(field_value) if is_moment else field_value for field_value, is_moment in values
+        ]
+        facts = Facts(*fields)
+        return Read(start, end, entry, facts, (facts.version, values[3][0], facts.full_url))
     except InvalidRecord as error:
         return Read(start, end, False, _NOTHING, (), error)
 
@@ -123,7 +125,7 @@ def _is_entry(value: Any) -> bool:
     if "resourceType" in value:
         return False
     if not _MARKS & value.keys():
-        raise InvalidRecord(f"Neither a resource nor an entry of a Bundle; it has the keys {name_some(value)}.")
+        raise InvalidRecord(f"Neither a resource nor an entry of a Bundle; it has the keys {name_keys(value)}.")
     return True
 
 
@@ -134,5 +136,5 @@ def _is_container(value: Any) -> bool:
 
 def columns_of(value: Mapping[str, Any], *, entry: bool) -> list[Any]:
     """The columns after the jsonb one of an item, parsed: version, last_updated, full_url."""
-    said = [read(value) for read in _COLUMNS["entry" if entry else "resource"]]
-    return said if entry else [*said, None]
+    values = [read(value) for read in _COLUMNS["entry" if entry else "resource"]]
+    return values if entry else [*values, None]

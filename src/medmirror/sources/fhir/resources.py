@@ -62,45 +62,53 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
 
 
 def _items(data: bytes, layout: str, organization: str, time: int, nested: int) -> Iterator[Item | Flaw]:
-    for number, one in enumerate(read(data, layout)):
+    for number, reading in enumerate(read(data, layout)):
         try:
-            if one.error:
-                raise one.error
-            first, last = member(data, one.start, "resource") if one.entry else (one.start, one.end)
-            if one.facts.method == "DELETE":
-                version = one.facts.modified or time
+            if reading.error:
+                raise reading.error
+            first, last = member(data, reading.start, "resource") if reading.entry else (reading.start, reading.end)
+            if reading.facts.method == "DELETE":
+                version = reading.facts.modified or time
                 if not version:
                     raise InvalidRecord(_NO_TIME)
-                key = (organization, *_deleted(one.facts))
-                yield Item(FEED.name, key, version, number, one.start, one.end, True)
-            elif one.facts.resource_type == "Bundle" and (inner := _inner(data, first)):
+                key = (organization, *_deleted(reading.facts))
+                yield Item(FEED.name, key, version, number, reading.start, reading.end, True)
+            elif reading.facts.resource_type == "Bundle" and (inner := _inner(data, first)):
                 if not nested:
                     raise InvalidRecord("Bundles within Bundles, too deep.")
                 begin, stop, own = inner
                 for item in _items(data[begin:stop], "key", organization, time or own, nested - 1):
                     yield item._replace(ordinal=number, start=item.start + begin, end=item.end + begin)
             else:
-                kind, name = _name(one, data[first:last])
-                version = one.facts.updated or one.facts.modified or time or _number(one.facts.version)
-                parsed = Parsed(first - one.start, last - one.start, one.columns)
-                yield Item(FEED.name, (organization, kind, name), version, number, one.start, one.end, parsed=parsed)
+                kind, name = _name(reading, data[first:last])
+                version = reading.facts.updated or reading.facts.modified or time or _number(reading.facts.version)
+                parsed = Parsed(first - reading.start, last - reading.start, reading.columns)
+                yield Item(
+                    FEED.name,
+                    (organization, kind, name),
+                    version,
+                    number,
+                    reading.start,
+                    reading.end,
+                    parsed=parsed,
+                )
         except RecordError as error:
-            yield Flaw(FEED.name, number, one.start, one.end, type(error).__name__, error.message)
+            yield Flaw(FEED.name, number, reading.start, reading.end, type(error).__name__, error.message)
 
 
-def _name(one: Read, raw: bytes) -> tuple[str, str]:
+def _name(reading: Read, raw: bytes) -> tuple[str, str]:
     """Type and id of a resource, whose text is *raw*."""
-    kind = one.facts.resource_type
+    kind = reading.facts.resource_type
     if kind is None:
         raise InvalidRecord("The entry has no resource, or one without resourceType.")
     if not _TYPE.fullmatch(kind):
         raise InvalidRecord("The resource's resourceType is no name of a type.")
-    name = one.facts.id or _id_of_url(one.facts)
+    name = reading.facts.id or _id_of_url(reading.facts)
     if not name and kind == "OperationOutcome":
         name = sha256(raw).hexdigest()[:32]
     if not name:
         raise InvalidRecord(
-            "The resource has no id" + (", and its entry no fullUrl that tells it." if one.entry else ".")
+            "The resource has no id" + (", and its entry no fullUrl that tells it." if reading.entry else ".")
         )
     return kind, name
 
@@ -109,26 +117,26 @@ def _inner(data: bytes, start: int) -> tuple[int, int, int] | None:
     """Of the Bundle at *start*: where its entries are, less the closing bracket, and its time; None when it is a
     resource of its own."""
     places = {key: (begin, end) for key, begin, end in members(data, start)}
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         key: parse(data[slice(*places[key])])[0] for key in ("type", "timestamp", "meta") if key in places
     }
-    if said.get("type") in WHOLE:
+    if values.get("type") in WHOLE:
         return None
     begin, end = places.get("entry", (start, start))
-    return (begin, end - 1, bundle_time(said)) if data[begin : begin + 1] == b"[" else (start, start, 0)
+    return (begin, end - 1, bundle_time(values)) if data[begin : begin + 1] == b"[" else (start, start, 0)
 
 
 def bundle_time(bundle: Mapping[str, Any]) -> int:
     """As of when a Bundle says what it says, in microseconds since 1970; 0 when it does not say."""
     meta = bundle.get("meta")
-    said = bundle.get("timestamp") or (meta.get("lastUpdated") if isinstance(meta, dict) else None)
-    return moment_number(moment(said))
+    text = bundle.get("timestamp") or (meta.get("lastUpdated") if isinstance(meta, dict) else None)
+    return moment_number(moment(text))
 
 
 def _deleted(facts: Facts) -> tuple[str, str]:
     """Type and id of what an entry deletes."""
-    for said in (facts.url, facts.full_url):
-        if said and "?" not in said and (match := _REFERENCE.fullmatch(said)):
+    for url in (facts.url, facts.full_url):
+        if url and "?" not in url and (match := _REFERENCE.fullmatch(url)):
             return match[1], match[2]
     raise InvalidRecord("The deletion names no resource by its type and id.")
 
@@ -146,10 +154,10 @@ def _number(version: str | None) -> int:
     return int(version) if version and len(version) < 10 and version.isascii() and version.isdigit() else 0
 
 
-def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
     """The COPY tuple of each resource, or what is wrong with it."""
     view = memoryview(data)
-    return [_row(view, item) for item in some]
+    return [_row(view, item) for item in items]
 
 
 def _row(view: memoryview, item: Item) -> bytes | RecordError:
@@ -172,8 +180,8 @@ def document(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     value, reason = parse(raw)
     if reason:
         raise ParseError(reason)
-    made: dict[str, Any] = exactly(raw, value)
-    return made
+    resource: dict[str, Any] = exactly(raw, value)
+    return resource
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
@@ -185,5 +193,5 @@ def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     value = exactly(raw, value)
     resource = value["resource"] if item.parsed.start else value
     names = [column.name for column in (*feed.key, *feed.columns)]
-    said = columns_of(value, entry=bool(item.parsed.start))
-    return dict(zip(names, (*item.key, resource, *said), strict=True))
+    columns = columns_of(value, entry=bool(item.parsed.start))
+    return dict(zip(names, (*item.key, resource, *columns), strict=True))

@@ -24,11 +24,10 @@ from typing import Any, BinaryIO
 
 from medmirror.errors import InvalidRecord, ParseError, RecordError, SourceError, UnsafeFile
 from medmirror.model import Block, Flaw, Item
-from medmirror.readers.xml import cut as xmlcut
-from medmirror.readers.xml import record as xmlrecord
-from medmirror.readers.xml import root as xml
-from medmirror.readers.xml.cut import Piece, Shape
+from medmirror.readers.xml.cut import Piece, Shape, blocks, pieces, plain
 from medmirror.readers.xml.native import Program
+from medmirror.readers.xml.record import fields, integer, parse, row_maker
+from medmirror.readers.xml.root import root_of
 from medmirror.sources.base import Context, Feed, Given, Source
 from medmirror.sources.pubmed.layout import FEED, LEFT_OUT, SPEC
 
@@ -92,7 +91,7 @@ def recognise(name: str, head: bytes) -> bool:
     if _FILE_NAME.search(name) and not name.endswith(".md5"):
         return True
     try:
-        xml.root_of(io.BytesIO(head), SHAPES)
+        root_of(io.BytesIO(head), SHAPES)
     except UnsafeFile:
         raise
     except SourceError:
@@ -103,7 +102,7 @@ def recognise(name: str, head: bytes) -> bool:
 def context(name: str, head: bytes, open_stream: Callable[[], BinaryIO], given: Given) -> Context:
     """The root element, and year and number of a numbered file. Raises SourceError when it is not PubMed's XML."""
     with open_stream() as stream:
-        root = xml.root_of(stream, SHAPES).name
+        root = root_of(stream, SHAPES).name
     numbered = _FILE_NAME.search(name)
     if not numbered:
         return {"root": root}
@@ -113,22 +112,22 @@ def context(name: str, head: bytes, open_stream: Callable[[], BinaryIO], given: 
 
 def split(stream: BinaryIO, facts: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole citations and deletion lists."""
-    return xmlcut.blocks(stream, SHAPES[str(facts["root"])], wanted, most, FEED.name)
+    return blocks(stream, SHAPES[str(facts["root"])], wanted, most, FEED.name)
 
 
 def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
     """The citations and deletions of a block."""
     shape = SHAPES[str(facts["root"])]
-    run = xmlcut.plain(data, shape)
+    run = plain(data, shape)
     if "year" in facts:
         versions: Iterator[int] = count(_numbered(int(facts["year"]), int(facts["number"]), ordinal))
     else:
         versions = (_version(data[start:end], 0, facts) for start, end in zip(run.starts, run.ends, strict=True))
     keys = zip(run.keys, run.seconds, strict=True)
     facts_of_each = zip(repeat(FEED.name), keys, versions, count(), run.starts, run.ends, repeat(False), repeat(None))
-    for known, item in zip(run.keys, map(_ITEM, facts_of_each), strict=True):
-        yield item if known >= 0 else _item(data, Piece("?", item.start, item.end, item.ordinal), ordinal, facts)
-    for piece in xmlcut.pieces(data, shape, len(run.starts), run.stopped):
+    for pmid, item in zip(run.keys, map(_ITEM, facts_of_each), strict=True):
+        yield item if pmid >= 0 else _item(data, Piece("?", item.start, item.end, item.ordinal), ordinal, facts)
+    for piece in pieces(data, shape, len(run.starts), run.stopped):
         if not piece.name:
             yield _flaw(piece, ParseError("The item is cut off, or no item at all."))
         elif piece.name in shape.lists:
@@ -138,12 +137,12 @@ def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
 
 
 def _item(data: bytes, piece: Piece, ordinal: int, facts: Context) -> Item | Flaw:
-    found = _KEY.match(data, piece.start, piece.end)
+    match = _KEY.match(data, piece.start, piece.end)
     try:
-        if found:
-            key: tuple[int, int] = int(found[2]), int(found[1] or b"1")
+        if match:
+            key: tuple[int, int] = int(match[2]), int(match[1] or b"1")
         else:
-            key = _key_of(xmlrecord.fields(data[piece.start : piece.end], SPEC))
+            key = _key_of(fields(data[piece.start : piece.end], SPEC))
         version = _version(data[piece.start : piece.end], ordinal + piece.ordinal, facts)
     except RecordError as error:
         return _flaw(piece, error)
@@ -162,26 +161,26 @@ def _deletions(data: bytes, piece: Piece, facts: Context) -> Iterator[Item | Fla
     version = _numbered(int(facts.get("year", _NEWEST_YEAR)), int(facts.get("number", _LAST_NUMBER)), _LAST_ORDINAL)
     at = data.index(b">", piece.start) + 1
     ordinal = piece.ordinal
-    while found := _ENTRY.match(data, at, piece.end):
-        key = int(found[2]), int(found[1] or b"1")
-        yield Item(FEED.name, key, version, ordinal, found.start(1), found.end(), deleted=True)
-        at, ordinal = found.end(), ordinal + 1
-    rest = data[at : piece.end].strip()
-    if rest and not re.fullmatch(rb"</\w+\s*>", rest):
+    while match := _ENTRY.match(data, at, piece.end):
+        key = int(match[2]), int(match[1] or b"1")
+        yield Item(FEED.name, key, version, ordinal, match.start(1), match.end(), deleted=True)
+        at, ordinal = match.end(), ordinal + 1
+    remainder = data[at : piece.end].strip()
+    if remainder and not re.fullmatch(rb"</\w+\s*>", remainder):
         yield from _odd_deletions(data, piece._replace(start=at, ordinal=ordinal), version)
 
 
 def _odd_deletions(data: bytes, piece: Piece, version: int) -> Iterator[Item | Flaw]:
     """What a deletion list holds beside plain PMIDs: comments, other attributes, garbage."""
-    for found in _ENTRY_LIKE.finditer(data, piece.start, piece.end):
-        if found[1] is None:
+    for match in _ENTRY_LIKE.finditer(data, piece.start, piece.end):
+        if match[1] is None:
             continue
-        spot = piece._replace(start=found.start(), end=found.end())
+        spot = piece._replace(start=match.start(), end=match.end())
         try:
-            element = xmlrecord.parse(found[0], {})
+            element = parse(match[0], {})
             key = (
-                xmlrecord.integer("pmid", element.text or ""),
-                xmlrecord.integer("Version", element.get("Version", "1")),
+                integer("pmid", element.text or ""),
+                integer("Version", element.get("Version", "1")),
             )
             yield Item(FEED.name, key, version, piece.ordinal, spot.start, spot.end, deleted=True)
         except RecordError as error:
@@ -213,12 +212,12 @@ def _version(item: bytes, place: int, facts: Context) -> int:
     return _numbered(year % 100, max(0, _NUMBER_OF_2026 + _FILES_A_YEAR * (year - 2026) + day_of_year), 0)
 
 
-def rows(feed: Feed, data: bytes, wanted: Sequence[Item]) -> list[bytes | RecordError]:
+def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
     """The binary COPY tuple of each item, or its error: by the native reader, else by the reference reader."""
-    made = _PROGRAM.rows(data, [item.start for item in wanted], [item.end for item in wanted])
-    if made is None:
-        return [_row(data, item) for item in wanted]
-    return [_row(data, item) if row is None else row for item, row in zip(wanted, made, strict=True)]
+    native_rows = _PROGRAM.rows(data, [item.start for item in items], [item.end for item in items])
+    if native_rows is None:
+        return [_row(data, item) for item in items]
+    return [_row(data, item) if row is None else row for item, row in zip(items, native_rows, strict=True)]
 
 
 def _row(data: bytes, item: Item) -> bytes | RecordError:
@@ -230,10 +229,10 @@ def _row(data: bytes, item: Item) -> bytes | RecordError:
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     """The values of a citation by column name."""
-    return xmlrecord.fields(data[item.start : item.end], SPEC)
+    return fields(data[item.start : item.end], SPEC)
 
 
 _ITEM = partial(tuple.__new__, Item)  # Item._make without the check of a length that is right
 _PROGRAM = Program(SPEC)
-_ROW = xmlrecord.row_maker(SPEC)
+_ROW = row_maker(SPEC)
 SOURCE = Source("pubmed", (FEED,), recognise, context, split, items, rows, record)

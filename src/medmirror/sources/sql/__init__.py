@@ -3,7 +3,7 @@
 The database is named by a URL (``--url``, or ``MEDMIRROR_SOURCE_URL``), such as
 ``mysql+pymysql://reader@host/vsrx``; its password may stand in ``MEDMIRROR_SOURCE_PASSWORD`` instead, where no list of
 processes shows it. A user who may only read is enough. The tables, their keys and what else must be known of them stand
-in a mapping file (``tables``); what becomes of each SQL type, in ``readers.databasetypes``.
+in a mapping file (``tables``); what becomes of each SQL type, in ``readers.database.types``.
 
 **Key.** The organisation, the table's kind and the row's id: the values of its key columns, joined by ``|`` (where
 there are several, a ``|`` or backslash within one has a backslash before it). Ids that the server holds for equal (in
@@ -36,9 +36,9 @@ from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError, UsageError
 from medmirror.mapping.convert import times
 from medmirror.model import Block, Column, Flaw, Item
-from medmirror.readers.database import session as database
+from medmirror.readers.database import session
 from medmirror.readers.database.rows import UNREADABLE
-from medmirror.readers.json import blocks as jsonreader
+from medmirror.readers.json import blocks
 from medmirror.readers.json.pieces import NOT_AN_OBJECT, Piece, parse
 from medmirror.readers.json.values import check, kind
 from medmirror.settings import SourceSettings, read
@@ -67,7 +67,7 @@ def origins(given: Given) -> Iterator[Origin]:
     wanted = sections(orjson.loads(given.get("mapping", "[]")))
     if not wanted:
         raise UsageError("Say which tables to read: a mapping file (--mapping) with sections [[table]].")
-    return passes.origins(database.engine(url, settings.password), wanted)
+    return passes.origins(session.engine(url, settings.password), wanted)
 
 
 def recognise(name: str, head: bytes) -> bool:
@@ -82,7 +82,7 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole lines (``readers.json``)."""
-    return jsonreader.split(stream, "lines", "", wanted, most)
+    return blocks.split(stream, "lines", "", wanted, most)
 
 
 class _Reader(NamedTuple):
@@ -166,40 +166,40 @@ def _micros(moment: datetime, zone: tzinfo | None) -> int:
 
 @lru_cache(maxsize=64)
 def _reader(facts: tuple[tuple[str, int | str], ...]) -> _Reader:
-    found = dict(facts)
-    zone = str(found["time_zone"])
+    values = dict(facts)
+    zone = str(values["time_zone"])
     return _Reader(
-        str(found["organization"]),
-        str(found["kind"]),
-        tuple(orjson.loads(str(found["key"]))),
-        str(found["updated"]),
+        str(values["organization"]),
+        str(values["kind"]),
+        tuple(orjson.loads(str(values["key"]))),
+        str(values["updated"]),
         times.zone(zone) if zone else None,
-        int(found["read_at"]) + (0 if zone else _EASTMOST),
-        str(found["deleted"]),
-        frozenset(orjson.loads(str(found["deleted_values"]))),
+        int(values["read_at"]) + (0 if zone else _EASTMOST),
+        str(values["deleted"]),
+        frozenset(orjson.loads(str(values["deleted_values"]))),
     )
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
     """Every row of a block with its key and version; what has none is a flaw."""
     item = _reader(tuple(context.items())).item
-    for number, piece in enumerate(jsonreader.items(data, "lines")):
+    for number, piece in enumerate(blocks.items(data, "lines")):
         yield item(number, piece)
 
 
 _encode = encoder(FEEDS[0].all_columns)
 
 
-def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
     """The COPY tuple of each record, or what is wrong with it."""
-    made: list[bytes | RecordError] = []
-    for item in some:
+    encoded: list[bytes | RecordError] = []
+    for item in items:
         raw = data[item.start : item.end]
         try:
-            made.append(_encode((*item.key, False, RawJson(_checked(raw, item)))))
+            encoded.append(_encode((*item.key, False, RawJson(_checked(raw, item)))))
         except RecordError as error:
-            made.append(error)
-    return made
+            encoded.append(error)
+    return encoded
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:

@@ -20,11 +20,10 @@ from sqlalchemy.exc import DBAPIError
 
 from medmirror.errors import DatabaseLost, SourceError
 from medmirror.model import Certificate, Witness
-from medmirror.readers.database import errors as databaseerrors
-from medmirror.readers.database import session as database
-from medmirror.readers.database import tables as databasetables
+from medmirror.readers.database import errors, session
 from medmirror.readers.database.rows import Rows
 from medmirror.readers.database.session import Snapshot
+from medmirror.readers.database.tables import count, look
 from medmirror.sources.base import Origin
 from medmirror.sources.sql.tables import Section
 
@@ -49,7 +48,7 @@ def origins(
     A table that cannot be read raises SourceError when it is opened; the others are still read. Raises DatabaseLost
     when the database cannot be reached at all.
     """
-    snapshot = database.begin(engine)
+    snapshot = session.begin(engine)
     try:
         for section in sections:
             part, idle, last = 1, 0, None
@@ -66,20 +65,20 @@ def origins(
                     part, last = part + 1, stream.last
                 else:
                     idle += 1
-                _log.warning("the connection to %s was lost at table %s", database.shown(engine), section.table.shown)
+                _log.warning("the connection to %s was lost at table %s", session.shown(engine), section.table.shown)
                 if idle > _LOSSES:
-                    raise DatabaseLost("", database=database.shown(engine), table=section.table.shown)
-                database.end(snapshot.connection)
+                    raise DatabaseLost("", database=session.shown(engine), table=section.table.shown)
+                session.end(snapshot.connection)
                 snapshot = _again(engine, sleep)
     finally:
-        database.end(snapshot.connection)
+        session.end(snapshot.connection)
         engine.dispose()
 
 
 def _again(engine: Engine, sleep: Callable[[float], None]) -> Snapshot:
     for attempt in range(_TRIES):
         try:
-            return database.begin(engine)
+            return session.begin(engine)
         except DatabaseLost:
             if attempt == _TRIES - 1:
                 raise
@@ -91,16 +90,16 @@ def _part(
     engine: Engine, snapshot: Snapshot, section: Section, part: int, last: tuple[Any, ...] | None
 ) -> _Reading | None:
     """What is left of a table behind *last*, as an origin; None when the connection was lost over it."""
-    name = f"{database.shown(engine)}/{section.table.shown}" + (f" (part {part})" if part > 1 else "")
+    name = f"{session.shown(engine)}/{section.table.shown}" + (f" (part {part})" if part > 1 else "")
     facts = {**section.facts(), "part": part, "goes_on": int(last is not None), "read_at": snapshot.read_at}
     streams: list[Rows] = []
     try:
-        plan = databasetables.look(snapshot, section.table)
-        expected = databasetables.count(snapshot, plan)
+        plan = look(snapshot, section.table)
+        expected = count(snapshot, plan)
     except (DBAPIError, OSError, SourceError) as error:
-        if databaseerrors.is_lost(error):
+        if errors.is_lost(error):
             return None
-        refusal = error if isinstance(error, SourceError) else databaseerrors.refusal(error, section.table.shown)
+        refusal = error if isinstance(error, SourceError) else errors.refusal(error, section.table.shown)
 
         def refuse() -> NoReturn:
             raise refusal
@@ -121,27 +120,27 @@ def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
     for witness in witnesses:
         if "kind" in witness.context:
             kinds.setdefault(str(witness.context["kind"]), []).append(witness)
-    return [_certificate(kind, some) for kind, some in kinds.items()]
+    return [_certificate(kind, parts) for kind, parts in kinds.items()]
 
 
 def _certificate(kind: str, parts: Sequence[Witness]) -> Certificate:
-    parts = sorted(parts, key=lambda one: one.context["part"])
-    begin = max(number for number, one in enumerate(parts) if not one.context["goes_on"] or not number)
-    seen = sum(one.read for one in parts[begin:])  # what was read before is read again
+    parts = sorted(parts, key=lambda part: part.context["part"])
+    begin = max(number for number, part in enumerate(parts) if not part.context["goes_on"] or not number)
+    seen = sum(part.read for part in parts[begin:])  # what was read before is read again
     last = parts[-1].context
     expected = int(last["expected"]) if int(last["expected"]) >= 0 else None
-    rejected = sum(one.rejected for one in parts)
+    rejected = sum(part.rejected for part in parts)
     reasons = (
         (
             "The table could not be read" + (" to its end." if seen else "."),
-            any(one.status == "refused" for one in parts),
+            any(part.status == "refused" for part in parts),
         ),
-        ("The reading did not come to its end.", any(one.status == "open" for one in parts)),
+        ("The reading did not come to its end.", any(part.status == "open" for part in parts)),
         (f"{seen} rows were read of {expected}.", expected is not None and seen != expected),
         (f"{rejected} records were rejected.", rejected > 0),
         ("The connection was lost, and the rest read in a later snapshot.", len(parts) > 1),
         (f"It is not of one moment: {last['apart']}.", bool(last["apart"])),
         ("The mapping leaves rows out (where).", bool(last["narrowed"])),
     )
-    said = tuple(reason for reason, holds in reasons if holds)
-    return Certificate((kind,), not said, expected, seen, said)
+    held_reasons = tuple(reason for reason, holds in reasons if holds)
+    return Certificate((kind,), not held_reasons, expected, seen, held_reasons)

@@ -61,26 +61,26 @@ class Section(NamedTuple):
 
 def sections(texts: Sequence[str]) -> list[Section]:
     """The tables of all mapping files, in order. Raises UsageError, saying which section is wrong and how."""
-    found: list[Section] = []
+    result: list[Section] = []
     for text in texts:
         try:
             tables = tomllib.loads(text).get("table", [])
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"A mapping file is no TOML: {error}.") from None
-        if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise UsageError("A mapping file's tables are sections of their own: write [[table]] above each.")
-        found += [_section(one, len(found) + number) for number, one in enumerate(tables, 1)]
-    kinds = [one.kind for one in found]
+        result += [_section(table, len(result) + number) for number, table in enumerate(tables, 1)]
+    kinds = [table.kind for table in result]
     if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
         raise UsageError(f"Two tables give records of kind {twice[0]!r}: name the second one otherwise.")
-    return found
+    return result
 
 
 def _section(given: Mapping[str, Any], number: int) -> Section:
     where = f"[[table]] number {number}"
     if unknown := sorted(set(given) - set(_KNOWN)):
         raise UsageError(f"{where}: there is no {unknown[0]!r}; there are {', '.join(_KNOWN)}.")
-    kind, name = (_take(given, one, _is_name, f"{where}: {one} must be a text") for one in ("kind", "name"))
+    kind, name = (_take(given, option, _is_name, f"{where}: {option} must be a text") for option in ("kind", "name"))
     where = f"[[table]] {kind!r}"
     key = given.get("key")
     key = [key] if isinstance(key, str) else key
@@ -90,14 +90,14 @@ def _section(given: Mapping[str, Any], number: int) -> Section:
     if not _are_names(columns):
         raise UsageError(f"{where}: columns must be a list of their names.")
     schema, updated, zone = (
-        _take(given, one, _is_name_or_none, f"{where}: {one} must be a text")
-        for one in ("schema", "updated", "time_zone")
+        _take(given, option, _is_name_or_none, f"{where}: {option} must be a text")
+        for option in ("schema", "updated", "time_zone")
     )
     if zone:
         _check_zone(zone, where)
     deleted, values = _deleted(given.get("deleted"), where)
-    needed = tuple(dict.fromkeys(one for one in (*key, updated, deleted) if one))
-    comparisons = tuple(_comparison(one, where) for one in _listed(given.get("where", []), where))
+    needed = tuple(dict.fromkeys(option for option in (*key, updated, deleted) if option))
+    comparisons = tuple(_comparison(option, where) for option in _listed(given.get("where", []), where))
     table = Table(name, schema or None, needed, tuple(columns), comparisons)
     return Section(kind, table, tuple(key), updated or "", zone or "", deleted, values)
 
@@ -161,5 +161,5 @@ def _comparable(how: str, value: Any) -> bool:
     if how == "null":
         return isinstance(value, bool)
     if how == "in":
-        return isinstance(value, list) and bool(value) and all(isinstance(one, _SCALARS) for one in value)
+        return isinstance(value, list) and bool(value) and all(isinstance(element, _SCALARS) for element in value)
     return isinstance(value, _SCALARS)
