@@ -1,4 +1,4 @@
-"""Postgres' binary COPY format: Python values to tuples.
+"""Postgres' binary COPY format: from Python values to tuples.
 
 Formats: https://www.postgresql.org/docs/current/sql-copy.html (File Formats, Binary Format) and the receive functions
 of each type. A jsonb value is one version byte (1) and the JSON text.
@@ -34,7 +34,7 @@ TEXT_OID = 25
 
 
 class RawJson(bytes):
-    """JSON text that is stored as it is, without being parsed and written again by us."""
+    """JSON text that is stored unchanged, without being parsed and written again."""
 
 
 def _text(value: str) -> bytes:
@@ -81,9 +81,10 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
 
 
 def encoder(columns: Sequence[Column]) -> Callable[[Sequence[Any]], bytes]:
-    """A function from one value a column (None: NULL) to one binary COPY tuple.
+    """A function from a row's values, one for each of *columns* (None: NULL), to a binary COPY tuple.
 
-    The function raises InvalidRecord, naming the column but not the value, for a value that its column cannot hold.
+    That function raises InvalidRecord, with the column's name but not the value, for a value that its column cannot
+    hold.
     """
     head = struct.pack(">h", len(columns))
     encoders = [_ENCODERS[column.kind] for column in columns]

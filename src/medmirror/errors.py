@@ -14,7 +14,7 @@ class MedmirrorError(Exception):
     """medmirror could not go on."""
 
     transient = False  #: worth another try, unchanged
-    put_off = False  #: delayed without fault: what was asked is done later, and nothing has failed
+    put_off = False  #: delayed without fault: the job is done later, and nothing has failed
     exit_code = 1
 
     def __init__(self, message: str = "", **context: Any) -> None:

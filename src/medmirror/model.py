@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Column(NamedTuple):
-    """A column of a mirror table: its name and how its values travel.
+    """A column of a mirror table: its name and the kind of its values.
 
     *kind* is one of the kinds of ``medmirror.copyformat``: text, int2, int4, int8, float8, bool, date,
     timestamptz, jsonb, text[].
@@ -21,7 +21,7 @@ class Block(NamedTuple):
     """A run of whole items, cut out of a decoded stream by a source's ``split``.
 
     *start* is the offset of ``data[0]`` in the decoded stream, *ordinal* the number of items that ended before it.
-    *facts* are added to the file's context for this block alone: the line that it begins on, say.
+    *facts* are added to the file's context for this block alone: for example, the line that it begins on.
     """
 
     data: bytes
@@ -31,12 +31,12 @@ class Block(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One record as it was found: who it is and where its bytes are; nothing else is parsed yet.
+    """A record before it is parsed: its identity, and the place of its bytes.
 
     *start* and *end* are offsets into the block's data. *ordinal* counts from 0 within the block. Two copies of a key
     are ordered by *version*, a number that the source derives from its own facts (never from the time of import).
     A *deleted* item is a tombstone: it has no values.
-    *parsed* may hold what finding the key had to parse anyway (JSON), so that it is not parsed twice.
+    *parsed* may hold the values that were parsed to find the key (JSON), so that they are not parsed twice.
     """
 
     feed: str
@@ -50,7 +50,7 @@ class Item(NamedTuple):
 
 
 class Flaw(NamedTuple):
-    """An item that cannot be loaded: where its bytes are and why. *error* is the class name of a RecordError.
+    """An item that cannot be loaded: the place of its bytes, and why. *error* is the class name of a RecordError.
 
     *reason* never quotes a value of the record.
     """
@@ -64,11 +64,11 @@ class Flaw(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What a chunk holds of one file: a block of it, and the facts its items need.
+    """The part of a chunk that comes from one file: a block of it, and the facts that its items need.
 
-    *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive); *flaws*
-    are items that splitting already had to give up, with offsets and ordinals in the stream. *given_up* means that the
-    flaws are all there is to say of it: the data is not looked at, but kept with them.
+    *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive). *flaws*
+    are items that splitting could not cut, with offsets and ordinals in the stream. With *given_up* the data is not
+    parsed, only stored with the flaws.
     """
 
     file_id: int
@@ -84,7 +84,7 @@ class Part(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What a worker takes at a time: whole items of one big file, or many small files."""
+    """The work that a worker takes at a time: whole items of one big file, or many small files."""
 
     source: str
     parts: tuple[Part, ...]
@@ -96,7 +96,10 @@ class Chunk(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Where records went. ``read`` is the sum of the others but *created*; all come from what the database reported."""
+    """The numbers of records by what happened to them, as the database reported it.
+
+    *read* is the sum of all others but *created*.
+    """
 
     read: int = 0
     inserted: int = 0  # a key that was not there
@@ -109,12 +112,12 @@ class Counts(NamedTuple):
     created: int = 0  # keys new to the table: inserted, and tombstones of keys never seen
 
     def plus(self, other: Counts) -> Counts:
-        """Both together, field by field."""
-        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        """The sum of both, field by field."""
+        return Counts(*(left + right for left, right in zip(self, other, strict=True)))
 
 
 class Outcome(NamedTuple):
-    """What a worker says of a chunk: counts a part, and what it cost. No record and no value of one."""
+    """A worker's report on a chunk: the counts of each part, and the cost. It holds no record and no value of one."""
 
     counts: tuple[Counts, ...]
     bytes: int
@@ -127,10 +130,10 @@ class Outcome(NamedTuple):
 
 
 class Witness(NamedTuple):
-    """What a run knows of one of its files when it asks whether all was there.
+    """The facts about one file of a run, from which a source certifies whether a pass was whole.
 
-    *status* is done, skipped (its bytes were loaded before), refused or open; *read* counts the records in it, whoever
-    loaded them, *rejected* those of them that are open rejects.
+    *status* is done, skipped (its bytes were loaded before), refused or open. *read* counts the records in it, whatever
+    run loaded them; *rejected* those of them that are open rejects.
     """
 
     path: str
@@ -141,9 +144,10 @@ class Witness(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """Whether some kinds of record were wholly there: *kinds* are feeds as ``medmirror.sync_mapping`` names them.
+    """A certificate for some kinds of record: *whole* when all of them were there.
 
-    *expected* is what the source said of their number, None when it said nothing; *reasons* say why it is not whole.
+    *kinds* are feeds as ``medmirror.sync_mapping`` names them. *expected* is their number by the source's own words,
+    None when it gives none; *seen* is the number that was read. *reasons* say why it is not whole.
     """
 
     kinds: tuple[str, ...]

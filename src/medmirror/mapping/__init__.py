@@ -1,7 +1,7 @@
 """From every system's records to one canonical schema, and back. Knows no database and no process pool.
 
-``entities`` declares the canonical schema, ``grammar`` the TOML that maps a source onto it, ``converters`` what becomes
-of one value.
+``entities`` declares the canonical schema, ``grammar`` the TOML that maps a source onto it, ``converters`` the
+conversions of a value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether every field that is seen in a source's documents is mapped, or dropped for a reason.
+"""The coverage of a source's documents: every field must be mapped, or dropped for a reason.
 
 A field is named by its path, ``a.b[].c``: all elements of an array are one field. An empty one (null, "", [] or {}) is
 a field too, but proves nothing about what may stand in it: it is accounted for when anything within it is.
@@ -19,15 +19,18 @@ _WHOLE = ("json", "fhir_reference", "python:")
 
 
 class Sources(NamedTuple):
-    """What a mapper reads: *exact* paths, and those that it takes with everything below them (*whole*)."""
+    """The paths that a mapper reads: *exact* ones, and those that it takes with everything below them (*whole*)."""
 
     exact: frozenset[str]
     whole: frozenset[str]
 
 
 class Report(NamedTuple):
-    """What was seen in *documents* documents of a feed. Each field is in one of the three, with the number of documents
-    that hold it; *reasons* say why the dropped ones are."""
+    """The fields of a feed in *documents* documents.
+
+    Each field is in *mapped*, *dropped* or *unmapped*, with the number of documents that hold it; *reasons* has the
+    reason of each dropped field.
+    """
 
     source: str
     feed: str
@@ -78,7 +81,8 @@ class Coverage:
         self.empty.update(empty - held)
 
     def report(self, source: str, feed: str, mapper: Mapper | None, ignored: str | None = None) -> Report:
-        """What became of the fields. Without a mapper all are unmapped, or (an *ignored* feed's reason) dropped."""
+        """The report on the fields. Without a mapper all are unmapped; with *ignored*, the reason of a feed that is
+        not mapped, all are dropped."""
         counts = self.held + self.empty
         report = Report(source, feed, mapper.entity if mapper else None, self.documents, {}, {}, {}, {})
         reads = sources_of(mapper) if mapper else Sources(frozenset(), frozenset())
@@ -99,7 +103,7 @@ class Coverage:
 
 
 def _above(path: str) -> Iterator[str]:
-    """*path* and all that it lies within, the nearest first; "" last."""
+    """*path* and all paths that it lies within, the nearest first; "" last."""
     yield path
     for place in range(len(path) - 1, 0, -1):
         if path[place] in ".[":
@@ -116,7 +120,7 @@ def _covered(path: str, reads: Sources, *, holds: bool) -> bool:
 
 
 def sources_of(mapper: Mapper) -> Sources:
-    """The paths of all that *mapper* reads."""
+    """The paths that *mapper* reads."""
     exact: set[str] = set()
     whole: set[str] = set()
     _collect(mapper.declared.node, "", exact, whole)
@@ -155,5 +159,5 @@ def _joined(above: str, path: str) -> str:
 
 
 def unmapped(reports: Iterable[Report]) -> int:
-    """How many fields nobody accounts for."""
+    """The number of unmapped fields in all *reports*."""
     return sum(len(report.unmapped) for report in reports)

@@ -1,4 +1,4 @@
-"""Mappers and the schema in rows of words, for people to read."""
+"""Descriptions of mappers and of the schema, for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medmirror.mapping.schema.parts import PARTS
 
 
 class Row(NamedTuple):
-    """One rule: what is filled, from which paths, by which converter."""
+    """A rule: its target, its source paths, its converter."""
 
     target: str
     source: str
@@ -83,7 +83,7 @@ def _table(part: Part) -> str:
 
 
 def as_data(mapper: Mapper) -> dict[str, Any]:
-    """All that `mapping show` tells of *mapper*."""
+    """The facts about *mapper* that `mapping show` prints."""
     declared = mapper.declared
     return {
         "source": mapper.source,

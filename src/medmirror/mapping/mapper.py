@@ -1,4 +1,4 @@
-"""A mapper: one kind of record of one source, to its canonical entity and back."""
+"""A mapper: from one kind of record of one source to its canonical entity, and back."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ UserFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
 
 class Tombstone(NamedTuple):
-    """A fact of deletion: *grade* explicit or archived, as of *version* (microseconds; 0 when the source does not say
-    when). It is about the mapped record itself when *source_id* is None, else about that record of the same source."""
+    """A fact of deletion: *grade* explicit or archived, as of *version* (microseconds; 0: the source gives no time).
+
+    It is about the mapped record itself when *source_id* is None, else about that record of the same source.
+    """
 
     feed: str
     source_id: str | None
@@ -33,7 +35,7 @@ class Tombstone(NamedTuple):
 
 
 class Mapped(NamedTuple):
-    """What a document means. *record* is None when no canonical record can be made of it at all."""
+    """The result of mapping a document. *record* is None when it has no canonical record at all."""
 
     entity: str
     record: dict[str, Any] | None
@@ -42,14 +44,14 @@ class Mapped(NamedTuple):
 
 
 class Unmapped(NamedTuple):
-    """A source's document made of a canonical record, and what of the record it cannot hold (paths, sorted)."""
+    """A source's document made from a canonical record, and the paths that it cannot hold (*lost*, sorted)."""
 
     document: dict[str, Any]
     lost: tuple[str, ...]
 
 
 class Mapper:
-    """What a declaration does. Not picklable; ``Mappers`` is, and makes the same ones anywhere."""
+    """A compiled declaration. It cannot be pickled; ``Mappers`` can, and makes the same mappers in another process."""
 
     def __init__(self, declared: Declaration, function: UserFunction | None = None, salt: bytes = b"") -> None:
         self.declared = declared
@@ -72,7 +74,8 @@ class Mapper:
         return f"<Mapper {self.source}.{self.feed} -> {self.entity}>"
 
     def to_canonical(self, document: Mapping[str, Any]) -> Mapped:
-        """What *document* means. A pure function of it and of ``digest``; raises nothing."""
+        """The canonical record, tombstone and problems of *document*. A pure function of it and of ``digest``; never
+        raises."""
         if not isinstance(document, dict):
             return Mapped(self.entity, None, None, (Problem("", "shape"),))
         record, problems = self._record(document)
@@ -100,8 +103,8 @@ class Mapper:
         return None
 
     def from_canonical(self, record: dict[str, Any]) -> Unmapped:
-        """*record* as a document of the source. ``lost`` names what reading the document again would not give: nothing
-        is left out in silence. A user's function has no way back and is not asked."""
+        """*record* as a document of the source. ``lost`` names all values that reading the document again would not
+        give. A user's function has no way back and is not called."""
         document: dict[str, Any] = {}
         scope = Scope(self.declared.zone.default, _country_or_none(self.declared.region.default))
         self._down(record, scope, document)
@@ -152,7 +155,7 @@ def _country_or_none(name: str | None) -> str | None:
 
 
 def _fact_reader(fact: DocumentFact, check: Callable[[str], str | None]) -> Callable[[dict[str, Any]], str | None]:
-    """A function (document) -> the zone or region that it tells and *check* knows, else the default."""
+    """A function from a document to its zone or region: the first value that *check* accepts, else the default."""
     default = None if fact.default is None else check(fact.default)
     if not fact.paths:
         return lambda document: default
@@ -209,8 +212,10 @@ def _version(value: Any) -> int:
 
 
 def _lost(held: Any, back: Any, at: str) -> list[str]:
-    """The paths of *held* whose values *back* does not have. An enum's raw word is its source's own affair, but for
-    OTHER, of which it is all there is."""
+    """The paths of *held* whose values *back* lacks.
+
+    An enum's raw word does not count, but for the code OTHER, which says nothing without it.
+    """
     if held == back or held is None or held in ({}, []):
         return []
     if isinstance(held, dict) and isinstance(back, dict):
@@ -236,7 +241,7 @@ def _lost_of_list(held: list[Any], back: list[Any], at: str) -> list[str]:
 
 
 def _twin(part: Any, candidates: list[Any]) -> Any:
-    """The one of *candidates* that has most in common with *part*."""
+    """The object of *candidates* with most fields in common with *part*; None when none has any."""
     if not isinstance(part, dict):
         return None
     scored = [

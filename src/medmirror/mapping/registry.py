@@ -26,7 +26,7 @@ _TOP = ("mapper", "defaults", "shape", "ignore")
 class Mappers:
     """The mappers of the package with *texts* (user's TOML) and *packed* (user's functions) above them.
 
-    Picklable: another process makes the same ones, with the same digests.
+    They can be pickled: another process makes the same mappers, with the same digests.
     """
 
     def __init__(self, texts: tuple[str, ...] = (), packed: tuple[tuple[Key, bytes], ...] = ()) -> None:
@@ -73,8 +73,8 @@ class Mappers:
     def with_functions(self, functions: Mapping[Key, UserFunction | bytes]) -> Mappers:
         """These mappers, with a function (document, canonical record) -> canonical record after some of them.
 
-        Lambdas and closures of a script will do: they are pickled by value (dill), and the digest is made of that
-        pickle, so an edited function maps its records anew. Bytes are functions that were packed so before.
+        Lambdas and closures of a script are allowed: they are pickled by value (dill), and the digest covers that
+        pickle, so an edited function maps its records anew. Bytes are functions that this method packed before.
         """
         from multiprocess.reduction import ForkingPickler
 
@@ -89,7 +89,7 @@ class Mappers:
 def mappers(texts: tuple[str, ...] = ()) -> Mappers:
     """The package's mappers, with *texts* (TOML) above them, the last one on top.
 
-    Raises UsageError that says everything that is wrong with them.
+    Raises UsageError with all mistakes in them.
     """
     return Mappers(texts)
 
@@ -120,7 +120,7 @@ def _declaration(frozen: str) -> Declaration:
 
 @cache
 def _ignored(texts: tuple[str, ...]) -> dict[Key, str]:
-    """(source, feed) of what is not mapped on purpose, to the reason; a mapper for it takes that back."""
+    """The reason of each (source, feed) that is not mapped on purpose; a mapper for it overrides that."""
     reasons = {key: reason for text in (*builtin_texts().values(), *texts) for key, reason in _ignores(text).items()}
     return {key: reason for key, reason in reasons.items() if key not in _declared(texts)}
 
@@ -147,7 +147,7 @@ def _builtin() -> dict[Key, dict[str, Any]]:
 
 
 def check(text: str, name: str) -> list[str]:
-    """What is wrong with the mapper file *text*, above the built-in ones, in lines for its author."""
+    """The mistakes in the mapper file *text*, laid over the built-in ones, as lines for its author."""
     try:
         document = _parsed(text)
         wrong = [

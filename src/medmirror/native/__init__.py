@@ -1,6 +1,6 @@
-"""The compiled library beside this file: loaded when it is there, done without when it is not.
+"""The compiled library beside this file, which is optional.
 
-``MEDMIRROR_NATIVE=0`` does without it too. The rows are the same either way; they take some thirty times longer.
+``MEDMIRROR_NATIVE=0`` switches it off. The rows are the same without it; they take about thirty times longer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from medmirror.settings import NativeSettings, read
 
 ABI = 4
-"""Number of the interface between this package and the library: a library of another one is left alone."""
+"""Number of the interface between this package and the library: a library with another number is not used."""
 
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int64
@@ -64,5 +64,5 @@ def _load(path: Path) -> ctypes.CDLL | None:
 
 
 def available() -> bool:
-    """Whether rows are made by the compiled library."""
+    """Whether the compiled library makes the rows."""
     return library() is not None

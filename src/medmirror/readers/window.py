@@ -1,4 +1,4 @@
-"""A stretch of a stream that is held in memory."""
+"""A window on a stream: the part of it that is held in memory."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Window:
         self.data = b"".join(parts)
 
     def more(self) -> bool:
-        """Read about as much again as is held; return whether there was any."""
+        """Read about as many bytes again as are held; return whether there were any."""
         size = len(self.data)
         self.fill(size + max(size, _LEAST))
         return len(self.data) > size
 
     def drop(self, count: int) -> None:
-        """Let go of the first *count* bytes."""
+        """Drop the first *count* bytes."""
         self.data = self.data[count:]
         self.base += count
 
     def space(self, pos: int) -> int:
-        """The first place at or after *pos* without white space, having read on for it; the end when there is none."""
+        """The first place at or after *pos* that holds no white space, reading on as needed; the end when all is."""
         while True:
             pos = skip_space(self.data, pos)
             if pos < len(self.data) or not self.more():

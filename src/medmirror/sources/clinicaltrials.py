@@ -114,7 +114,7 @@ def recognise(name: str, head: bytes) -> bool:
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
-    """The file's layout. Raises LayoutChanged when its first records are no studies, saying what was found."""
+    """The file's layout. Raises LayoutChanged, with what it holds, when its first records are no studies."""
     outlines.check_text(head)
     with outlines.whole_stream(head, reopen) as stream:
         outline = outlines.outline(stream, _KEYS, _SECTIONS)
@@ -135,12 +135,12 @@ def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterato
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
-    """Every study of a block with its key and version; what is no study is a flaw."""
+    """The studies of a block, each with its key and version; a record that is no study is a flaw."""
     return RECORDS.items(data, context)
 
 
 def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
-    """The COPY tuple of each study, or what is wrong with it."""
+    """The COPY tuple of each study, or its error, in order."""
     return RECORDS.rows(feed.name, data, items)
 
 

@@ -30,7 +30,7 @@ LEFT_OUT: Mapping[str, str] = {}
 
 
 def _identifiers(*left_out: str) -> tuple[Field, ...]:
-    """What openFDA adds to every record that it can tell the drug of, but for fields that the record has itself."""
+    """The fields that openFDA adds to every record whose drug it can identify, without those that the record has."""
     names = (
         "application_number brand_name generic_name manufacturer_name package_ndc pharm_class_epc product_ndc "
         "product_type route rxcui spl_id spl_set_id substance_name unii"
@@ -262,7 +262,7 @@ def recognise(name: str, head: bytes) -> bool:
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
-    """The file's layout and the day of its export. Raises LayoutChanged when it holds no bulk records, saying what."""
+    """The file's layout and the day of its export. Raises LayoutChanged, with what it holds, for no bulk records."""
     outlines.check_text(head)
     with outlines.whole_stream(head, reopen) as stream:
         outline = outlines.outline(stream, _KEYS, frozenset())
@@ -298,7 +298,7 @@ def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterato
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
-    """Every record of a block with its feed, key and version; what has none is a flaw."""
+    """The records of a block, each with its feed, key and version; a record without them is a flaw."""
     return RECORDS.items(data, context)
 
 
@@ -310,7 +310,7 @@ RECORDS = Records([(layout, _keys(layout), "record") for layout in _LAYOUTS], _u
 
 
 def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
-    """The COPY tuple of each record, or what is wrong with it."""
+    """The COPY tuple of each record, or its error, in order."""
     return RECORDS.rows(feed.name, data, items)
 
 

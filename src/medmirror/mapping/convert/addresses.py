@@ -1,4 +1,4 @@
-"""Countries as people write them, told by ISO 3166 alpha-2, and what a canonical address derives from its fields."""
+"""Countries by their ISO 3166 alpha-2 codes, and the derived fields of a canonical address."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _plain(name: str) -> str:
 
 @cache
 def _countries() -> dict[str, str | None]:
-    """What was asked for already: hardly any clinic's patients come from more than a few countries."""
+    """The cache of ``country``: a clinic's patients come from few countries."""
     return {}
 
 
@@ -45,14 +45,14 @@ def country(text: str) -> str | None:
 
 
 def finish(part: dict[str, Any]) -> None:
-    """Add what can be told of an address: its country."""
+    """Add the country's code to *part*, an address, when its text names one."""
     text = part.get("country_text")
     if text is not None and (code := country(text)) is not None:
         part["country"] = code
 
 
 def unfinish(part: dict[str, Any]) -> dict[str, Any]:
-    """*part* for a source that asks for the country in its own words: a known code will do where there are none."""
+    """*part* for a source that wants the country in its own words; the code takes their place when they are absent."""
     if "country" in part and "country_text" not in part:
         return {**part, "country_text": part["country"]}
     return part

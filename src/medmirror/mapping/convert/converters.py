@@ -1,4 +1,4 @@
-"""How one value of a source becomes a canonical value, and back.
+"""Converters from a source's value to a canonical value, and back.
 
 A field's own converter is that of its kind; ``converter = "..."`` names another one. Each takes options from the rule:
 

@@ -15,7 +15,8 @@ _URN = ("urn:uuid:", "urn:oid:")
 
 
 def reference(value: Any, feed: str | None) -> dict[str, Any] | None:
-    """The canonical reference of a FHIR Reference (or of its text alone), or None. ValueError when it is neither."""
+    """The canonical reference of a FHIR Reference (or of its text alone), or None. Raises ValueError for another
+    value."""
     if isinstance(value, str):
         value = {"reference": value}
     if not isinstance(value, dict):
@@ -46,7 +47,7 @@ def _target(text: Any, feed: str | None) -> dict[str, Any]:
 
 
 def written(value: dict[str, Any]) -> dict[str, Any]:
-    """A canonical reference as a FHIR Reference. ValueError when it has nothing to write."""
+    """A canonical reference as a FHIR Reference. Raises ValueError when it has nothing to write."""
     answer: dict[str, Any] = {}
     feed, identity, identifier = value.get("feed"), value.get("id"), value.get("identifier")
     if identity is not None:

@@ -10,8 +10,8 @@ ORDERS = ("family, given", "given family", "family given")
 def apart(text: str, order: str) -> dict[str, Any]:
     """The canonical name in *text*, which is written in *order* (one of ORDERS); ``text`` keeps it whole.
 
-    "family, given" parts at the first comma; the others at the last (or first) space: a family name of several words is
-    not told, so a source that has it in a field of its own is to be read from there.
+    "family, given" is split at the first comma; the other orders at the last (or first) space. So a family name of
+    several words is not recognised: when a source has a field for it, read that field instead.
     """
     text = " ".join(text.split())
     if order == "family, given":
@@ -29,7 +29,7 @@ def apart(text: str, order: str) -> dict[str, Any]:
 
 
 def together(name: dict[str, Any], order: str) -> str:
-    """A canonical name as one text in *order*. ValueError when there is nothing to write."""
+    """A canonical name as one text in *order*. Raises ValueError when there is nothing to write."""
     family, given = name.get("family", ""), " ".join(name.get("given", ()))
     written = {
         "family, given": f"{family}, {given}" if given else family,

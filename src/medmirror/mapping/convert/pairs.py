@@ -1,4 +1,4 @@
-"""What a converter is: a pair of functions, up to the canonical value and down to the source's."""
+"""Converters: pairs of functions, up to the canonical value and down to the source's."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ class Pair(NamedTuple):
 
 
 class Converter(NamedTuple):
-    """A converter: the kinds of field it makes, the options it takes, and what makes a Pair of them. *version* goes up
-    when the same value comes out different."""
+    """A converter: the kinds of field it makes, the options it takes, and the function that builds its Pair.
+
+    Raise *version* when the same value gets another result.
+    """
 
     kinds: frozenset[str]
     options: frozenset[str]
@@ -32,8 +34,8 @@ class Converter(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """A scalar of JSON as text; a Decimal is a number too. ValueError for an object, an array or a number that is
-    none."""
+    """A scalar of JSON as text; a Decimal counts as a number. Raises ValueError for an object, an array, NaN or
+    infinity."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

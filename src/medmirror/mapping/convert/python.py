@@ -27,7 +27,7 @@ class Function(NamedTuple):
 
 @cache
 def load(name: str) -> Function:
-    """The pair that *name* (``python:MODULE:NAME``) names. ValueError when there is none."""
+    """The pair that *name* (``python:MODULE:NAME``) names. Raises ValueError when there is none."""
     pieces = name.split(":")
     if len(pieces) != 3 or not all(pieces):
         raise ValueError(f"{name!r} is not python:MODULE:NAME")

@@ -1,4 +1,4 @@
-"""What the converters of one record know beside their value: its time zone, its country, and where to note problems."""
+"""The scope of a record's converters: its time zone, its country, and the problems so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of Cliniko a table of paths cannot say."""
+"""Converters for the parts of Cliniko's records that a table of paths cannot map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _status_up(values: tuple[Any, Any, Any]) -> dict[str, Any]:
 
 
 def _status_down(status: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """The flags of a status; that it was cancelled is told by the time at which it was."""
+    """The flags of a status; a cancellation has no flag but a time of its own."""
     flags = {"NO_SHOW": (True, False), "ARRIVED": (False, True), "BOOKED": (False, False), "CANCELLED": (None, None)}
     return (None, *flags[status["code"]])
 

@@ -1,4 +1,4 @@
-"""What of FHIR a table of paths cannot say."""
+"""Converters for the parts of FHIR's resources that a table of paths cannot map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GENDER = {"female": "FEMALE", "male": "MALE", "other": "OTHER", "unknown": "UNK
 
 
 def _sex_up(values: tuple[Any, Any]) -> dict[str, Any] | None:
-    """(us-core-birthsex, administrative gender) as a sex: at birth, where the source tells."""
+    """(us-core-birthsex, administrative gender) as a sex: that at birth, when the source has it."""
     born, gender = values
     if isinstance(born, str) and born in _BIRTH_SEX:
         return {"code": _BIRTH_SEX[born], "raw": born}
@@ -54,11 +54,11 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 _MEANT = {"individual": "Practitioner"}
-"""What kind a participant is when its reference (a ``urn:uuid:`` of a Bundle) does not say it."""
+"""The kind of a participant when its reference (a ``urn:uuid:`` of a Bundle) does not name it."""
 
 
 def _who(participants: Any, member: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """(participant, canonical reference) of each that names somebody."""
+    """(participant, canonical reference) of each participant that names a record."""
     for participant in _objects(participants):
         member_value = participant.get(member)
         if isinstance(member_value, dict) and (target := reference(member_value, _MEANT.get(member))):
@@ -88,7 +88,7 @@ _STATUS = {"accepted": "ACCEPTED", "declined": "DECLINED", "tentative": "TENTATI
 
 
 def _others(member: str, *firsts: str) -> Callable[[Any], list[dict[str, Any]] | None]:
-    """All that take part but the first of each kind; there is no way back but through extra."""
+    """All participants but the first of each kind; the way back is only through extra."""
 
     def up(values: Any) -> list[dict[str, Any]] | None:
         firsts_left, participants = set(firsts), []
@@ -156,7 +156,7 @@ _CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
 
 
 def _class_of(coverage_class: dict[str, Any], kinds: tuple[str, ...]) -> str | None:
-    """Which of *kinds* a class of R4 is."""
+    """The kind, one of *kinds*, of a class of R4; None for another one."""
     concept = _concept(coverage_class.get("type")) or {}
     words = (concept.get("text"), *(coding.get("code") for coding in concept.get("codings", ())))
     return next((kind for kind in kinds if kind in words), None)

@@ -1,4 +1,4 @@
-"""What a mapper is after its TOML was read: leaves (one value each) in nodes (one part each)."""
+"""A mapper after its TOML was read: leaves (one value each) in nodes (one part each)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from medmirror.mapping.schema.kinds import Field, Part
 class Leaf(NamedTuple):
     """How one field of a part is filled: from *paths* by *pair*, or with a *constant*.
 
-    *join* puts the values of several paths into one text, *split* takes one text apart into a list; *empty* are words
-    that mean nothing; *default* is what the source is taken to say when it says nothing.
+    *join* joins the values of several paths to one text, *split* splits one text into a list; *empty* has words that
+    mean nothing; *default* takes the place of an absent source value.
     """
 
     target: str  # as messages name it: "names[official].family"
@@ -56,14 +56,14 @@ class Node:
 
 
 class DocumentFact(NamedTuple):
-    """A fact about a whole document (its zone, its region): the first of *paths* that tells it, or *default*."""
+    """A fact about a whole document (its zone, its region): the first value at *paths*, or *default*."""
 
     paths: tuple[Path, ...] = ()
     default: str | None = None
 
 
 class Deletion(NamedTuple):
-    """When a document says that a record is gone: *when* leads to a value (one of *words*, if there are any)."""
+    """The rule by which a document reports a deletion: *when* leads to a value (one of *words*, if there are any)."""
 
     grade: str
     when: Path
@@ -76,7 +76,8 @@ class Deletion(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """A mapper as it was declared. *resolved* is its TOML with everything put in: what its digest is made of."""
+    """A mapper as it was declared. *resolved* is its TOML with shapes and defaults put in, from which its digest is
+    made."""
 
     source: str
     feed: str

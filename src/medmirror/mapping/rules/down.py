@@ -1,5 +1,7 @@
-"""From a canonical part back to a source's document. What a source cannot hold is left out here; ``mapper`` finds it by
-reading the document again."""
+"""From a canonical part back to a source's document.
+
+Values that a source cannot hold are left out here; ``mapper`` finds them by reading the document again.
+"""
 
 from __future__ import annotations
 
@@ -113,8 +115,11 @@ def _part_writer(nested: Nested) -> Callable[[Any, Scope, dict[str, Any]], None]
 
 
 class _Slots:
-    """The slots of a list of parts: each part goes to the first free one that gives it back as it was, else to the one
-    that keeps most of it."""
+    """The slots of a list of parts.
+
+    Each part goes to the first free slot from which it can be read back unchanged, else to the slot that keeps most of
+    its fields.
+    """
 
     def __init__(self, nested_slots: list[Nested]) -> None:
         self.slots = [(nested, _part_writer(nested), _reader(nested)) for nested in nested_slots]
@@ -146,7 +151,7 @@ def _reader(nested: Nested) -> Callable[[Any, Scope], dict[str, Any] | None]:
 
 
 def _contradicts(nested: Nested, part: dict[str, Any]) -> bool:
-    """Whether the slot's constants say another thing than *part*."""
+    """Whether a constant of the slot differs from the value in *part*."""
     for leaf in nested.node.leaves if nested.node else ():
         if leaf.constant is None or leaf.field.name not in part:
             continue

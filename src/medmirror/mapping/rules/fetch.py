@@ -11,11 +11,11 @@ from medmirror.mapping.rules.declared import Leaf
 from medmirror.mapping.rules.paths import getter, lister
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
-"""What a converter may raise for a value that is not what it reads."""
+"""The errors that a converter may raise for a value that it cannot read."""
 
 
 def values(leaf: Leaf) -> Function:
-    """A function (document, scope) -> the canonical value of *leaf*, or None; notes what it cannot read."""
+    """A function (document, scope) -> the canonical value of *leaf*, or None. It notes values that it cannot read."""
     pair = leaf.pair
     assert pair is not None
     if leaf.field.many and not pair.whole:

@@ -68,7 +68,7 @@ _KEYS = {"source", "feed", "entity", "fields", "drop", "tombstone", "zone", "reg
 
 
 def declaration(table: Mapping[str, Any]) -> Declaration:
-    """The mapper that *table* (shapes and overrides put in) declares. Wrong says everything that is wrong with it."""
+    """The mapper that *table* (with shapes and overrides put in) declares. Raises Wrong with all mistakes in it."""
     name = f"{table.get('source')}.{table.get('feed')}"
     if "entity" not in table:
         raise Wrong(f"{name}: it does not say which entity it makes")
@@ -109,7 +109,7 @@ def declaration(table: Mapping[str, Any]) -> Declaration:
 
 
 def _try(wrong: list[str], what: str, function: Any, *values: Any) -> Any:
-    """What *function* gives; None, and a line in *wrong*, when it does not like *values*."""
+    """The result of *function*; None, and a line in *wrong*, when it refuses *values*."""
     try:
         return function(*values)
     except Wrong as error:

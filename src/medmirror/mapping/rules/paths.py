@@ -73,7 +73,7 @@ _STEP = re.compile(r"(?P<dot>\.)?(?:`(?P<literal>[^`]+)`|(?P<name>[^.\[\]`]+)|\[
 
 
 def parse(text: str) -> Path:
-    """*text* as a Path. ValueError says what is wrong with it."""
+    """*text* as a Path. Raises ValueError with the mistake in it."""
     if text == ".":
         return Path(text, ())
     steps: list[Step] = []
@@ -111,7 +111,7 @@ def quoted(name: str) -> str:
 
 
 def getter(path: Path) -> Callable[[Any], Any]:
-    """A function that gives the first value that *path* leads to and that is neither null nor "", or one of those."""
+    """A function from a document to the first value at *path* that is neither null nor ""; else to null or ""."""
     get: Callable[[Any], Any] = _itself
     for step in reversed(path.steps):
         get = _first(step, get)
@@ -146,8 +146,10 @@ def _first(step: Step, rest: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def lister(path: Path) -> Callable[[Any], list[Any]]:
-    """A function that gives all values that *path* leads to and that are neither null nor "". An array at its end is
-    taken apart."""
+    """A function from a document to all values at *path* that are neither null nor "".
+
+    An array at the end of the path gives its elements.
+    """
     collect: Callable[[Any, list[Any]], None] = _gather
     for step in reversed(path.steps):
         collect = _all(step, collect)
@@ -200,7 +202,7 @@ def _elements(value: Any) -> list[Any]:
 
 
 def matcher(where: Where) -> Callable[[Any], bool]:
-    """A function that tells whether an element meets *where*."""
+    """A function from an element to whether it meets *where*."""
     if not where.name:
         return lambda value: True
     get, expected, other = getter(Path("", tuple(Key(name) for name in where.name))), where.value, where.other

@@ -1,4 +1,4 @@
-"""Paths followed backwards: a value is put where its path leads, and what is missing on the way is made.
+"""Writing by paths: a value is put where its path leads, and missing steps on the way are created.
 
 A filter adds an element that meets it.
 """
@@ -11,12 +11,12 @@ from medmirror.mapping.rules.paths import Index, Key, Path, Step, Where, getter,
 
 
 def put(document: dict[str, Any], path: Path, value: Any) -> None:
-    """Have *path* lead to *value* in *document*; ``[]`` writes to the first element."""
+    """Put *value* at *path* of *document*; ``[]`` writes to the first element."""
     document.update(_placed(document, path.steps, value) or {})
 
 
 def add(document: dict[str, Any], path: Path, values: list[Any]) -> None:
-    """Have *path* lead to *values*, too, one element each, after what is there."""
+    """Append *values* at *path* of *document*, one element each."""
     steps = path.steps
     at = max((place for place, step in enumerate(steps) if isinstance(step, Where)), default=None)
     if at is None:

@@ -1,4 +1,4 @@
-"""Reading a mapper's rules: which target is filled from where, by which converter."""
+"""The reader of a mapper's rules: from targets, paths and converters to leaves and nodes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _Groups = dict[tuple[str, str | None], dict[str, Any]]
 
 
 class Wrong(ValueError):
-    """What is wrong with a mapper file, in words for its author."""
+    """A mistake in a mapper file, in words for its author."""
 
 
 def only(table: Mapping[str, Any], allowed: Iterable[str]) -> None:
-    """Raise Wrong for a key of *table* that is none of *allowed*."""
+    """Raise Wrong for a key of *table* that is not in *allowed*."""
     for key in table:
         if key not in allowed:
             raise Wrong(f"{key!r} is not known here{near(key, allowed)}")
 
 
 def near(word: str, candidates: Iterable[str]) -> str:
-    """A question after the one of *candidates* that *word* may have meant, or nothing."""
+    """The question "do you mean ...?" for the candidate nearest to *word*; "" when none is near."""
     matches = difflib.get_close_matches(word, list(candidates), 1)
     return f"; do you mean {matches[0]!r}?" if matches else ""
 
@@ -43,8 +43,11 @@ def texts(option: Any) -> tuple[str, ...]:
 
 
 class Reader:
-    """Reads the rules of one mapper. ``wrong`` gathers what is wrong, so that its author sees all of it at once;
-    ``ingredients`` the versions of all code and data that the rules depend on."""
+    """The reader of one mapper's rules.
+
+    ``wrong`` collects the mistakes, so that the author sees all of them at once; ``ingredients`` the versions of all
+    code and data that the rules depend on.
+    """
 
     def __init__(self, empty: frozenset[str]) -> None:
         self.empty = empty
@@ -52,7 +55,7 @@ class Reader:
         self.ingredients: set[str] = set()
 
     def node(self, part: Part, rules: Mapping[str, Any], above: str) -> Node:
-        """How *part* is filled by *rules*, whose targets are relative to *above*."""
+        """The node that fills *part* by *rules*, whose targets are relative to *above*."""
         node = Node(part)
         groups: _Groups = {}
         for target, rule in rules.items():
@@ -129,7 +132,7 @@ class Reader:
         return Nested(label, field, slot, None, self.node(part, {part.main: rule}, f"{label}."))
 
     def leaf(self, field: Field, rule: Mapping[str, Any], label: str) -> Leaf:
-        """How one value is made. Raises Wrong."""
+        """The leaf that fills *field* by *rule*. Raises Wrong."""
         if "fields" in rule:
             raise Wrong(f"a {field.kind} has no fields")
         if "value" in rule:

@@ -1,4 +1,4 @@
-"""From a source's document to a canonical part: rules compiled, once, into closures without a decision left in them."""
+"""From a source's document to a canonical part: rules are compiled once into closures that decide nothing any more."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Fill = Callable[[Any, Scope, dict[str, Any]], None]
 
 
 def compiled(node: Node, *, entity: bool = False) -> Up:
-    """A function (document, scope) -> the part, or None when the document has nothing of it.
+    """A function (document, scope) -> the part, or None when the document has no value of it.
 
-    A part of constants only is nothing, unless it is an *entity*. An entity's enums are always there.
+    A part with constants alone counts as none, unless it is an *entity*. An entity's enums are always there.
     """
     simple = _simple(node.leaves)
     fills = [_leaf_fill(leaf) for leaf in node.leaves if leaf.constant is None and not _is_simple(leaf)]
@@ -59,7 +59,7 @@ def compiled(node: Node, *, entity: bool = False) -> Up:
 
 
 def _simple(leaves: list[Leaf]) -> list[tuple[str, Function, str, str]]:
-    """(key of the document, up, name, target) of those *leaves* that need no more than that."""
+    """(key of the document, up, name, target) of the simple ones of *leaves*."""
     return [
         (leaf.paths[0].steps[0].name, leaf.pair.up, leaf.field.name, leaf.target)
         for leaf in leaves

@@ -1,5 +1,4 @@
-"""What the canonical schema is made of. ``entities`` has the nine entities, ``parts`` their typed parts, each declared
-once.
+"""The building blocks of the canonical schema. ``entities`` has the nine entities, ``parts`` their typed parts.
 
 A canonical record is what JSON can hold. A field without a value is absent, a list without items too. Two kinds of
 field are always there: an entity's enums (``UNKNOWN`` when the source says nothing), and a part's ``always`` ones.
@@ -27,8 +26,10 @@ SCHEMA_VERSION = 2  #: of canonical records; ``versions.upgrade`` brings older o
 
 
 class Field(NamedTuple):
-    """One field of an entity or a part. *codes* are an enum's; *derived* ones are made by us out of their neighbours,
-    so no mapper sets them."""
+    """A field of an entity or a part. *codes* are those of an enum.
+
+    medmirror computes a *derived* field from its neighbours, so no mapper sets it.
+    """
 
     name: str
     kind: str
@@ -57,5 +58,5 @@ SCALARS = frozenset({"text", "int", "bool", "decimal", "date", "time", "enum", "
 
 
 def enum(name: str, about: str, codes: str) -> Field:
-    """An enum of *codes*, parted by spaces, and the two that every enum has."""
+    """An enum of *codes*, separated by spaces, and of OTHER and UNKNOWN, which every enum has."""
     return Field(name, "enum", about, codes=(*codes.split(), "OTHER", "UNKNOWN"))

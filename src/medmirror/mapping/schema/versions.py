@@ -18,8 +18,7 @@ _TIMES_1 = ("starts", "ends", "cancelled_at", "authored", "created")
 
 
 def upgrade(record: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """*record*, which was made by schema *version*, as the schema of today has it. ValueError for a version that there
-    never was."""
+    """*record* of schema *version*, upgraded to today's schema. Raises ValueError for a version that never existed."""
     if not 1 <= version <= SCHEMA_VERSION:
         raise ValueError(f"there is no schema version {version}")
     upgraded = dict(record)

@@ -1,8 +1,8 @@
 """Blocks of whole elements, cut out of the stream of a JSON array.
 
-Most blocks are cut by ``native.jsoncut``. Without it, they are cut at a separator learnt from the array's own begin,
-and one pass of ``jsonscan.residue`` proves the cut and counts the elements. What cannot be proved so (no separator
-that fits, the last elements, anything broken) is walked token by token.
+``cut.elements`` (C) cuts most blocks. Without the library they are cut at a separator that is learnt from the begin of
+the array, and one pass of ``scan.residue`` proves the cut and counts the elements. Data for which this proof fails (no
+separator fits, the last elements, anything broken) is walked token by token.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ def split_array(window: Window, kind: str, wanted: int, most: int) -> Iterator[B
     """Blocks of about *wanted* bytes, and flaws, from the array whose content *window* begins with.
 
     *kind*: ``array``, the window begins after the bracket of the top-level array; ``key``, it begins with the bracket
-    of an array within an object, and is left at the closing one; ``block``, it holds a block made here before.
-    Raises TruncatedFile, after all else, when the array is not closed.
+    of an array within an object, and is left at the closing one; ``block``, it holds a block that this function gave
+    before. An element of more than *most* bytes becomes a flaw. Raises TruncatedFile at the very end when the array is
+    not closed.
     """
     array = _Array(window, kind, wanted, most)
     while not array.ended:
@@ -35,7 +36,7 @@ def split_array(window: Window, kind: str, wanted: int, most: int) -> Iterator[B
 
 
 def too_large(most: int) -> str:
-    """The reason of a record that was not held."""
+    """The reason of a flaw for a record of more than *most* bytes."""
     return f"The record is larger than the limit of {most} bytes."
 
 
@@ -47,8 +48,8 @@ class _Array:
         self.most = most
         self.ended = False
         self.ordinal = 0
-        self.separator: bytes | None = None  # what blocks are cut at
-        self.loose: bytes | None = None  # what the search for the next element after a broken one goes by
+        self.separator: bytes | None = None  # blocks are cut at it
+        self.loose: bytes | None = None  # finds the next element after a broken one
         self.keys: frozenset[str] = frozenset()
         self.failures = 0
 
@@ -74,7 +75,7 @@ class _Array:
             self.keys = frozenset(value) if isinstance(value, dict) else frozenset()
 
     def _proven(self) -> tuple[int, int]:
-        """(where the last whole element of the wanted bytes ends, the number of elements), when that can be proved."""
+        """(end of the last whole element within the wanted bytes, number of elements); (0, 0) without a proof."""
         if self.loose:
             start = self._start(0)
             cut = elements(self.window.data, start, self.wanted, self.most, self.loose[1:])
@@ -113,7 +114,7 @@ class _Array:
         return flaw
 
     def _start(self, pos: int) -> int:
-        """Where the next element begins, after the comma (or the bracket of the array) at *pos*."""
+        """The begin of the next element, after the comma (or the bracket of the array) at *pos*."""
         start = self.window.space(pos)
         if not pos and self.kind != "array" and not self.ordinal and self.window.data[start : start + 1] == b"[":
             start = self.window.space(start + 1)
@@ -122,7 +123,7 @@ class _Array:
         return start
 
     def _walk(self, pos: int, count: int) -> Iterator[Block | Flaw]:
-        """Go from element to element until the block is full, or something else than an element comes."""
+        """The block of the elements from *pos* on, or the flaw that stands there: the walk stops at what is broken."""
         window = self.window
         while not count or pos < self.wanted:
             start = self._start(pos)
@@ -153,7 +154,8 @@ class _Array:
             yield from self._no_object(start)
 
     def _element(self, start: int) -> int:
-        """Where the element at *start* ends, having read on for it as far as the limit and good sense allow."""
+        """The end of the element at *start*, reading on as needed; OPEN or MISMATCHED when it has none within the
+        limit."""
         window = self.window
         while True:
             end = element_end(window.data, start)
@@ -191,11 +193,11 @@ class _Array:
         yield self._flaw(start, place, ParseError, reason or parse(window.data[start:place])[1] or STRAY)
 
     def _next_begin(self, start: int) -> int | None:
-        """Where the broken piece at *start* ends; None when more data could tell."""
+        """The end of the broken piece at *start*; None when more data is needed to find it."""
         return broken_end(self.window.data, start, self.loose, self.keys, final=self.window.eof)
 
     def _skip(self, start: int) -> Flaw:
-        """The flaw of a record that is too large to be held, having read past it."""
+        """The flaw of a record that is too large to be held; reads past it."""
         window, skipper = self.window, Skipper()
         first = window.base + start
         window.drop(start)

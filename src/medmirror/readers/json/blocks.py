@@ -1,11 +1,11 @@
-"""JSON streams: what kind they are, their parts outside the records, and blocks of whole records.
+"""Blocks of whole records of a JSON stream, and the records of a block.
 
 A record is (``array``) an element of the top-level array, (``key``) an element of the array under one key of the
 top-level object, (``bare``) the one object that the stream is, or (``lines``) a line. Only the top level counts: a
 nested key of the same name is part of a record or of what surrounds the array.
 
-A block of an array begins with what stands before its first element (white space and a comma, or the bracket of an
-array under a key) and ends with an element. So it can be told from the begin of a stream, and be split again.
+A block of an array begins with the bytes before its first element (white space and a comma, or the bracket of an array
+under a key) and ends with an element. So it differs from the begin of a stream, and it can be split again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from medmirror.readers.window import Window
 
 
 def first_keys(stream: BinaryIO, outline: Outline, size: int) -> list[set[str]]:
-    """The keys of the objects among the first *size* bytes of records; none of what does not parse."""
+    """The keys of each object among the first *size* bytes of records; records that do not parse are left out."""
     keys: list[set[str]] = []
     try:
         for block in split(stream, outline.kind, outline.key, min(size, 1 << 16), size):
@@ -39,8 +39,8 @@ def first_keys(stream: BinaryIO, outline: Outline, size: int) -> list[set[str]]:
 def split(stream: BinaryIO, kind: str, key: str, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of about *wanted* bytes that together hold every record of *stream*; records over *most* become flaws.
 
-    *kind* and *key* are those of its outline. A block's own data may be given instead of a whole stream.
-    Holds one block and one record. Raises TruncatedFile, after everything else, when the outer structure is not closed.
+    *kind* and *key* are those of its outline. *stream* may also hold the data of one block only. At most one block and
+    one record are in memory. Raises TruncatedFile at the very end when the outer structure is not closed.
     """
     window = Window(stream)
     window.fill(max(1 << 12, min(wanted, 1 << 22)))
@@ -136,7 +136,7 @@ def _count_lines(data: bytes) -> int:
 
 
 def items(data: bytes, kind: str) -> Iterator[Piece]:
-    """Every record of a block of a stream of that *kind*, parsed, and every broken piece."""
+    """The records of a block of a stream of that *kind*, parsed, and its broken pieces, in order."""
     if kind in ("array", "key"):
         yield from pieces(data)
     elif kind == "lines":

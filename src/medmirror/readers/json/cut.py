@@ -1,4 +1,4 @@
-"""Find where JSON values end with ``jsoncut.c``."""
+"""The ends of JSON values, found by ``jsoncut.c``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FULL, UNFINISHED, ODD = range(3)
 
 
 class Cut(NamedTuple):
-    """Where the last of *number* whole elements ends (0: there is none), and *why* no more were taken."""
+    """The end of the last of *number* whole elements (0: there is none), and *why* no more were taken."""
 
     end: int
     number: int
@@ -19,16 +19,16 @@ class Cut(NamedTuple):
 
 
 def elements(data: bytes, start: int, wanted: int, most: int, following: bytes) -> Cut | None:
-    """The whole elements of *data* from *start* on, as many as end within *wanted*, at least one; None: no library.
+    """The whole elements of *data* from *start* on that end within *wanted* bytes, at least one; None: no library.
 
-    None of them has more than *most* bytes. After each of them comes *following*; or it is well formed, and something
-    like that comes.
+    None of them has more than *most* bytes. Each is followed by *following*; or it is well formed and the bytes behind
+    it are similar.
     """
     return _cut(data, start, wanted, most, following)
 
 
 def value_end(data: bytes, start: int) -> Cut | None:
-    """Where the one object or array at *start* ends, whatever follows it; None: no library."""
+    """The end of the object or array at *start*, whatever follows it; None: no library."""
     return _cut(data, start, -1, 0, b"")
 
 

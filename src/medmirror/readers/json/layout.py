@@ -1,8 +1,8 @@
-"""The words in which a JSON source says where its columns, keys and versions are found in a record.
+"""Layouts: the declaration of the columns, keys and versions of a JSON source's records.
 
-A *Layout* is read by two engines that must give the same rows: ``jsonrecord`` (Python, the reference) and ``native``
-(C). A path leads through objects, and through arrays of them where it says ``[]``: ``a.b[].c``. What is absent or null
-on the way is as good as empty; anything else that is no object, or no array of objects, makes the record invalid.
+Two engines read a *Layout* and must give the same rows: ``record`` (Python, the reference) and ``native`` (C). A path
+leads through objects, and through arrays of them at ``[]``: ``a.b[].c``. An absent or null step counts as empty; any
+other value that is no object, or no array of objects, makes the record invalid.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ How = Literal[
     "moment",  # the point in time that a text names (ISO 8601, UTC unless it says otherwise); NULL for anything else
     "members",  # how many keys the objects directly under the top have together
 ]
-"""What a value must be, else the record is invalid. Null and absent are NULL. Through arrays, a text or texts are those
-of all objects, each once."""
+"""The type that a value must have, else the record is invalid. Null and absent are NULL. Through arrays, the result has
+the texts of all objects, each once."""
 
 _KINDS: dict[str, str] = {
     "text": "text",
@@ -52,7 +52,7 @@ _KINDS: dict[str, str] = {
 
 
 class Field(NamedTuple):
-    """A value of a record: what it is called, its path, what it must be."""
+    """A value of a record: its name, its path, the type that it must have."""
 
     name: str
     path: str
@@ -66,12 +66,12 @@ class Field(NamedTuple):
 
     @property
     def many(self) -> bool:
-        """Whether it is collected from the objects of an array."""
+        """Whether its values are collected from the objects of an array."""
         return "[]" in self.path and self.how != "earliest day"
 
     @property
     def steps(self) -> tuple[list[tuple[str, bool]], str]:
-        """The objects on the way to it, each with whether it is an array of objects, and its own key."""
+        """([(key, whether it is an array of objects) for each step on the way], the key of the value)."""
         *way, name = self.path.split(".")
         return [(step.removesuffix("[]"), step.endswith("[]")) for step in way], name
 
@@ -80,11 +80,11 @@ Identify = Callable[[Sequence[Any], Mapping[str, int | str]], tuple[tuple[int | 
 
 
 class Layout(NamedTuple):
-    """How the records of one feed are known, identified and read.
+    """The layout of one feed: how its records are recognised, identified and read.
 
     *identify* makes the key and the version of a record from the values of *identity* (a day is its number, a moment
-    its microseconds since 1970, 0 for none) and the context; it raises InvalidRecord. A record that has all keys of one
-    of *marks* is of this feed.
+    its microseconds since 1970, 0 for none) and the context; it raises InvalidRecord. A record with all keys of one of
+    *marks* is of this feed.
     """
 
     name: str
@@ -102,6 +102,6 @@ class Layout(NamedTuple):
 
 
 def marks(layouts: Sequence[Layout]) -> list[tuple[frozenset[str], int]]:
-    """Every mark with the number of its layout, in the order of trial: the first ones of all layouts first."""
+    """(mark, number of its layout) of all marks, in the order of trial: the first mark of each layout comes first."""
     every = [(place, mark, number) for number, layout in enumerate(layouts) for place, mark in enumerate(layout.marks)]
     return [(mark, number) for _, mark, number in sorted(every, key=lambda entry: entry[0])]

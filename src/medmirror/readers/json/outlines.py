@@ -1,4 +1,4 @@
-"""What a JSON stream is, and what it holds beside its records."""
+"""The outline of a JSON stream: its kind, and the values beside its records."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Outline(NamedTuple):
-    """What a stream is: *kind* (array, key, bare, lines), the array's *key*, and the other values of the top level.
+    """The outline of a stream: its *kind* (array, key, bare, lines), the array's *key*, the other values of the top
+    level.
 
-    *first* is the first key of the top-level object: what tells a stray object's nature when no key is known.
+    *first* is the first key of the top-level object, for errors about an object that is none of ours.
     """
 
     kind: str
@@ -36,7 +37,7 @@ def looks_like_json(head: bytes) -> bool:
 
 
 def check_text(head: bytes) -> None:
-    """Raise LayoutChanged for a stream that is no UTF-8 JSON at all, saying what it is instead."""
+    """Raise LayoutChanged, with what it is instead, for a stream that is not UTF-8 JSON."""
     start = head.removeprefix(BOM).lstrip()
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") or (len(head) > 3 and 0 in head[:4]):
         raise LayoutChanged("The file is UTF-16 or UTF-32; JSON must be UTF-8. Convert it first.")
@@ -49,17 +50,15 @@ def check_text(head: bytes) -> None:
 
 
 def whole_stream(head: bytes, reopen: Callable[[], BinaryIO]) -> BinaryIO:
-    """The stream that begins with *head*; a small one, that *head* holds whole, is not opened again."""
+    """The stream that begins with *head*, from its begin; a small one that *head* holds whole is not opened again."""
     return io.BytesIO(head) if len(head) < _HEAD else reopen()
 
 
 def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str]) -> Outline:
-    """What *stream* is, when records can stand in an array under one of *keys*.
+    """The outline of *stream*, whose records may stand in an array under one of *keys*.
 
-    An object whose first key is among *bare* is itself a record. Reads no further than the array: what stands behind
-    it is not among the values (``value_at``).
-
-    Raises LayoutChanged when the stream is no JSON, ParseError when it cannot be told.
+    An object whose first key is among *bare* is itself a record. Reads no further than the array: values behind it are
+    not in the outline (``value_at``). Raises LayoutChanged when the stream is no JSON.
     """
     window = Window(stream)
     window.fill(_HEAD)
@@ -81,8 +80,10 @@ def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str]) -> Out
 
 
 def value_at(stream: BinaryIO, path: str) -> Any:
-    """The value at *path* (keys joined by dots) of the object in *stream*, wherever it stands; None when there is none
-    or the stream breaks before it. Reads the whole stream if it must, in bounded memory."""
+    """The value at *path* (keys joined by dots) of the object in *stream*; None when it is missing or behind a break.
+
+    Reads the whole stream if necessary, in bounded memory.
+    """
     try:
         return next(ijson.items(stream, path, use_float=True), None)
     except ijson.JSONError:
@@ -107,13 +108,13 @@ def _first_key(data: bytes, start: int) -> str:
 
 
 def name_keys(keys: Iterable[str]) -> str:
-    """The first few of *keys*, for an error: keys are no values."""
+    """The first six of *keys*, for an error: keys are no values."""
     names = sorted(keys)
     return ", ".join(key[:40] for key in names[:6]) + (" ..." if len(names) > 6 else "")
 
 
 def describe(outline: Outline) -> str:
-    """What was found, for an error."""
+    """A description of *outline* for an error."""
     error = outline.values.get("error")
     if isinstance(error, dict):
         return f"the file is an error message ({str(error.get('code', ''))[:40]})"
@@ -121,16 +122,16 @@ def describe(outline: Outline) -> str:
 
 
 def enter(window: Window, start: int, keys: frozenset[str], values: dict[str, Any]) -> tuple[int, str]:
-    """Walk the top-level object that begins at *start* as far as the array under one of *keys*.
+    """Walk the top-level object that begins at *start* to the array under one of *keys*; return (its place, its key).
 
-    Puts the values of the other keys into *values*. Returns where the array's bracket is, and its key; (-1, "") when
-    the object ends, or breaks, before there is one.
+    The values of the other keys go into *values*. The place is negative when the object ends, or breaks, before there
+    is such an array.
     """
     return _walk(window, start + 1, keys, values)
 
 
 def leave(window: Window, keys: frozenset[str], values: dict[str, Any]) -> None:
-    """Walk what follows the array, whose closing bracket is the window's first byte, to the end of the object.
+    """Walk from the array's closing bracket, the window's first byte, to the end of the object.
 
     Raises TruncatedFile when it does not end, LayoutChanged for a second array of records.
     """
@@ -167,7 +168,7 @@ def _walk(window: Window, pos: int, keys: frozenset[str], values: dict[str, Any]
 
 
 def _value_end(window: Window, pos: int) -> int:
-    """Where the value at *pos* ends, having read on for it; 0 or less when it does not."""
+    """The end of the value at *pos*, reading on as needed; 0 or less when it has none."""
     while True:
         if pos >= len(window.data) and not window.more():
             return OPEN

@@ -1,12 +1,12 @@
-"""The elements of a run of JSON values, with what is broken set apart from its neighbours.
+"""The elements of a run of JSON values; a broken element is a piece of its own and does not harm its neighbours.
 
-An element that cannot be parsed costs itself. Where it ends no method can say for certain: a quote or a bracket may be
-missing, or one too many. What is done: it ends at the first place that looks like the begin of an element (a comma and
-what is learnt from this very text or, failing that, any ``},{``) **and** where a whole well-formed object follows that
-has at least half of its keys in common with an element seen before; or, if that comes first, where its brackets balance
-and the next element seems to begin. Otherwise it takes all that is left. Two broken elements side by side may so become
-one piece. A well-formed element that is followed by what cannot follow one may be the first half of a record: it counts
-as broken too, unless it has every key of an element seen before.
+No method can find the end of a broken element for certain: a quote or a bracket may be missing, or there may be one too
+many. Here it ends at the first place that looks like the begin of an element (a comma and the separator learnt from
+this text or, failing that, any ``},{``), **if** a whole well-formed object follows that has at least half of its keys
+in common with an earlier element; or, if that comes first, where its brackets balance and the next element seems to
+begin. Otherwise it takes all bytes that are left. So two broken elements side by side may become one piece. A
+well-formed element before bytes that cannot follow one may be the first half of a record: it counts as broken, too,
+unless it has every key of an earlier element.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ def is_unfinished(raw: bytes) -> bool:
 
 
 def begins_next(data: bytes, end: int, separator: bytes | None) -> bool:
-    """Whether at *end* stands what *separator* says comes between two elements."""
+    """Whether the bytes at *end* are those that *separator* has between two elements."""
     return separator is not None and data.startswith(separator[1:], skip_space(data, end))
 
 
 def is_whole(data: bytes, end: int, value: Any, keys: frozenset[str]) -> bool:
-    """Whether *value*, the element that ends at *end*, is a whole one: what follows can follow, or it has all keys."""
+    """Whether *value*, the element that ends at *end*, is whole: the next bytes can follow it, or it has all *keys*."""
     return _ends_cleanly(data, end) or (isinstance(value, dict) and bool(keys) and keys <= value.keys())
 
 
 def _ends_cleanly(data: bytes, end: int) -> bool:
-    """Whether what stands at *end* can follow an element: the end, a closing bracket, or a comma and another value."""
+    """Whether the bytes at *end* can follow an element: the end, a closing bracket, or a comma and another value."""
     pos = skip_space(data, end)
     if data[pos : pos + 1] != b",":
         return data[pos : pos + 1] in (b"", b"]", b"{")  # a brace: only the comma is missing
@@ -85,7 +85,7 @@ def _ends_cleanly(data: bytes, end: int) -> bool:
 
 
 def broken_end(data: bytes, start: int, separator: bytes | None, keys: frozenset[str], *, final: bool) -> int | None:
-    """Where the broken piece that begins at *start* ends; None when more data could tell and *final* is false."""
+    """The end of the broken piece that begins at *start*; None when more data is needed and *final* is false."""
     at = start
     comma = separator[1:] if separator else b""  # the broken piece may have lost its last bracket
     while separator and (place := data.find(comma, at)) >= 0:
@@ -110,7 +110,7 @@ def broken_end(data: bytes, start: int, separator: bytes | None, keys: frozenset
 
 
 def _is_element(data: bytes, begin: int, separator: bytes | None, keys: frozenset[str]) -> bool:
-    """Whether a well-formed object begins at *begin* that looks like the elements seen before, if any was."""
+    """Whether a well-formed object begins at *begin* whose keys are similar to *keys*, those of an earlier element."""
     guess = data.find(separator, begin) if separator else -1
     value = parse(data[begin : guess + 1])[0] if guess >= 0 else None
     if value is None and (end := element_end(data, begin)) > 0:
@@ -131,8 +131,8 @@ class _Pieces:
         self.size = len(data.rstrip())
         self.keys: frozenset[str] = frozenset()
         self.misses = 0
-        self.separator: bytes | None = None  # what the end of an element is guessed by
-        self.loose: bytes | None = None  # what the search for the next element after a broken one goes by
+        self.separator: bytes | None = None  # guesses the end of an element
+        self.loose: bytes | None = None  # finds the next element after a broken one
         self._learn(0)
 
     def _learn(self, pos: int) -> None:

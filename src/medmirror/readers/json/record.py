@@ -1,7 +1,7 @@
 """Records of JSON by their Layouts: items with key and version, COPY tuples, values for a user's own functions.
 
-``native.jsonprogram`` reads them where it can. What is read here is the reference, and what decides all else: records
-that are broken, hold something of the wrong type, or anything else that the other one does not judge.
+``native.Program`` reads them where it can. The reader of this module is the reference, and decides on all other
+records: broken ones, those with a value of the wrong type, and any other case that the native one leaves.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _MANY = {"text": distinct, "every text": every, "loose texts": loosely_distinct}
 
 
 def reader(field: Field) -> Read:
-    """The function that finds *field* in a record; it raises InvalidRecord."""
+    """A function from a record to its value of *field*. That function raises InvalidRecord."""
     if field.how == "members":
         return lambda record: sum(len(value) for value in record.values() if isinstance(value, dict))
     way, name = field.steps
@@ -176,7 +176,7 @@ class Records:
         self.program = Program([kind.layout for kind in self._kinds])
 
     def layout_of(self, record: Mapping[str, Any] | set[str]) -> Layout | None:
-        """What *record* is, by its keys: by the first mark that fits."""
+        """The layout of *record* by its keys: that of the first mark that fits; None when none does."""
         kind = self._kind_of(record)
         return kind.layout if kind else None
 
@@ -185,7 +185,7 @@ class Records:
         return next((self._kinds[number] for mark, number in self._marks if mark <= keys), None)
 
     def items(self, data: bytes, context: Context) -> Iterator[Item | Flaw]:
-        """Every record of a block with its feed, key and version; what has none is a flaw."""
+        """The records of a block, each with its feed, key and version; a record without them is a flaw."""
         items = self._native_items(data, context)
         if items is not None:
             yield from items
@@ -233,7 +233,7 @@ class Records:
         return Item(kind.layout.name, key, version, number, piece.start, piece.end, False, record)
 
     def rows(self, feed: str, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
-        """The COPY tuple of each record, or what is wrong with it."""
+        """The COPY tuple of each record, or its error, in order."""
         kind, view = self._by_name[feed], memoryview(data)
         rows: list[bytes | RecordError] = []
         for item in items:
@@ -249,14 +249,14 @@ class Records:
         return rows
 
     def document(self, data: bytes, item: Item) -> dict[str, Any]:
-        """The record as JSON, of an item that ``rows`` has found to be sound."""
+        """The record as JSON, of an item for which ``rows`` gave no error."""
         raw = data[item.start : item.end]
         value = item.parsed if isinstance(item.parsed, dict) else parse(raw)[0]
         document: dict[str, Any] = exactly(raw, value)
         return document
 
     def record(self, feed: str, data: bytes, item: Item) -> dict[str, Any]:
-        """The record's values by column."""
+        """The record's values by column. Raises RecordError."""
         kind = self._by_name[feed]
         parsed = _parsed(data[item.start : item.end], item, kind.layout)
         return dict(zip(kind.names, (*item.key, parsed, *kind.values(parsed)), strict=True))

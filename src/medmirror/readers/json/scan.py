@@ -1,4 +1,4 @@
-"""Where JSON values end, found in bytes at the speed of C.
+"""The ends of JSON values, found in bytes at the speed of C.
 
 Two means, both exact for well-formed JSON:
 
@@ -35,9 +35,9 @@ MISMATCHED = -1  #: a bracket is closed by one of the other kind
 
 
 def residue(data: bytes) -> bytes:
-    """What stays open, or closes nothing, when all matched brackets and quotes of *data* are taken away.
+    """The brackets and quotes of *data* that are left when all matched ones are taken away; empty for balanced data.
 
-    *data* begins outside a string. A boundary mark (0x01) stays where it is. ``""`` is the answer for balanced data.
+    *data* begins outside a string. A boundary mark (0x01) stays where it is.
     """
     marks = _ESCAPE.sub(b"", data).translate(None, _OTHERS).replace(b'""', b"")
     marks = _cancel(marks)
@@ -66,10 +66,10 @@ def is_balanced(data: bytes) -> bool:
 
 
 class Separators(NamedTuple):
-    """The bytes that probably end one element of an array and begin the next. Whoever uses one proves what it finds.
+    """The bytes that probably end one element of an array and begin the next; the user of one must prove its cut.
 
-    *exact* goes as far as the first key: long, so found quickly. *loose* does without it where line breaks and
-    indentation alone tell elements from what is within them.
+    *exact* goes as far as the first key: it is long, so it is found quickly. *loose* ends before the key where line
+    breaks and indentation alone distinguish elements from their inner objects.
     """
 
     exact: bytes
@@ -77,7 +77,7 @@ class Separators(NamedTuple):
 
 
 def learn_separators(data: bytes) -> Separators | None:
-    """The separators of *data*, learnt from how its first element begins; None when that is no object with a key."""
+    """The separators of *data*, learnt from the begin of its first element; None when that is no object with a key."""
     lead = _LEAD.match(data)
     if lead is None:
         return None
@@ -100,7 +100,7 @@ def count_between(data: bytes, separator: bytes) -> int:
 
 
 def element_end(data: bytes, pos: int) -> int:
-    """Where the value that begins at *pos* ends; OPEN or MISMATCHED when it does not."""
+    """The end of the value that begins at *pos*; OPEN or MISMATCHED when it has none."""
     if data[pos] not in b"{[":
         scalar = _SCALAR.match(data, pos)
         return scalar.end() if scalar else MISMATCHED
@@ -131,7 +131,10 @@ class Skipper:
         self._in_string = False
 
     def feed(self, window: bytes) -> int:
-        """The place after the value's end in *window*, or -1. A window must not end within an escape (``whole``)."""
+        """The place after the value's end in *window*; -1 when it does not end there.
+
+        A window must not end within an escape (``whole``).
+        """
         pos = 0
         if self._in_string:
             match = _STRING_REST.match(window)
@@ -157,6 +160,6 @@ class Skipper:
 
 
 def whole(data: bytes, end: int) -> int:
-    """*end*, or a little less: a place where *data* can be cut without parting an escape."""
+    """*end*, or one byte less: a place where a cut of *data* does not divide an escape."""
     slashes = end - len(data[:end].rstrip(b"\\"))
     return end - slashes % 2

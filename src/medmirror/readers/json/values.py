@@ -1,4 +1,4 @@
-"""What a parsed JSON record must be before it is stored, and the reading of values that columns are made of.
+"""The checks of a parsed JSON record before it is stored, and the values of its columns.
 
 Every reason names fields and types, never a value.
 """
@@ -21,11 +21,11 @@ _NAMES = {dict: "an object", list: "an array", str: "text", bool: "true or false
 
 
 def check(raw: bytes, value: Any, *, repeats: bool = False) -> None:
-    """Raise InvalidRecord when *raw*, of which *value* was parsed, holds what Postgres or we cannot keep apart.
+    """Raise InvalidRecord when *raw*, the text of *value*, cannot be stored as jsonb without loss.
 
     That is a NUL character, which jsonb cannot hold, or, unless *repeats*, a key twice in one object, of which jsonb
-    would keep one. The first test costs little and errs only to the safe side: written again from *value*, a record
-    that lost a key has fewer quotation marks. Only then every object is looked at.
+    keeps one. The first test is cheap and errs only on the safe side: the text written anew from *value* has fewer
+    quotation marks when a key was lost. Only then every object is checked.
     """
     dumped = _dumped(value)
     if dumped == raw:
@@ -49,7 +49,7 @@ def _dumped(value: Any) -> bytes:
 
 
 def exactly(raw: bytes, value: Any) -> Any:
-    """*value*, which was parsed of *raw*, but with whole numbers of more than 64 bits, floats there, exact."""
+    """*value*, which was parsed from *raw*, with exact whole numbers where those of more than 64 bits became floats."""
     marks = raw.translate(_MARKS)
     place = marks.find(_LONG)
     while place >= 0:
@@ -75,17 +75,21 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 
 def kind(value: Any) -> str:
-    """What *value* is, in words."""
+    """The JSON type of *value*, in words."""
     return "null" if value is None else _NAMES.get(type(value), type(value).__name__)
 
 
 def filled_child(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object called *name* within *parent*; an empty one also for an empty text, which some say for null."""
+    """The object called *name* within *parent*; an empty one also for an empty text, which some systems write for null.
+
+    Raises InvalidRecord when it is no object.
+    """
     return {} if parent.get(name) == "" else child(parent, name)
 
 
 def child(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object called *name* within *parent*; an empty one when there is none. InvalidRecord when it is no object."""
+    """The object called *name* within *parent*; an empty one when it is absent. Raises InvalidRecord for anything
+    else."""
     value = parent.get(name)
     if value is None:
         return {}
@@ -95,7 +99,7 @@ def child(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def children(parent: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects in the array called *name*; none when there is none. InvalidRecord for anything else."""
+    """The objects in the array called *name*; none when it is absent. Raises InvalidRecord for anything else."""
     value = parent.get(name)
     if value is None:
         return []
@@ -107,7 +111,7 @@ def children(parent: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def text(parent: Mapping[str, Any], name: str) -> str | None:
-    """The text called *name*, or None. InvalidRecord for anything but text."""
+    """The text called *name*, or None. Raises InvalidRecord for anything but text."""
     value = parent.get(name)
     if value is None or isinstance(value, str):
         return value
@@ -115,7 +119,7 @@ def text(parent: Mapping[str, Any], name: str) -> str | None:
 
 
 def texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
-    """The array of texts called *name*, or None. InvalidRecord for anything else."""
+    """The array of texts called *name*, or None. Raises InvalidRecord for anything else."""
     value = parent.get(name)
     if value is None:
         return None
@@ -127,7 +131,7 @@ def texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
 
 
 def every(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | None:
-    """The texts called *name* in *objects*, in order; None when there is none."""
+    """The texts called *name* in *objects*, in order; None for none. Raises InvalidRecord for other values."""
     values = [parent[name] for parent in objects if parent.get(name) is not None]
     if values and (wrong := set(map(type, values)) - {str}):
         raise InvalidRecord(f"{name} is {_NAMES.get(wrong.pop(), 'null')}, not text.")
@@ -140,7 +144,7 @@ def distinct(objects: Sequence[Mapping[str, Any]], name: str) -> list[str] | Non
 
 
 def loose_text(parent: Mapping[str, Any], name: str) -> str | None:
-    """The text or number called *name*, as text."""
+    """The text or number called *name*, as text, or None. Raises InvalidRecord for anything else."""
     value = parent.get(name)
     if value is None or isinstance(value, str):
         return value
@@ -150,7 +154,8 @@ def loose_text(parent: Mapping[str, Any], name: str) -> str | None:
 
 
 def identifier(parent: Mapping[str, Any], name: str) -> str | None:
-    """The text or whole number called *name*, as text; None for an empty text. InvalidRecord for anything else."""
+    """The text or whole number called *name*, as text; None for an empty text. Raises InvalidRecord for anything
+    else."""
     value = parent.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -160,18 +165,18 @@ def identifier(parent: Mapping[str, Any], name: str) -> str | None:
 
 
 def link_id(parent: Mapping[str, Any], name: str) -> str | None:
-    """The last piece of the path of the link called *name*: what it links to. InvalidRecord for anything but text."""
+    """The id in the link called *name*: the last piece of its path. Raises InvalidRecord for anything but text."""
     link = text(parent, name) or ""
     return link.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2] or None
 
 
 def filled_text(parent: Mapping[str, Any], name: str) -> str | None:
-    """The text called *name*; None for an empty one, too. InvalidRecord for anything but text."""
+    """The text called *name*; None also for an empty one. Raises InvalidRecord for anything but text."""
     return text(parent, name) or None
 
 
 def loose_texts(parent: Mapping[str, Any], name: str) -> list[str] | None:
-    """The texts in the array called *name*, or the one text that stands in its place."""
+    """The texts in the array called *name*, or the single text in its place. Raises InvalidRecord for anything else."""
     value = parent.get(name)
     if value is None:
         return None
@@ -198,7 +203,7 @@ def _boxed(value: Any) -> str:
 
 
 def flag(parent: Mapping[str, Any], name: str) -> bool | None:
-    """The truth value called *name*, or None. InvalidRecord for anything else."""
+    """The truth value called *name*, or None. Raises InvalidRecord for anything else."""
     value = parent.get(name)
     if value is None or isinstance(value, bool):
         return value
@@ -245,7 +250,7 @@ def day_number(day: date | None) -> int:
 def moment(value: Any) -> datetime | None:
     """The point in time that *value* names (2023-05-17T10:00:00Z, fractions and offsets too), in UTC; None for none.
 
-    Without an offset it is UTC. What is finer than a microsecond is cut off.
+    Without an offset it is UTC. Digits beyond the microsecond are cut off.
     """
     match = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if not match:

@@ -25,7 +25,7 @@ _SET_LEVEL = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^<>\[]*>)*", re
 
 
 class Shape(NamedTuple):
-    """What a document holds: its *root*, the elements that are *items*, and *lists* of which every *key* is an item.
+    """The shape of a document: its *root*, the elements that are *items*, and *lists* of which every *key* is an item.
 
     An item element may be the root itself. *into* has, for each of *items*, the elements between it and its *key*; the
     attribute *second* of a key is its second half.
@@ -74,7 +74,10 @@ def _scanner(shape: Shape) -> Scanner:
 
 
 def _tokens(data: bytes, shape: Shape, at: int = 0) -> Iterator[_Token | bytes]:
-    """The tags of roots, items and lists in ``data[at:]``; last, when its end is hidden, what would end that."""
+    """The tags of roots, items and lists in ``data[at:]``.
+
+    When the data ends in a comment, a CDATA section or an instruction, the last value is the missing end of that.
+    """
     search, hidden = _token_pattern(shape).search, None
     while True:
         if hidden:
@@ -127,7 +130,7 @@ def blocks(stream: Reader, shape: Shape, wanted: int, most: int, feed: str | Non
 
 
 def _open(stream: Reader, shape: Shape) -> tuple[Reader, int, bool]:
-    """What is left to read of *stream* behind the prolog, its offset, and whether a root was opened that must close."""
+    """(the rest of *stream* behind the prolog, its offset, whether a root was opened that must be closed)."""
     reader, skipped = decoded(stream)
     head = read(reader, 1 << 16)
     opening = root(head)
@@ -153,12 +156,12 @@ def last_end(data: bytes, shape: Shape) -> tuple[int, int]:
 
 
 def plain(data: bytes, shape: Shape) -> Run:
-    """The plain items that *data* begins with, found fast; what comes behind them is for ``pieces``."""
+    """The plain items at the begin of *data*, found fast; ``pieces`` gives those behind them."""
     return _scanner(shape).run(data) or Run(array("q"), array("q"), array("q"), array("q"), 0, True)
 
 
 def pieces(data: bytes, shape: Shape, ordinal: int = 0, at: int = 0) -> Iterator[Piece]:
-    """The items and lists in ``data[at:]``, in order, and whatever lies between them or is broken."""
+    """The items and lists in ``data[at:]``, in order, and the pieces that are broken or belong to none."""
     return (step.piece for step in _walk(data, shape, ordinal, at))
 
 
@@ -201,14 +204,14 @@ def _walk(data: bytes, shape: Shape, ordinal: int, edge: int) -> Iterator[_Step]
 
 
 def _junk(data: bytes, start: int, end: int) -> int | None:
-    """Where something lies in ``data[start:end]`` that may not stand between items; None when nothing does."""
+    """The place in ``data[start:end]`` of bytes that may not stand between items; None when there are none."""
     match = _SET_LEVEL.match(data, start, end)
     at = match.end() if match else start
     return at if at < end else None
 
 
 def _skip(data: bytes, reader: Reader, shape: Shape) -> tuple[int, bytes]:
-    """(size of the item that begins *data* and ends far behind it, what was read behind it); holds little at a time."""
+    """(size of the item that begins *data* and ends far behind it, the bytes read behind it); holds 1 MiB at a time."""
     size, at, hidden = 0, 0, b""
     while True:
         if hidden:

@@ -1,7 +1,7 @@
-"""The words in which an XML source says what becomes of each element and attribute of its records.
+"""Layouts: the declaration of where each element and attribute of an XML source's records is stored.
 
-A *Layout* is read by two engines that must give the same rows: ``xmlrecord`` (lxml, the reference) and ``native`` (C).
-JSON objects are written in document order: an object's keys come as its attributes and children come.
+Two engines read a *Layout* and must give the same rows: ``record`` (lxml, the reference) and ``native`` (C). JSON
+objects are written in document order: an object's keys have the order of its attributes and children.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Condition = tuple[str, str, bool]
 
 
 class Put(NamedTuple):
-    """One place where a text or the value of an attribute goes.
+    """A target of a text or of the value of an attribute.
 
     *where*: a ``column`` (a scalar, or one more element of a text[]), a ``key`` of the innermost open object,
     a ``list`` of strings under a key of it, ``carry`` (a key of every object that opens directly inside this element),
@@ -57,7 +57,7 @@ class Date(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Element:
-    """What becomes of one element, where it stands: its attributes, children and text."""
+    """The rule for one element at its place: its attributes, children and text."""
 
     name: str
     opens: Open | None = None
@@ -80,10 +80,10 @@ class Element:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """All that is stored of a source's items: the *columns* of a row; a rule and constants for each item element.
+    """The layout of a source's items: the *columns* of a row; a rule and constants for each item element.
 
-    *namespaces* maps the prefixes that markup inside texts may use. An item without a *required* column is invalid;
-    *extra* names the jsonb column of what no rule names.
+    *namespaces* maps the prefixes that markup inside texts may use. An item without a *required* column is invalid.
+    *extra* names the jsonb column for all elements and attributes without a rule.
     """
 
     columns: tuple[Column, ...]

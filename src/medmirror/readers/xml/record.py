@@ -109,7 +109,7 @@ def _text(element: Any) -> str:
 
 
 class _Reading:
-    """One item on its way into columns. Objects are dicts; the innermost is passed down."""
+    """The reading of one item into columns. Objects are dicts; the innermost one is passed down."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -222,7 +222,7 @@ class _Reading:
     def _put(
         self, put: Put, value: str, element: Any, target: Any, carried: dict[str, Any], parts: dict[str, str]
     ) -> bool:
-        """Whether *value* is stored where *put* says, or need not be."""
+        """Whether *value* is stored by *put*, or need not be."""
         if put.where == "extra":
             return False
         if any((element.get(name) == expected) is not equal for name, expected, equal in put.when):

@@ -32,7 +32,7 @@ class Root(NamedTuple):
 
 
 class Reader(Protocol):
-    """What gives the next bytes: at most *size* of them, none at the end."""
+    """A reader of bytes: ``read`` gives at most *size* of them, none at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -66,7 +66,7 @@ def _encoding(head: bytes) -> tuple[str, int]:
 
 
 class Chained:
-    """Bytes that were read already, and then the rest of the stream."""
+    """A reader of *head*, bytes that were read already, and then of the stream behind them."""
 
     def __init__(self, head: bytes, stream: Reader) -> None:
         self._head, self._stream = head, stream
@@ -126,7 +126,7 @@ def is_prolog(head: bytes) -> bool:
 
 
 def root_of(stream: Reader, names: Collection[str]) -> Root:
-    """The root of the document in *stream*. Raises LayoutChanged unless *names* names it; UnsafeFile as ``root``."""
+    """The root of the document in *stream*. Raises LayoutChanged when *names* lacks it, UnsafeFile as ``root``."""
     opening = root(read(decoded(stream)[0], _MAX_PROLOG))
     if opening is None:
         raise LayoutChanged("The file is not XML.")

@@ -1,4 +1,4 @@
-"""Find plain items of a block and their keys with ``xmlscan.c``."""
+"""Plain items of a block and their keys, found by ``xmlscan.c``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Cliniko, a practice-management system: saved pages of its API, and whatever else people make of them.
+"""Cliniko, a practice-management system: saved pages of its API, and other files that people make of them.
 
 A file holds a page (``{"patients": [...], "total_entries": ..., "links": ...}``), an array of records, records one a
-line, or one record. Keys, versions and deletions: see ``layout``; what pages say of themselves: ``pages``.
+line, or one record. Keys, versions and deletions: see ``layout``; the facts that a page gives about itself: ``pages``.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def recognise(name: str, head: bytes) -> bool:
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
-    """The file's layout, its feed where that is the same for all records, and what a page says of itself.
+    """The file's layout, its feed when all records have the same, and the facts that a page gives about itself.
 
-    Raises LayoutChanged when it holds no records of a list that is known here, saying what was found.
+    Raises LayoutChanged, with what it holds, when it has no records of a list that this source knows.
     """
     outlines.check_text(head)
     with outlines.whole_stream(head, reopen) as stream:
@@ -107,12 +107,12 @@ def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterato
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
-    """Every record of a block with its feed, key and version; what has none is a flaw."""
+    """The records of a block, each with its feed, key and version; a record without them is a flaw."""
     return OF.get(str(context["feed"]), ANY).items(data, context)
 
 
 def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
-    """The COPY tuple of each record, or what is wrong with it."""
+    """The COPY tuple of each record, or its error, in order."""
     return ANY.rows(feed.name, data, items)
 
 

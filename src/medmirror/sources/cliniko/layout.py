@@ -1,11 +1,11 @@
-"""What Cliniko's records are: their feeds, columns, keys and versions.
+"""Cliniko's records: their feeds, columns, keys and versions.
 
 **Version.** Microseconds of ``updated_at`` or, if that is later, of ``archived_at``, ``cancelled_at`` or
-``deleted_at``: a copy of a record that says that it is gone must win over the one before, whether or not the change of
-state counted as an update. 0 for a record that says none of them. That of a deletion is its ``deleted_at``.
+``deleted_at``: a copy that reports the record as gone must win over the copy before, whether or not Cliniko counts the
+change of state as an update. It is 0 for a record without any of them. The version of a deletion is its ``deleted_at``.
 
 **Deletions.** A list of deleted records may give no more than ``deleted_at`` and a link. Such an entry is a record of
-the feed ``deletion``, under the kind and id that its link names, so that it wipes nothing of what is known.
+the feed ``deletion``, under the kind and id that its link names, so that it overwrites no value of the record itself.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ ANY = _records(
         _deletion(("date_of_birth", _GONE)),
     ]
 )
-"""Records of any kind: told by their own keys."""
+"""Records of any kind: their own keys decide on the kind."""
 
 OF = {
     name: _records(
@@ -198,4 +198,4 @@ OF = {
 """Records of a list whose kind is known, by its feed."""
 
 LAYOUTS = (*(_layout(name, ()) for name in _FEEDS), _deletion(()))
-"""What the columns of each feed are."""
+"""The layout of each feed, for its columns."""

@@ -1,9 +1,8 @@
-"""What a saved page says of itself: which list it is of, which page, of how many records; and whether pages make a
-whole list.
+"""The facts that a saved page gives about itself (its list, its number, the total), and the test of whole lists.
 
-Cliniko leaves archived and cancelled records out of a list unless it is asked for them (``q[]=archived_at:*``), or has
-lists of their own for them (``/patients/archived``). So a kind of record was wholly there when its lists together hold
-every state that its records can be in, each list from its first page to its last.
+Cliniko leaves archived and cancelled records out of a list unless the request names them (``q[]=archived_at:*``), or it
+has lists of their own for them (``/patients/archived``). So a kind of record is whole when its lists together cover
+every state of its records, each list from its first page to its last.
 """
 
 from __future__ import annotations
@@ -26,13 +25,16 @@ _NAMED = re.compile(
     r"(?:[/\\._ -]+(?:page[._ -]*)?(\d+))?(?=[/\\._ -]|$)"
 )
 _INCLUDED = {"archived_at:*": "archived", "cancelled_at:*": "cancelled"}
-_TAIL = 1 << 16  # bytes that what stands behind the records may take
+_TAIL = 1 << 16  # bytes that the values behind the records may take
 _TRIES = 1000
 
 
 class Page(NamedTuple):
-    """What a page says of itself. *part_of* is the list (patients/deleted), "" when that cannot be told; *including*
-    the states of records that it was asked for beside its own; *partial*: it was asked for some records only."""
+    """The facts that a page gives about itself.
+
+    *part_of* is its list (patients/deleted), "" when it is unknown. *including* has the states of records that the
+    request named beside the list's own. *partial*: the request selected a part of the records.
+    """
 
     part_of: str = ""
     number: int = UNKNOWN
@@ -49,7 +51,7 @@ class Page(NamedTuple):
 
 
 def page(values: Mapping[str, Any], path: str) -> Page:
-    """What the values around a page's records, and failing them its *path*, say."""
+    """The page that the *values* around its records describe; without a link there, the one that *path* names."""
     links = values.get("links")
     links = links if isinstance(links, dict) else {}
     description = _from_link(links.get("self")) or _from_name(path)
@@ -94,7 +96,7 @@ def _from_link(link: Any) -> Page | None:
 
 
 def _from_name(path: str) -> Page:
-    """What a file's or folder's name says: patients-deleted-0001.json, patients/deleted/1.json."""
+    """The page that a file's or folder's name describes: patients-deleted-0001.json, patients/deleted/1.json."""
     matches = list(_NAMED.finditer(path))
     if not matches:
         return Page()
@@ -104,7 +106,7 @@ def _from_name(path: str) -> Page:
 
 
 def behind(stream: BinaryIO) -> dict[str, Any]:
-    """The values that stand behind the last array of the object in *stream*; none when it does not end as it should.
+    """The values behind the last array of the object in *stream*; an empty dict when the object is not closed.
 
     Reads all of a packed stream, the end of another one.
     """
@@ -115,7 +117,7 @@ def behind(stream: BinaryIO) -> dict[str, Any]:
         tail = (tail + piece)[-_TAIL:]
     values: dict[str, Any] = {}
     for match in reversed(list(re.finditer(rb"\]\s*,", tail))[-_TRIES:]):
-        try:  # within an array, an object or a text, the brackets and quotes of what is left do not match
+        try:  # within an array, an object or a text, the brackets and quotes behind the place do not match
             values = orjson.loads(b"{" + tail[match.end() :])
         except orjson.JSONDecodeError:
             continue
@@ -136,7 +138,7 @@ _PLAIN = frozenset({frozenset[str]()})
 
 
 def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
-    """Which feeds were wholly there: for each that any file was of, in the order of their names."""
+    """A certificate for each feed that a file is of, in the order of their names."""
     lists: dict[str, dict[tuple[str, str], list[Witness]]] = {}
     loose: dict[str, int] = {}
     refused = [witness for witness in witnesses if not witness.context]
@@ -177,7 +179,7 @@ def _certificate(
 
 
 def _states(kind: str, including: str) -> set[frozenset[str]]:
-    """The states of records that a list holds that was asked for *including* others."""
+    """The states of the records in a list whose request named *including* beside the list's own."""
     states = {frozenset(filter(None, [kind.partition("/")[2]]))}
     for other in including.split():
         states |= {state | {other} for state in states}
@@ -185,7 +187,7 @@ def _states(kind: str, including: str) -> set[frozenset[str]]:
 
 
 def _missing(pages: Sequence[Witness]) -> Iterator[str]:
-    """What a list lacks to be whole."""
+    """The reasons why the *pages* are not a whole list."""
     numbers = sorted(int(page.context["page"]) for page in pages)
     total = max(int(page.context.get("total", UNKNOWN)) for page in pages)
     if numbers != list(range(1, len(numbers) + 1)):

@@ -44,7 +44,7 @@ LEFT_OUT: Mapping[str, str] = {
     "entry.search": "why a search found it",
     "entry.link": "links between pages",
 }
-"""What surrounds a resource and is not stored, and why. The resource itself is stored whole."""
+"""The fields around a resource that are not stored, and why. The resource itself is stored whole."""
 
 _TYPE = re.compile(rb'"resourceType"\s*:\s*"([A-Z][A-Za-z]*)"')
 _SIGNS = re.compile(rb'"resourceType"\s*:\s*"[A-Z]|"transactionTime"\s*:\s*"|"exportId"\s*:\s*"')
@@ -62,9 +62,9 @@ def recognise(name: str, head: bytes) -> bool:
 
 
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
-    """The file's layout and what its export says of it. Raises LayoutChanged when it holds no FHIR, saying what.
+    """The file's layout and the facts of its export. Raises LayoutChanged, with what it holds, when it holds no FHIR.
 
-    The manifest and the log of an export hold no records: they are read for what they say of the files beside them.
+    The manifest and the log of an export hold no records: they are read for their facts about the files beside them.
     """
     outlines.check_text(head)
     if _is_lines(head, reopen):

@@ -1,4 +1,4 @@
-"""What the manifest or the log of a Bulk Data export says of the files beside it, and whether all were there."""
+"""The facts that the manifest or the log of a Bulk Data export gives about the files beside it; the certificates."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ def is_manifest(values: Mapping[str, Any]) -> bool:
 
 
 def facts(values: Mapping[str, Any]) -> Context:
-    """What ``certify`` must know of a manifest: how many files and resources of each type it names, and whatever keeps
-    it from being all there is."""
+    """The facts of a manifest for ``certify``: the numbers of files and resources of each type, and its limits."""
     types: dict[str, list[int]] = {name: [0, 0] for name in _asked(values)}
     for file in _files(values, "output"):
         totals = types.setdefault(file.type, [0, 0])
@@ -77,7 +76,7 @@ def facts(values: Mapping[str, Any]) -> Context:
 
 
 def _lacks(values: Mapping[str, Any]) -> Iterator[str]:
-    """Why the manifest does not speak of all that a server holds."""
+    """The reasons why the manifest does not cover all that a server holds."""
     request = urlsplit(_text(values.get("request")))
     parameters = parse_qs(request.query)
     for name, what in _LIMITS.items():
@@ -95,7 +94,7 @@ def _lacks(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _asked(values: Mapping[str, Any]) -> list[str]:
-    """The types that the export was asked for; none when it was asked for all."""
+    """The types that the request of the export names; an empty list means all."""
     asked = parse_qs(urlsplit(_text(values.get("request"))).query).get("_type", [])
     return [name for names in asked for name in names.split(",") if name]
 
@@ -124,15 +123,15 @@ def _read_manifest(values: Mapping[str, Any]) -> _Manifest:
 
 
 def _name(url: str) -> str:
-    """What a file is called that was fetched from *url*."""
+    """The name of a file that was fetched from *url*."""
     return unquote(urlsplit(url).path).rpartition("/")[2].removesuffix(".gz")
 
 
 def about(path: str, name: str) -> Context:
-    """What the export says of the file called *name* (a member's name, in an archive) that lies at *path*.
+    """The facts that an export gives about the file called *name* (a member's name, in an archive) at *path*.
 
-    ``time``: the transactionTime of the export, in microseconds since 1970. Where a manifest names the file, also the
-    ``manifest`` it is, the ``list`` it stands in, its ``type`` and ``count`` there. Nothing when nobody says anything.
+    ``time`` is the transactionTime of the export, in microseconds since 1970. When a manifest names the file, its
+    digest is ``manifest``, and ``list``, ``type`` and ``count`` are those of its entry. Empty without an export.
     """
     if not path:
         return {}
@@ -150,7 +149,7 @@ def about(path: str, name: str) -> Context:
 
 
 def _at(path: Path, read: Any) -> Any:
-    """What *read* makes of the file at *path*, as long as that stays the same; None when there is none."""
+    """The result of *read* for the file at *path*, cached while the file stays the same; None when there is none."""
     try:
         facts = path.lstat()  # a link beside an export is not followed
     except OSError:
@@ -192,9 +191,9 @@ def _parsed(raw: bytes) -> dict[str, Any]:
 
 
 def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
-    """Which types of resource were wholly there: those of a manifest that speaks of all, whose files were all loaded.
+    """A certificate for each type of resource: whole when a manifest covers all of it and all its files were loaded.
 
-    A kick-off by POST hides what was asked for: an export of a selection can then be told only by its deletions.
+    A kick-off by POST hides the request: an export of a selection then differs only by its deletions.
     """
     files = [witness for witness in witnesses if witness.context.get("layout") not in ("log", "manifest")]
     manifests = {

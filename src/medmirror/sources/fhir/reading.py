@@ -1,6 +1,6 @@
-"""What is said of each item of a block: of a resource that stands alone, or of an entry of a Bundle.
+"""The facts of each item of a block: of a resource by itself, or of an entry of a Bundle.
 
-``native.jsonprogram`` reads both where it can; what it does not judge, ``jsonrecord.reader`` reads here, and decides.
+``native.Program`` reads both where it can; ``record.reader`` reads the items that it leaves, and decides on them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WHOLE = ("document", "message")  # Bundles that are a resource of their own and 
 
 
 class Facts(NamedTuple):
-    """What is said of a resource. Moments are microseconds since 1970, 0 for none."""
+    """The facts of a resource. Moments are microseconds since 1970, 0 for none."""
 
     resource_type: str | None
     id: str | None
@@ -65,7 +65,7 @@ _COLUMNS = {one.name: [reader(field) for field in one.fields] for one in (ALONE,
 
 
 class Read(NamedTuple):
-    """An item as one of the two engines read it; or what is wrong with it."""
+    """An item as one of the two engines read it, or its error."""
 
     start: int
     end: int
@@ -76,7 +76,7 @@ class Read(NamedTuple):
 
 
 def read(data: bytes, layout: str) -> list[Read]:
-    """Every item of a block, read by the native engine if it can."""
+    """The items of a block, read by the native engine where it can."""
     native_items = PROGRAM.items(data, layout)
     if native_items is not None:
         reads: list[Read] = []

@@ -55,8 +55,10 @@ class Parsed(NamedTuple):
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
-    """Every resource of a block with its key and version; what has none is a flaw. Entries of one line or element that
-    is a Bundle share its ordinal."""
+    """The resources of a block, each with its key and version; one without them is a flaw.
+
+    Entries of a Bundle that is one line or one element share its ordinal.
+    """
     time = int(context.get("time", 0))
     return _items(data, str(context["layout"]), str(context["organization"]), time, _NESTED)
 
@@ -114,8 +116,10 @@ def _name(reading: Read, raw: bytes) -> tuple[str, str]:
 
 
 def _inner(data: bytes, start: int) -> tuple[int, int, int] | None:
-    """Of the Bundle at *start*: where its entries are, less the closing bracket, and its time; None when it is a
-    resource of its own."""
+    """(begin and end of the entries of the Bundle at *start*, without the closing bracket; its time).
+
+    None when the Bundle is a resource of its own.
+    """
     places = {key: (begin, end) for key, begin, end in members(data, start)}
     values: dict[str, Any] = {
         key: parse(data[slice(*places[key])])[0] for key in ("type", "timestamp", "meta") if key in places
@@ -127,14 +131,14 @@ def _inner(data: bytes, start: int) -> tuple[int, int, int] | None:
 
 
 def bundle_time(bundle: Mapping[str, Any]) -> int:
-    """As of when a Bundle says what it says, in microseconds since 1970; 0 when it does not say."""
+    """The time for which the content of a Bundle holds, in microseconds since 1970; 0 when it gives none."""
     meta = bundle.get("meta")
     text = bundle.get("timestamp") or (meta.get("lastUpdated") if isinstance(meta, dict) else None)
     return moment_number(moment(text))
 
 
 def _deleted(facts: Facts) -> tuple[str, str]:
-    """Type and id of what an entry deletes."""
+    """Type and id of the resource that an entry deletes. Raises InvalidRecord when it names none."""
     for url in (facts.url, facts.full_url):
         if url and "?" not in url and (match := _REFERENCE.fullmatch(url)):
             return match[1], match[2]
@@ -155,7 +159,7 @@ def _number(version: str | None) -> int:
 
 
 def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
-    """The COPY tuple of each resource, or what is wrong with it."""
+    """The COPY tuple of each resource, or its error, in order."""
     view = memoryview(data)
     return [_row(view, item) for item in items]
 

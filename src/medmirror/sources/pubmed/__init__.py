@@ -57,7 +57,7 @@ SHAPES = {
         *(_shape(name, "", name) for name in SPEC.roots),
     )
 }
-"""What each root element that a PubMed file can have holds."""
+"""The shape of a PubMed file by its root element."""
 
 _FILE_NAME = re.compile(r"(?:pubmed|medline)([0-9]{2})n([0-9]{4,6})(?![0-9])")
 _NUMBER_OF_2026, _FILES_A_YEAR = 1334, 55  # where the baseline of 2026 ends; how much later each next one does
@@ -171,7 +171,7 @@ def _deletions(data: bytes, piece: Piece, facts: Context) -> Iterator[Item | Fla
 
 
 def _odd_deletions(data: bytes, piece: Piece, version: int) -> Iterator[Item | Flaw]:
-    """What a deletion list holds beside plain PMIDs: comments, other attributes, garbage."""
+    """The entries of a deletion list that are no plain PMIDs: with comments, other attributes, or broken."""
     for match in _ENTRY_LIKE.finditer(data, piece.start, piece.end):
         if match[1] is None:
             continue
