@@ -11,7 +11,7 @@ from medmirror.mapping.schema.kinds import Field, Part
 
 
 class Leaf(NamedTuple):
-    """How one field of a part is filled: from *paths* by *pair*, or with a *constant*.
+    """The rule for one field of a part: filled from *paths* by *pair*, or with a *constant*.
 
     *join* joins the values of several paths to one text, *split* splits one text into a list; *empty* has words that
     mean nothing; *default* takes the place of an absent source value.
@@ -47,7 +47,7 @@ class Nested(NamedTuple):
 
 @dataclass
 class Node:
-    """How a part is filled."""
+    """The rules for a part."""
 
     part: Part
     leaves: list[Leaf] = field(default_factory=list)

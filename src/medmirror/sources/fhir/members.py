@@ -1,4 +1,4 @@
-"""Where the members of a JSON object stand in its text."""
+"""The places of a JSON object's members in its text."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ _length = struct.Struct(">i").pack
 
 
 class Parsed(NamedTuple):
-    """Where the resource is within its item, and the values of its other columns: as bytes of a COPY tuple, or as they
-    are."""
+    """The place of the resource within its item, and the values of its other columns: Python values, or the bytes of a
+    COPY tuple."""
 
     start: int
     end: int

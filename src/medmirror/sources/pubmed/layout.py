@@ -1,4 +1,4 @@
-"""What becomes of each element and attribute of PubMed's DTDs, the old ones too: a citation's columns and layout."""
+"""A citation's columns and layout: the place of each element and attribute of PubMed's DTDs, the old ones too."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterato
 
 
 class _Reader(NamedTuple):
-    """What the facts of a table say, ready to be used."""
+    """The facts of a table, parsed for use."""
 
     organization: str
     kind: str
@@ -119,7 +119,7 @@ class _Reader(NamedTuple):
         return values[0] if len(values) == 1 else "|".join([value.translate(_ESCAPES) for value in values])
 
     def version(self, record: Mapping[str, Any]) -> int:
-        """What orders copies of the record."""
+        """The version of the record, which orders its copies."""
         value = record.get(self.updated)
         if value is None:
             return 0
@@ -181,7 +181,7 @@ def _reader(facts: tuple[tuple[str, int | str], ...]) -> _Reader:
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
-    """Every row of a block with its key and version; what has none is a flaw."""
+    """The rows of a block, each with its key and version; a row without them is a flaw."""
     item = _reader(tuple(context.items())).item
     for number, piece in enumerate(blocks.items(data, "lines")):
         yield item(number, piece)

@@ -89,7 +89,7 @@ def _again(engine: Engine, sleep: Callable[[float], None]) -> Snapshot:
 def _part(
     engine: Engine, snapshot: Snapshot, section: Section, part: int, last: tuple[Any, ...] | None
 ) -> _Reading | None:
-    """What is left of a table behind *last*, as an origin; None when the connection was lost over it."""
+    """The part of a table behind *last*, as an origin; None when the connection was lost while it was opened."""
     name = f"{session.shown(engine)}/{section.table.shown}" + (f" (part {part})" if part > 1 else "")
     facts = {**section.facts(), "part": part, "goes_on": int(last is not None), "read_at": snapshot.read_at}
     streams: list[Rows] = []

@@ -1,4 +1,4 @@
-"""What a mapping file says of a database: its sections ``[[table]]``.
+"""The sections ``[[table]]`` of a mapping file, which describe a database.
 
     [[table]]
     kind = "patient"                                # what its records are called here, and to the mapping
@@ -46,7 +46,7 @@ class Section(NamedTuple):
     deleted_values: tuple[Any, ...]
 
     def facts(self) -> dict[str, int | str]:
-        """What a record's items need of it."""
+        """The facts that the table's items need."""
         return {
             "kind": self.kind,
             "table": self.table.shown,
