@@ -23,6 +23,8 @@ from sqlalchemy import Engine, text
 from bench import lab
 from bench.clinic import AGENT, Waiting
 from medmirror import jobs
+from medmirror.clock import at as moment_of
+from medmirror.clock import microseconds
 from medmirror.db.database import open_database
 from medmirror.jobs import runner
 from medmirror.jobs.handler import handler
@@ -30,7 +32,7 @@ from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
-from medmirror_testing.servers.clinikodata import SECOND, Account, micros, moment_of
+from medmirror_testing.servers.clinikodata import SECOND, Account
 from medmirror_testing.servers.clinikoserver import ClinikoServer
 from medmirror_testing.servers.clock import SimulatedClock
 
@@ -40,7 +42,7 @@ KEY = "backfill-au1"
 
 def history(account: Account, appointments: int, years: int) -> None:
     """Five years of them, evenly, each made two weeks before it begins; and two hundred patients."""
-    now, span = micros(START), years * 365 * 86_400 * SECOND
+    now, span = microseconds(START), years * 365 * 86_400 * SECOND
     for number in range(200):
         account.put("patient", at=moment_of(now - span + number * SECOND))
     for number in range(appointments):

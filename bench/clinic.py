@@ -27,6 +27,8 @@ import httpx
 from sqlalchemy import Engine, text
 
 from bench import lab
+from medmirror.clock import at as moment_of
+from medmirror.clock import microseconds
 from medmirror.db.database import open_database
 from medmirror.jobs import runner
 from medmirror.jobs.handler import handler
@@ -35,7 +37,7 @@ from medmirror.settings import ScheduleSettings, Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
-from medmirror_testing.servers.clinikodata import SECOND, Account, micros, moment_of
+from medmirror_testing.servers.clinikodata import SECOND, Account
 from medmirror_testing.servers.clinikoserver import ClinikoServer
 from medmirror_testing.servers.clock import SimulatedClock
 
@@ -105,7 +107,7 @@ def live(account: Account, clinic: int, rng: random.Random, now: datetime, secon
         for _ in range(_poisson(rng, average * share)):
             at = now - timedelta(seconds=rng.randrange(seconds))
             for kind, id in _happen(account, rng, what, at, local):
-                yield Change(clinic, kind, id, micros(at))
+                yield Change(clinic, kind, id, microseconds(at))
 
 
 def _poisson(rng: random.Random, mean: float) -> int:
@@ -120,7 +122,7 @@ def _happen(account: Account, rng: random.Random, what: str, at: datetime, now: 
     some, other = rng.choice(appointments), rng.choice(patients)
     ahead = at + timedelta(days=rng.randrange(1, 60), hours=rng.randrange(8))
     if what == "book":
-        yield "appointment", account.put("appointment", at=at, starts=micros(ahead), patient=rng.randrange(600))
+        yield "appointment", account.put("appointment", at=at, starts=microseconds(ahead), patient=rng.randrange(600))
     elif what == "move":
         account.move(some, ahead, at=at)
         yield "appointment", some
@@ -243,7 +245,9 @@ def _seen(engine: Engine, known: list[Organization], waiting: list[Change]) -> t
     query = "SELECT organization_id, incremental_at FROM medmirror.sync_state"
     with engine.connect() as conn:
         upto = {
-            row.organization_id: micros(row.incremental_at) for row in conn.execute(text(query)) if row.incremental_at
+            row.organization_id: microseconds(row.incremental_at)
+            for row in conn.execute(text(query))
+            if row.incremental_at
         }
     bounds = [upto.get(one.organization_id, 0) for one in known]
     seen = [one for one in waiting if one.time < bounds[one.clinic]]

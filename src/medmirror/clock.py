@@ -31,6 +31,7 @@ class Clock(NamedTuple):
 SYSTEM = Clock(lambda: datetime.now(UTC), time.sleep)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def at(microseconds: int) -> datetime:
@@ -40,7 +41,7 @@ def at(microseconds: int) -> datetime:
 
 def microseconds(time: datetime) -> int:
     """An aware time as microseconds since 1970."""
-    return (time - EPOCH) // timedelta(microseconds=1)
+    return (time - EPOCH) // _MICROSECOND
 
 
 class Due(NamedTuple):

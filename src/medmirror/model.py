@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
+
+Mode = Literal["incremental", "comprehensive", "basic", "patients-only"]
+MODES: tuple[str, ...] = get_args(Mode)  #: of a sync, in the order that people are shown
+DEPRECATED_MODES = MODES[2:]  #: incremental, of fewer feeds
+MODES_BY_REACH = (*reversed(DEPRECATED_MODES), *MODES[:2])  #: each fetches at least what those before it do
 
 
 class Column(NamedTuple):

@@ -12,10 +12,11 @@ import orjson
 from remotes import START, Opener, Side
 
 from medmirror import remotes
+from medmirror.clock import microseconds
 from medmirror.remotes.base import Around, Remote, Secret
 from medmirror_testing.samples.people import person
 from medmirror_testing.servers import clinikobodies
-from medmirror_testing.servers.clinikodata import Account, micros
+from medmirror_testing.servers.clinikodata import Account
 from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 from medmirror_testing.servers.clock import SimulatedClock
 
@@ -42,7 +43,7 @@ def _cliniko(folder: Path) -> Iterator[Side]:
             touch=lambda id: void(account.change("patient", id)),
             delete=lambda id: void(account.delete("patient", id)),
             hide=lambda id: void(account.archive("patient", id)),
-            begin=lambda starts: account.put("appointment", at=starts - timedelta(days=3), starts=micros(starts)),
+            begin=lambda starts: account.put("appointment", at=starts - timedelta(days=3), starts=microseconds(starts)),
             document=_document,
             version=lambda id: _read(account, id)["updated_at"],
             says=lambda id: _read(account, id)["notes"],

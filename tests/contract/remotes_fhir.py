@@ -12,11 +12,12 @@ from typing import Any
 from remotes import START, Opener, Side
 
 from medmirror import remotes
+from medmirror.clock import microseconds
 from medmirror.remotes.base import Around, Remote, Secret
 from medmirror_testing.samples.fhir_basics import Clinic, Made
 from medmirror_testing.samples.fhir_records import resource
 from medmirror_testing.servers.clock import SimulatedClock
-from medmirror_testing.servers.fhirdata import FhirStore, number_of
+from medmirror_testing.servers.fhirdata import FhirStore
 from medmirror_testing.servers.fhirserver import FhirServer
 
 TOKEN = "mzq-secret-token"
@@ -65,7 +66,7 @@ def void(what: object) -> None:
 def _make(store: FhirStore, times: Sequence[datetime]) -> list[str]:
     first = len(store.current())
     some = [_patient(first + number, time) for number, time in enumerate(times)]
-    return [store.put(one, at=number_of(time)).id for one, time in zip(some, times, strict=True)]
+    return [store.put(one, at=microseconds(time)).id for one, time in zip(some, times, strict=True)]
 
 
 def _patient(number: int, changed: datetime) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from remotes import START, Part, Side
 import leaks
 from medmirror import remotes as registry
 from medmirror import sources
+from medmirror.clock import microseconds
 from medmirror.errors import (
     AuthenticationFailed,
     MedmirrorError,
@@ -29,7 +30,6 @@ from medmirror.readers import files
 from medmirror.readers.files import Stream
 from medmirror.remotes.base import BEGINNING, MICROSECOND, Around, NoNotes, Page, Position, Remote
 from medmirror_testing.samples.people import person
-from medmirror_testing.servers.clinikodata import micros
 
 OPENERS = opening.openers()
 ORGANIZATION = "org_1"
@@ -97,12 +97,12 @@ def changed(side: Side, since: Position = BEGINNING, remote: Remote | None = Non
 
 def seconds(count: int, step: int = 10, ago: int = 86_400) -> list[int]:
     """*count* times of the past, *step* seconds apart, in microseconds."""
-    return [micros(START - timedelta(seconds=ago)) + number * step * MICROSECOND for number in range(count)]
+    return [microseconds(START - timedelta(seconds=ago)) + number * step * MICROSECOND for number in range(count)]
 
 
 def made(side: Side, times: Sequence[int]) -> list[str]:
     """Records changed at *times* (microseconds)."""
-    zero = START - timedelta(microseconds=micros(START))
+    zero = START - timedelta(microseconds=microseconds(START))
     return side.make([zero + timedelta(microseconds=time) for time in times])
 
 
@@ -228,7 +228,7 @@ def test_a_changed_record_comes_again_under_a_newer_version(side: Side) -> None:
     before = {one.id: one.version for one in listed(side, changed(side))}
     side.touch(some[2])
     side.clock.advance(2)
-    found = listed(side, changed(side, Position(micros(START) - 60 * MICROSECOND)))
+    found = listed(side, changed(side, Position(microseconds(START) - 60 * MICROSECOND)))
     assert some[2] in ids(found)
     assert max(one.version for one in found if one.id == some[2]) > before[some[2]]
 
@@ -343,7 +343,7 @@ def test_a_write_whose_answer_was_lost_is_not_made_twice(side: Side) -> None:
 @having("http")
 def test_the_clock_is_the_remotes_own(side: Side) -> None:
     side.faults.skew = 7200.0
-    assert abs(side.open(Around()).now() - micros(START) - 7200 * MICROSECOND) <= MICROSECOND
+    assert abs(side.open(Around()).now() - microseconds(START) - 7200 * MICROSECOND) <= MICROSECOND
 
 
 @having("http")

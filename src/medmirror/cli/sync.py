@@ -13,14 +13,13 @@ from medmirror.cli import output
 from medmirror.cli.options import Command, shared
 from medmirror.cli.organizations import chosen, source_option
 from medmirror.errors import UsageError
+from medmirror.model import DEPRECATED_MODES, MODES
 
 if TYPE_CHECKING:
     from medmirror.jobs import Job, Submission
     from medmirror.sync.organizations import Organization
 
 _log = logging.getLogger(__name__)
-_MODES = click.Choice(["incremental", "comprehensive", "basic", "patients-only"])
-_DEPRECATED = ("basic", "patients-only")
 _BUSY = 4
 _THERE = ("pushed", "dropped", "made again", "agreed", "kept", "ignored", "conflicts", "queued_for_review", "waiting",
           "poisoned", "parted", "forgotten", "stale", "lost")  # fmt: skip
@@ -30,7 +29,13 @@ _wait = click.option("--wait", is_flag=True, help="Stay until it is done; do it 
 @click.command(cls=Command)
 @click.argument("organization")
 @source_option
-@click.option("--mode", type=_MODES, default="incremental", show_default=True, help="basic, patients-only: deprecated.")
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="incremental",
+    show_default=True,
+    help="basic, patients-only: deprecated.",
+)
 @click.option("--force-full", is_flag=True, help="Read everything, however fresh the mirror is.")
 @click.option(
     "--allow-empty", is_flag=True, help="Read everything, and go on although a list that held records holds none now."
@@ -54,7 +59,7 @@ def sync(
 
     Exit code: 0 done, skipped or queued; 3 done, but records are in the dead letters; 1 it failed; 4 another sync runs.
     """
-    if mode in _DEPRECATED:
+    if mode in DEPRECATED_MODES:
         _log.warning("the mode %s is deprecated; use incremental", mode)
     consents = {"allow_empty": allow_empty, "accept_deletions": accept_deletions}
     args = {name: True for name, value in consents.items() if value}

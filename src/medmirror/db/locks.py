@@ -6,8 +6,7 @@ own holds say so.
 
 To add a lock, take the next free number below. A number that is given up stays here as retired: an older medmirror may
 still be running beside a newer one, and the number must not mean two things. Numbers 12345 to 12347 are given by the
-specification and known to foreign programs; programs that were written before it used 12348 otherwise, so it is left
-out.
+specification and known to foreign programs.
 """
 
 from __future__ import annotations
@@ -20,15 +19,19 @@ DEDUPLICATION = 12347  #: deduplication over whole tables
 PUBMED = 12349  #: bulk updates of pubmed
 OPENFDA = 12350  #: bulk updates of openfda
 MIGRATION = 12351  #: changes to the tables themselves
-LEDGER = 12352  #: opening and closing of files in the ledger
-RUN = 12353  #: starting and finishing of runs
-REJECTS = 12354  #: retrying of rejects
 OTHER_SOURCES = 12355  #: bulk updates of sources that have no number of their own
 NIGHTLY = 12356  #: one nightly a database at a time (held by a session, see db/sessionlock.py)
 SYNC = 12357  #: with an organisation's number: one sync of it at a time (held by a session, see db/sessionlock.py)
 SCHEDULER = 12358  #: the scheduler that leads (held by a session, see schedule/leader.py)
 
-RETIRED = frozenset({12348})
+RETIRED = frozenset(
+    {
+        12348,  # meant something else in programs that are older than the specification
+        12352,  # opening and closing of files in the ledger; never taken, as the next two
+        12353,  # starting and finishing of runs
+        12354,  # retrying of rejects
+    }
+)
 
 REGISTER: MappingProxyType[str, int] = MappingProxyType(
     {
@@ -38,9 +41,6 @@ REGISTER: MappingProxyType[str, int] = MappingProxyType(
         "pubmed": PUBMED,
         "openfda": OPENFDA,
         "migration": MIGRATION,
-        "ledger": LEDGER,
-        "run": RUN,
-        "rejects": REJECTS,
         "other sources": OTHER_SOURCES,
         "nightly": NIGHTLY,
         "sync": SYNC,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
@@ -104,13 +104,6 @@ def is_lost_connection(error: BaseException) -> bool:
         return state.startswith("08") or state in LOST_CONNECTIONS
     origin = error.orig if isinstance(error, DBAPIError) else error
     return isinstance(origin, psycopg.OperationalError)
-
-
-def race_lost(tally: Tally | None = None, **context: Any) -> LockRaceLost:
-    """The error of one who lost every try, with what *tally* says about it."""
-    if tally is not None:
-        context = {"retries": tally.retries, "deadlocks": tally.deadlocks, "lock_waits": tally.lock_waits, **context}
-    return LockRaceLost(**context)
 
 
 def in_transaction(

@@ -15,10 +15,8 @@ from sqlalchemy import Connection, Engine
 from medmirror.db import retry, sql
 from medmirror.errors import StoreError, UsageError
 from medmirror.jobs.job import (
-    DEPRECATED,
     FRESH,
     KINDS,
-    MODES,
     PRIORITIES,
     Job,
     Line,
@@ -28,6 +26,7 @@ from medmirror.jobs.job import (
     of_row,
 )
 from medmirror.jobs.queue.base import Queue
+from medmirror.model import DEPRECATED_MODES, MODES_BY_REACH
 from medmirror.sync import organizations
 
 _PERSONS = ("command", "api")  # triggers by a person, who waits
@@ -64,7 +63,7 @@ def wake(queue: Queue, job: Job, delay: float = 0.0) -> None:
 
 
 def _check(request: Request) -> None:
-    choices = {"kind": KINDS, "mode": MODES, "trigger": tuple(PRIORITIES)}
+    choices = {"kind": KINDS, "mode": MODES_BY_REACH, "trigger": tuple(PRIORITIES)}
     for name, values in choices.items():
         value = getattr(request, name)
         if value not in values:
@@ -142,7 +141,7 @@ def _coalesce(conn: Connection, job: Job, request: Request, now: datetime) -> tu
         "job_id": job.job_id,
         "priority": max(job.priority, request.rank),
         "force_full": job.force_full or request.force_full,
-        "mode": max(job.mode, request.mode, key=MODES.index),
+        "mode": max(job.mode, request.mode, key=MODES_BY_REACH.index),
         "args": orjson.dumps({**job.args, **request.args}).decode(),
         "next_at": min(job.next_at, sooner) if hurried else job.next_at,
     }
@@ -164,7 +163,7 @@ def _insert(
         "message": message or None,
     }
     job = of_row(conn.execute(_statement("insert job"), values).mappings().one())
-    if request.mode in DEPRECATED:
+    if request.mode in DEPRECATED_MODES:
         warning = f"mode {request.mode} is deprecated and will go; ask for incremental"
         log(conn, job.job_id, [Line(now, "warning", warning)])
     return job
@@ -235,10 +234,8 @@ def log(conn: Connection, job_id: UUID, lines: Sequence[Line]) -> None:
 
 
 __all__ = [
-    "DEPRECATED",
     "FRESH",
     "KINDS",
-    "MODES",
     "PRIORITIES",
     "Job",
     "Line",

@@ -12,8 +12,6 @@ from sqlalchemy import RowMapping
 
 FRESH = timedelta(minutes=30)  #: a sync that succeeded so recently is not done again unless it is forced
 
-DEPRECATED = ("patients-only", "basic")
-MODES = (*DEPRECATED, "incremental", "comprehensive")  #: each fetches at least what those before it do
 KINDS = ("sync", "backfill")
 PRIORITIES: Mapping[str, int] = {"command": 10, "api": 10, "webhook": 5, "requeue": 5, "schedule": 0}
 BACKFILL_PRIORITY = -10

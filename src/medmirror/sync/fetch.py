@@ -18,14 +18,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from medmirror.clock import microseconds
 from medmirror.errors import ListingIncomplete, MedmirrorError, PageExpired, RemoteEmptied
-from medmirror.remotes.base import BEGINNING, MICROSECOND, Page, Position, Remote
+from medmirror.remotes.base import BEGINNING, Page, Position, Remote
 from medmirror.sync import marks
 from medmirror.sync.lists import Name, Reading
 from medmirror.sync.marks import START, Mark
 
 BATCH = 1000  #: records that are stored together: what a kill costs to read again
-FOREVER = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp()) * MICROSECOND
+FOREVER = microseconds(datetime(9999, 12, 30, tzinfo=UTC))
 """The upper bound of a list of everything: a record that is stamped in the future is a record too."""
 
 Store = Callable[[list[Page], Mark | None], Mark | None]

@@ -14,16 +14,13 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from medmirror.errors import UsageError
+from medmirror.model import DEPRECATED_MODES, MODES
 from medmirror.remotes.base import Capabilities, Position
 from medmirror.sync import marks
 from medmirror.sync.marks import START, Mark
 
 Name = tuple[str, str]  # feed, kind, as in medmirror.watermark
 ListKind = Literal["changed", "full", "deleted", "window"]
-
-MODES = ("incremental", "comprehensive", "basic", "patients-only")
-LEGACY = ("basic", "patients-only")
-"""Deprecated: incremental, of fewer feeds."""
 
 _PATIENTS = ("patient",)
 _APPOINTMENTS = ("appointment", "individual_appointment")
@@ -89,7 +86,7 @@ def plan_reads(
 def _feeds(capabilities: Capabilities, mode: str) -> tuple[str, ...]:
     if mode not in MODES:
         raise UsageError(f"There is no mode {mode!r}; there are {', '.join(MODES)}.")
-    if mode not in LEGACY:
+    if mode not in DEPRECATED_MODES:
         return capabilities.feeds
     feeds = tuple(
         feed

@@ -18,9 +18,11 @@ from typing import Any
 
 import orjson
 
+from medmirror.clock import at as moment_of
+from medmirror.clock import microseconds
 from medmirror.readers.json.values import moment
 from medmirror_testing.samples.fhir_basics import Resource
-from medmirror_testing.servers.fhirdata import FhirStore, Version, instant, moment_of, number_of
+from medmirror_testing.servers.fhirdata import FhirStore, Version, instant
 from medmirror_testing.servers.fhirreplies import fhir, outcome
 from medmirror_testing.servers.server import Reply, Request
 
@@ -89,7 +91,7 @@ class Exports:
     def _job(self, number: int, request: Request, url: str, level: str) -> _Job:
         types = [name for value in request.values("_type") for name in value.split(",")]
         said = moment(request.value("_since"))
-        since = number_of(said) if said else -1
+        since = microseconds(said) if said else -1
         job = _Job(number, self._store.now(), url + request.target, {}, {"output": [], "deleted": [], "error": []}, 0)
         some = [one for one in self._store.current() if one.time > since and (not types or one.kind in types)]
         some = [one for one in some if not level or one.kind not in _OF_NOBODY]

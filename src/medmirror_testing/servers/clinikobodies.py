@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
+from medmirror.clock import microseconds
 from medmirror_testing.samples import cliniko_others as others
 from medmirror_testing.samples import cliniko_records as records
 from medmirror_testing.samples.cliniko_records import State
-from medmirror_testing.servers.clinikodata import LISTS, SECOND, Account, Version, micros
+from medmirror_testing.servers.clinikodata import LISTS, SECOND, Account, Version
 
 _HOUR = 1800 * SECOND
 _RELATIONS: Mapping[str, tuple[str, ...]] = {
@@ -88,7 +89,7 @@ def told(account: Account, kind: str, fields: Mapping[str, Any]) -> tuple[dict[s
         del values["ends_at"]  # it is then by the type of the appointment
     if "starts_at" in values:
         try:
-            starts = micros(datetime.fromisoformat(str(values.pop("starts_at"))))
+            starts = microseconds(datetime.fromisoformat(str(values.pop("starts_at"))))
         except (ValueError, TypeError):
             return values, None, "starts_at is invalid"
     known = _WRITABLE[kind] | {f"{name}_id" for name in _RELATIONS[kind]}

@@ -11,11 +11,12 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
-from medmirror.clock import SYSTEM, Clock
+from medmirror.clock import SYSTEM, Clock, microseconds
+from medmirror.clock import at as moment_of
 from medmirror_testing.samples import cliniko_records as records
 from medmirror_testing.servers.hostile import Faults
 
@@ -77,7 +78,7 @@ class Account:
 
     def now(self) -> int:
         """The time, in microseconds since 1970."""
-        return micros(self.clock.now())
+        return microseconds(self.clock.now())
 
     # --- what is there
 
@@ -155,10 +156,6 @@ class Account:
         """Archive a record."""
         return self._replace(kind, id, at, {}, archived=True)
 
-    def restore(self, kind: str, id: str, *, at: datetime | None = None) -> int:
-        """Take a record out of the archive."""
-        return self._replace(kind, id, at, {}, archived=False)
-
     def retire(self, id: str, *, at: datetime | None = None) -> int:
         """Make a practitioner inactive."""
         return self._replace("practitioner", id, at, {}, active=False)
@@ -173,7 +170,7 @@ class Account:
 
     def move(self, id: str, starts: datetime, *, at: datetime | None = None) -> int:
         """Move an appointment to *starts*."""
-        return self._replace("appointment", id, at, {}, starts=micros(starts))
+        return self._replace("appointment", id, at, {}, starts=microseconds(starts))
 
     def merge(self, duplicate: str, into: str, *, at: datetime | None = None) -> None:
         """Merge a patient into another one: as in Cliniko it is deleted without a word of the other, whose its
@@ -203,7 +200,7 @@ class Account:
     # --- within
 
     def _time(self, at: datetime | None) -> int:
-        now = self.now() if at is None else micros(at)
+        now = self.now() if at is None else microseconds(at)
         if at is None and 0 <= now - self._last < _EQUAL and self.faults.strikes("equal"):
             return self._last
         self._last = now
@@ -246,14 +243,3 @@ class Account:
             order = sorted((getattr(one, column), one.id) for one in self._seen[kind].values())
             self._order[kind, column] = order
         return order
-
-
-def micros(moment: datetime) -> int:
-    """An aware time in microseconds since 1970."""
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
-
-
-def moment_of(time: int) -> datetime:
-    """The aware time that is so many microseconds after 1970."""
-    return datetime.fromtimestamp(time // SECOND, UTC).replace(microsecond=time % SECOND)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import orjson
 
+from medmirror.clock import microseconds
 from medmirror_testing.servers import clinikobodies
-from medmirror_testing.servers.clinikodata import LISTS, Account, Version, micros
+from medmirror_testing.servers.clinikodata import LISTS, Account, Version
 from medmirror_testing.servers.server import Request
 
 _FILTER = re.compile(r"(\w+):(>=|<=|!=|!\?|~~|>|<|=|~|\?|\*)(.*)", re.DOTALL)
@@ -99,7 +100,7 @@ def _filter(text: str, kind: str, state: str) -> tuple[str, str, str]:
 
 def _moment(value: str) -> int:
     try:
-        return micros(datetime.fromisoformat(value))
+        return microseconds(datetime.fromisoformat(value))
     except (ValueError, TypeError):
         raise Refused("The time is invalid; it must be in UTC.") from None
 

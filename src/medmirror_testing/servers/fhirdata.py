@@ -9,25 +9,16 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from medmirror.clock import at as moment_of
+from medmirror.clock import microseconds
 from medmirror_testing.samples.fhir_basics import Clinic, Resource, name_of
 from medmirror_testing.samples.fhir_states import as_it_is, changed_at, everything, state_of
 from medmirror_testing.servers.hostile import Faults
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = 1000
-
-
-def number_of(moment: datetime) -> int:
-    """*moment* in microseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def moment_of(time: int) -> datetime:
-    """*time* as a datetime."""
-    return _EPOCH + timedelta(microseconds=time)
 
 
 def instant(time: int) -> str:
@@ -61,7 +52,7 @@ class FhirStore:
 
     def now(self) -> int:
         """The server's time, to the millisecond; a skewed clock is skewed for its resources, too."""
-        skewed = number_of(self._now()) + int(self._faults.skew * 1_000_000)
+        skewed = microseconds(self._now()) + int(self._faults.skew * 1_000_000)
         return skewed // MILLISECOND * MILLISECOND
 
     def put(self, resource: Mapping[str, Any], *, at: int | None = None, late: float = 0.0) -> Version:
@@ -149,7 +140,7 @@ def fill(store: FhirStore, patients: int = 20, *, seed: int = 0, day: int = 0) -
 def _filled(store: FhirStore, clinic: Clinic) -> Iterator[Version]:
     for made in everything(clinic):
         state = state_of(made, clinic.day)
-        time = number_of(changed_at(made, state))
+        time = microseconds(changed_at(made, state))
         if state.deleted:
             store.put(as_it_is(clinic._replace(day=0), made), at=time - 1_000_000)
             store.delete(made.kind, name_of(clinic.seed, made.kind, made.number), at=time)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl, quote
 
+from medmirror.clock import microseconds
 from medmirror.readers.json.values import moment
 from medmirror_testing.samples.fhir_basics import Resource
-from medmirror_testing.servers.fhirdata import FhirStore, Version, instant, number_of
+from medmirror_testing.servers.fhirdata import FhirStore, Version, instant
 
 Query = Sequence[tuple[str, str]]
 _COMPARE: Mapping[str, Callable[[int, int], bool]] = {
@@ -175,7 +176,7 @@ def _time(text: str) -> int:
     found = moment(text.replace(" ", "+"))
     if found is None:
         raise BadQuery("a time")
-    return number_of(found)
+    return microseconds(found)
 
 
 def _text(query: Query) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from medmirror_testing.servers.fhirdata import Version, moment_of
+from medmirror.clock import at as moment_of
+from medmirror_testing.servers.fhirdata import Version
 from medmirror_testing.servers.server import Reply
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import zlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 
+from medmirror.clock import EPOCH, at, microseconds
 from medmirror.errors import MedmirrorError
 from medmirror.remotes.base import Page
 from medmirror.sync import fetch, marks
@@ -17,7 +18,6 @@ from medmirror.sync.marks import Mark
 from medmirror_testing.servers.simulatedremote import FEED, Server, SimulatedRemote
 from medmirror_testing.servers.simulator import DAY, HOUR, SECOND, Habits, System
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHANGED = (FEED, "changed")
 BACK, AHEAD = 7, 30
 
@@ -75,7 +75,7 @@ class Mirror:
         self.marks: dict[Name, Mark] = {}
         self.fetched = 0
         self._whole = not system.life.recent_first
-        self._opened = _EPOCH  # begin of the first window
+        self._opened = EPOCH  # begin of the first window
         self._followed = 0  # the true time from which changes are followed
 
     def learn(self, late: int) -> None:
@@ -84,7 +84,7 @@ class Mirror:
 
     def sync(self, mode: str = "incremental", *, allow_empty: bool = False) -> bool:
         """One sync; False when something stopped it. *allow_empty*: a person says that the system may be empty."""
-        now = _EPOCH + timedelta(microseconds=self.system.now)
+        now = at(self.system.now)
         self.tables.run += 1
         life = self.system.life
         readings = plan_reads(
@@ -132,7 +132,7 @@ class Mirror:
         have, wanted = self.tables.living(), {id: row.edition for id, row in self.system.rows.items()}
         if not self._whole:
             filled = self._window_end() or self._opened
-            opened, end = ((time - _EPOCH) // timedelta(microseconds=1) for time in (self._opened, filled))
+            opened, end = (microseconds(time) for time in (self._opened, filled))
             since = self._followed
             wanted = {
                 id: edition

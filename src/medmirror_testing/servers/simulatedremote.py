@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import orjson
 
+from medmirror.clock import microseconds
 from medmirror.errors import (
     AuthenticationFailed,
     ListingIncomplete,
@@ -26,7 +27,6 @@ from medmirror.remotes.base import Capabilities, Page, Position, Pushed
 from medmirror_testing.servers.simulator import SECOND, Row, System
 
 FEED = "appointment"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Answer(NamedTuple):
@@ -102,7 +102,7 @@ class SimulatedRemote:
 
     def window(self, feed: str, start: datetime, end: datetime) -> Iterator[Page]:
         """See ``Remote``."""
-        low, high = ((time - _EPOCH) // timedelta(microseconds=1) for time in (start, end))
+        low, high = (microseconds(time) for time in (start, end))
         yield from self._list("rows", low, high - 1, "begins")
 
     def deleted(self, feed: str, since: int, until: int) -> Iterator[Page]:

@@ -17,6 +17,7 @@ from medmirror import jobs
 from medmirror.db import connect
 from medmirror.errors import StoreUnavailable, UsageError
 from medmirror.jobs import Request
+from medmirror.model import DEPRECATED_MODES
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 
@@ -119,7 +120,7 @@ def test_a_paused_organisation_is_not_synchronised_and_says_how_to_go_on(known: 
     assert _ask(known, source="fhir").outcome == "queued"
 
 
-@pytest.mark.parametrize("mode", jobs.DEPRECATED)
+@pytest.mark.parametrize("mode", DEPRECATED_MODES)
 def test_a_deprecated_mode_is_taken_and_says_so_in_the_log(known: Engine, mode: str) -> None:
     asked = _ask(known, mode=mode)
     assert (asked.outcome, asked.job.mode) == ("queued", mode)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from medmirror.clock import SYSTEM
+from medmirror.clock import SYSTEM, microseconds
 from medmirror.errors import StillPreparing
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
@@ -18,7 +18,6 @@ from medmirror.sync.organizations import Organization
 from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.samples.fhir_basics import Clinic
 from medmirror_testing.samples.fhir_states import as_it_is, everything
-from medmirror_testing.servers.fhirdata import number_of
 from medmirror_testing.servers.fhirserver import FhirServer
 
 CLINIC = Clinic(12)
@@ -28,7 +27,7 @@ KINDS = ("Practitioner", "Patient", "Appointment")
 @pytest.fixture
 def fhir_server() -> Iterator[FhirServer]:
     with FhirServer() as made:
-        begun = number_of(SYSTEM.now() - timedelta(days=30))
+        begun = microseconds(SYSTEM.now() - timedelta(days=30))
         for number, one in enumerate(everything(CLINIC)):
             if one.kind in KINDS:
                 made.store.put(as_it_is(CLINIC, one), at=begun + number * 600_000_000)
@@ -47,7 +46,7 @@ def mirrored(engine: Engine) -> dict[tuple[str, str], int]:
     with engine.connect() as conn:
         conn.execute(text("SET medmirror.organization = '*'"))
         rows = conn.execute(text("SELECT resource_type, id, last_updated FROM fhir.resource WHERE NOT deleted"))
-        return {(row[0], row[1]): number_of(row[2]) for row in rows}
+        return {(row[0], row[1]): microseconds(row[2]) for row in rows}
 
 
 def held(fhir_server: FhirServer) -> dict[tuple[str, str], int]:

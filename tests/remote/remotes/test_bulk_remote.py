@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fhirpages import items, newest
+from medmirror.clock import microseconds
 from medmirror.errors import (
     AuthenticationFailed,
     ListingIncomplete,
@@ -28,12 +29,12 @@ from medmirror.remotes.bulk.export import File
 from medmirror_testing.samples.fhir_basics import Clinic, Made, Resource
 from medmirror_testing.samples.fhir_records import resource
 from medmirror_testing.servers.clock import SimulatedClock
-from medmirror_testing.servers.fhirdata import fill, number_of
+from medmirror_testing.servers.fhirdata import fill
 from medmirror_testing.servers.fhirserver import FhirServer
 from medmirror_testing.servers.server import LocalServer, Reply, Request
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-NOW = number_of(START)
+NOW = microseconds(START)
 SECOND = 1_000_000
 
 
@@ -105,7 +106,7 @@ def test_export_holds_everything_up_to_its_own_time(
     assert all(isinstance(page.body, Path) for page in pages[:-1])
     assert [page.upto for page in pages[:-1]] == [None] * (len(pages) - 1)
     assert pages[-1].upto == Position(NOW)  # the clock stood still at the kick-off, and went on while it was waited
-    assert number_of(clock.now()) > NOW
+    assert microseconds(clock.now()) > NOW
     assert pages[-1].records == 0
     kinds = list(dict.fromkeys(Path(page.name).name.partition(".")[0] for page in pages[:-1]))
     assert kinds.index("Organization") < kinds.index("Practitioner") < kinds.index("Patient")

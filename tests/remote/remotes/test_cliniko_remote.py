@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from medmirror import sources
+from medmirror.clock import microseconds
 from medmirror.errors import (
     AuthenticationFailed,
     ListingIncomplete,
@@ -29,7 +30,7 @@ from medmirror.remotes.cliniko import Cliniko, open_remote, shard
 from medmirror.sync import fetch, marks
 from medmirror.sync.marks import Mark
 from medmirror_testing.samples.people import person
-from medmirror_testing.servers.clinikodata import Account, micros
+from medmirror_testing.servers.clinikodata import Account
 from medmirror_testing.servers.clinikoserver import KEY, ClinikoServer
 from medmirror_testing.servers.clock import SimulatedClock
 from medmirror_testing.servers.server import LocalServer, Reply, Request, json_reply
@@ -180,7 +181,7 @@ def test_cancelled_archived_and_moved_appointments_come_with_the_others(clinic: 
     account = clinic.account
     account.fill(patients=5, appointments=6)
     some = sorted(account.ids("appointment"))
-    since = Position(micros(START))
+    since = Position(microseconds(START))
     clinic.clock.advance(60)
     account.cancel(some[0])
     account.archive("appointment", some[1])
@@ -199,7 +200,7 @@ def test_cancelled_archived_and_moved_appointments_come_with_the_others(clinic: 
 
 def test_practitioners_who_left_come_too(clinic: Clinic) -> None:
     clinic.account.fill()
-    since = Position(micros(START))
+    since = Position(microseconds(START))
     clinic.clock.advance(60)
     gone = sorted(clinic.account.ids("practitioner"))[4]
     clinic.account.retire(gone)
@@ -219,14 +220,14 @@ def test_a_merged_patient_is_a_deletion_and_the_appointments_are_the_others(clin
     remote = clinic.remote()
     until = remote.now()
     assert [(feed, id) for feed, id, _ in items(list(remote.deleted("patient", 0, until)))] == [("deletion", first)]
-    assert ids(remote.changed("appointment", Position(micros(START) + 1), until)) == theirs
+    assert ids(remote.changed("appointment", Position(microseconds(START) + 1), until)) == theirs
     assert remote.get("patient", first) is None
 
 
 def test_the_middle_of_a_second_is_not_lost_to_rounding(clinic: Clinic) -> None:
     some = [clinic.account.put("patient", at=START - timedelta(seconds=10, milliseconds=-100 * n)) for n in range(20)]
     remote = clinic.remote()
-    second = micros(START) - 10 * MICROSECOND
+    second = microseconds(START) - 10 * MICROSECOND
     assert ids(remote.changed("patient", BEGINNING, second)) == set(some[:10])
     assert ids(remote.changed("patient", Position(second + 700_000), second + 700_000)) == set(some[:10])
     assert ids(remote.changed("patient", Position(second + MICROSECOND), second + MICROSECOND)) == set(some[10:])
@@ -235,7 +236,7 @@ def test_the_middle_of_a_second_is_not_lost_to_rounding(clinic: Clinic) -> None:
 @pytest.mark.parametrize("imported", [False, True])
 def test_a_bulk_change_is_whole_though_it_is_changed_while_it_is_read(clinic: Clinic, imported: bool) -> None:
     tie = START - timedelta(hours=1)
-    made = [micros(tie) - (0 if imported else n) * MICROSECOND for n in range(260)]
+    made = [microseconds(tie) - (0 if imported else n) * MICROSECOND for n in range(260)]
     some = [clinic.account.put("patient", at=tie, created=time) for time in made[:250]]
     remote = clinic.remote()
     until, met, pages = remote.now(), set(), 0
@@ -259,9 +260,9 @@ def test_a_bulk_import_that_never_rests_is_no_list(clinic: Clinic) -> None:
     until = remote.now()
     with pytest.raises(ListingIncomplete):
         for page in remote.changed("patient", BEGINNING, until):
-            assert page.upto in (None, Position(micros(tie)))  # nothing of that second is said to be whole
+            assert page.upto in (None, Position(microseconds(tie)))  # nothing of that second is said to be whole
             clinic.clock.advance(1)
-            clinic.account.change("patient", clinic.account.between("patient", "updated", 0, micros(START))[0].id)
+            clinic.account.change("patient", clinic.account.between("patient", "updated", 0, microseconds(START))[0].id)
 
 
 def test_the_limit_of_the_server_is_obeyed_to_the_second(clinic: Clinic) -> None:
@@ -320,9 +321,9 @@ NOON, LATER = "2026-03-01T12:00:00Z", "2026-03-01T13:00:00Z"
 def test_what_is_no_whole_page_is_never_the_end(body: object, error: type[SyncError]) -> None:
     with _answering(lambda request: body) as server:
         remote = open_remote("o", {"url": server.url + "/v1", "user_agent": AGENT}, Secret(KEY), Around())
-        since = Position(micros(datetime(2026, 3, 1, 12, tzinfo=UTC)))
+        since = Position(microseconds(datetime(2026, 3, 1, 12, tzinfo=UTC)))
         with pytest.raises(error):
-            list(remote.changed("patient", since, micros(START)))
+            list(remote.changed("patient", since, microseconds(START)))
 
 
 def test_links_that_lead_on_and_on_are_not_followed_for_ever() -> None:
@@ -333,7 +334,8 @@ def test_links_that_lead_on_and_on_are_not_followed_for_ever() -> None:
     with _answering(again) as server:
         remote = open_remote("o", {"url": server.url + "/v1", "user_agent": AGENT}, Secret(KEY), Around())
         with pytest.raises(ListingIncomplete):
-            list(remote.changed("patient", Position(micros(datetime(2026, 3, 1, 12, tzinfo=UTC))), micros(START)))
+            since = Position(microseconds(datetime(2026, 3, 1, 12, tzinfo=UTC)))
+            list(remote.changed("patient", since, microseconds(START)))
         assert server.total < 100
 
 
@@ -345,7 +347,7 @@ def test_a_count_as_text_and_ids_of_any_size_are_taken() -> None:
     )
     with _answering(lambda request: Reply(200, body)) as server:
         remote = open_remote("o", {"url": server.url + "/v1", "user_agent": AGENT}, Secret(KEY), Around())
-        (page,) = remote.changed("patient", BEGINNING, micros(START))
+        (page,) = remote.changed("patient", BEGINNING, microseconds(START))
         assert page.upto is not None
         assert page.upto.id == str(big + 1)
 

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from fhirpages import items, newest
+from medmirror.clock import microseconds
 from medmirror.errors import (
     AuthenticationFailed,
     ListingIncomplete,
@@ -33,12 +34,12 @@ from medmirror.sync.marks import Mark
 from medmirror_testing.samples.fhir_basics import Clinic, Made, Resource
 from medmirror_testing.samples.fhir_records import resource
 from medmirror_testing.servers.clock import SimulatedClock
-from medmirror_testing.servers.fhirdata import fill, number_of
+from medmirror_testing.servers.fhirdata import fill
 from medmirror_testing.servers.fhirserver import FhirServer
 from medmirror_testing.servers.server import LocalServer, Reply, Request, json_reply
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-NOW = number_of(START)
+NOW = microseconds(START)
 SECOND = 1_000_000
 
 
@@ -197,7 +198,7 @@ def test_resources_that_do_not_say_when_they_were_changed_are_as_new_as_the_answ
     pages = everything(remote)
     found = newest(pages)
     assert found.keys() == held(server).keys()
-    assert set(found.values()) == {number_of(clock.now())}
+    assert set(found.values()) == {microseconds(clock.now())}
     assert all(page.upto is None for page in pages)
 
 
@@ -327,7 +328,7 @@ def test_hostile_server_loses_nothing_through_the_watermarks(seed: int) -> None:
 
 def _sync(remote: Remote, stored: list[Page], marks: dict[str, Mark], clock: SimulatedClock) -> None:
     """One sync as the engine does it; what breaks off is left to the next one."""
-    until, now = remote.now(), number_of(clock.now())
+    until, now = remote.now(), microseconds(clock.now())
 
     def keep(name: str, pages: list[Page], mark: Mark | None) -> Mark | None:
         stored.extend(pages)
@@ -465,7 +466,7 @@ def test_write_goes_onto_the_version_that_was_read(
     clock.advance(1)
     made = remote.push("Patient", patient(0, 1), id="p000", expected="1", idempotency_key="k1")
     assert (made.id, made.version) == ("p000", "2")
-    assert made.time == number_of(clock.now())
+    assert made.time == microseconds(clock.now())
     with pytest.raises(StaleWrite):
         remote.push("Patient", patient(0, 2), id="p000", expected="1", idempotency_key="k2")
     (one,) = server.store.living("Patient")

@@ -18,6 +18,11 @@ def test_a_retired_number_is_not_given_out_again() -> None:
     assert not locks.RETIRED & set(locks.REGISTER.values())
 
 
+def test_every_number_up_to_the_last_is_given_or_retired() -> None:
+    numbers = locks.RETIRED | set(locks.REGISTER.values())
+    assert numbers == set(range(12345, max(numbers) + 1))
+
+
 def test_the_three_numbers_that_foreign_programs_know() -> None:
     assert (locks.CLINICALTRIALS, locks.SEARCH, locks.DEDUPLICATION) == (12345, 12346, 12347)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib import import_module
 from operator import methodcaller
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
+from medmirror.clock import SYSTEM, microseconds
 from medmirror.errors import DatabaseLost, UsageError
 from medmirror.readers.database.errors import facts
 
@@ -212,7 +212,7 @@ _CLOCKS = {
 def _clock(connection: Connection) -> int:
     statement = _CLOCKS.get(connection.dialect.name)
     if statement is None:
-        return int(datetime.now(UTC).timestamp() * 1_000_000)
+        return microseconds(SYSTEM.now())
     return int(connection.exec_driver_sql(statement).scalar_one())
 
 

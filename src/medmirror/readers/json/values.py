@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from medmirror.clock import microseconds
 from medmirror.errors import InvalidRecord
 
 _HIDDEN = re.compile(rb"\\u00(?:22|00)")  # an escaped quote, which would spoil the count, or NUL
@@ -268,10 +269,8 @@ def moment(value: Any) -> datetime | None:
 
 
 _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d))?", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def moment_number(instant: datetime | None) -> int:
     """*instant* as microseconds since 1970; 0 for none."""
-    return (instant - _EPOCH) // _MICROSECOND if instant else 0
+    return microseconds(instant) if instant else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urljoin
 
@@ -11,11 +10,11 @@ import orjson
 
 from medmirror.errors import ListingIncomplete, PageExpired, RemoteRefused, RemoteUnavailable, StillPreparing, SyncError
 from medmirror.readers.json.values import moment, moment_number
-from medmirror.remotes.base import MICROSECOND, Notes
+from medmirror.remotes.base import Notes
 from medmirror.remotes.fhir import bundles as fhirbundles
 from medmirror.remotes.http.answer import Answer
 from medmirror.remotes.http.client import Http
-from medmirror.remotes.http.limits import wait_of
+from medmirror.remotes.http.limits import date_in, wait_of
 
 _NOTE = "bulk:export"
 _SHORT = 10.0  # seconds that are waited for here; whoever is to wait for longer does something else meanwhile
@@ -147,7 +146,7 @@ class Exports:
             raise fhirbundles.failure(value)
         if not isinstance(value, dict) or not isinstance(value.get("output"), list):
             raise RemoteUnavailable("The answer is no manifest of an export.", path=answer.path)
-        ends = _date(answer.headers.get("expires", ""))
+        ends = date_in(answer.headers.get("expires", ""))
         if ends is not None and answer.date is not None and ends < answer.date:
             raise self.expired(job)
         return value
@@ -180,10 +179,3 @@ class Exports:
 
     def _link(self, place: str) -> str:
         return urljoin(self._http.address(""), place)
-
-
-def _date(text: str) -> int | None:
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * MICROSECOND
-    except (ValueError, TypeError):
-        return None

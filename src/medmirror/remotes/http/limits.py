@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from medmirror.clock import microseconds
 from medmirror.remotes.base import MICROSECOND
 
 UNSAID = 60.0  #: seconds to wait when a 429 does not say
@@ -14,7 +15,7 @@ _LEAST, _MOST = 1.0, 86_400.0  # a remote that says less or more is not believed
 
 def date_of(headers: Mapping[str, str]) -> int | None:
     """The remote's clock by the Date header, in microseconds (whole seconds); None when it says nothing."""
-    return _date(headers.get("date", ""))
+    return date_in(headers.get("date", ""))
 
 
 def wait_of(headers: Mapping[str, str]) -> float:
@@ -28,7 +29,7 @@ def _said(headers: Mapping[str, str]) -> float:
     after = headers.get("retry-after", "").strip()
     if (seconds := _number(after)) is not None:
         return seconds
-    then = _date(after) if after else None
+    then = date_in(after) if after else None
     if then is None and (reset := _number(headers.get("x-ratelimit-reset", "").strip())) is not None:
         then = int(reset) * MICROSECOND
     if then is None or now is None:
@@ -40,10 +41,10 @@ def _number(text: str) -> float | None:
     return float(text) if len(text) < 16 and text.replace(".", "", 1).isdecimal() and text.isascii() else None
 
 
-def _date(text: str) -> int | None:
+def date_in(text: str) -> int | None:
+    """The time that *text* names as a header writes a date, in microseconds; None when it names none."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(aware.timestamp()) * MICROSECOND
+    return microseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Select
 from sqlalchemy.exc import DBAPIError
 
-from medmirror.clock import SYSTEM, Clock
+from medmirror.clock import SYSTEM, Clock, microseconds
 from medmirror.errors import (
     AuthenticationFailed,
     DatabaseLost,
@@ -47,7 +47,6 @@ from medmirror.remotes.sql.settings import Wanted
 T = TypeVar("T")
 
 _REFUSES_LOGIN = {1044, 1045, 1698}  # MySQL's numbers
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SqlRemote:
@@ -97,7 +96,7 @@ class SqlRemote:
         table = self._table(feed)
         if table.feed.begins is None:
             raise UsageError(f"{feed} has no column of beginnings; name it in the setting `begins`.")
-        low, high = ((moment - _EPOCH) // timedelta(microseconds=1) for moment in (start, end))
+        low, high = (microseconds(moment) for moment in (start, end))
         for page in self._ordered(table, table.feed.begins, low, high - 1, "window"):
             yield page._replace(upto=None)
 
@@ -229,7 +228,7 @@ class SqlRemote:
         with self._told(table):
             snapshot = database.begin(self._engine)
             if self._engine.dialect.name == "sqlite":  # a file has no clock
-                snapshot = snapshot._replace(read_at=(self._clock.now() - _EPOCH) // timedelta(microseconds=1))
+                snapshot = snapshot._replace(read_at=microseconds(self._clock.now()))
             try:
                 yield snapshot
             finally:

@@ -16,12 +16,12 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import types
 from sqlalchemy.dialects import mssql, mysql
 
+from medmirror.clock import at, microseconds
 from medmirror.errors import LayoutChanged, UsageError
 from medmirror.mapping.convert import times
 from medmirror.remotes.base import MICROSECOND
 
 UNITS = {"seconds": MICROSECOND, "milliseconds": 1_000, "microseconds": 1}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = -62_135_596_800 * MICROSECOND, 253_402_214_400 * MICROSECOND  # years 1 to 9999, less a day
 _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T])(\d\d:\d\d:\d\d)(\.\d{1,9})?)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _LONGEST_CHANGE = 3  # hours by which a change of the clocks may move them
@@ -58,7 +58,7 @@ class Scale(NamedTuple):
         moment = _clip(moment)
         if self.kind == "number":
             return moment // self.unit
-        whole = _EPOCH + timedelta(seconds=moment // MICROSECOND)
+        whole = at(moment).replace(microsecond=0)
         return self._written(whole, self._back(whole), 1)
 
     def high(self, moment: int) -> Any:
@@ -66,14 +66,14 @@ class Scale(NamedTuple):
         moment = _clip(moment)
         if self.kind == "number":
             return moment // self.unit
-        exact = _EPOCH + timedelta(microseconds=moment)
+        exact = at(moment)
         return self._written(exact, self._ahead(exact), 10)
 
     def write(self, moment: int) -> Any:
         """*moment* as a row would bear it."""
         if self.kind == "number":
             return moment // self.unit
-        return self._written(_EPOCH + timedelta(microseconds=moment), timedelta(0), None)
+        return self._written(at(moment), timedelta(0), None)
 
     def time(self, value: Any) -> int:
         """The time that *value*, as the driver gives it, stands for: the earliest one, where there are two. 0 for a
@@ -95,7 +95,7 @@ class Scale(NamedTuple):
                 return 0
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=self.zone or UTC)
-        return (moment - _EPOCH) // timedelta(microseconds=1)
+        return microseconds(moment)
 
     def _back(self, moment: datetime) -> timedelta:
         """By how much clocks go back soon after *moment*: what is written then bears an earlier time."""

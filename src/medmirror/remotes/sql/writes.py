@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import NullType
 
+from medmirror.clock import microseconds
 from medmirror.errors import StaleWrite, UsageError
 from medmirror.mapping.convert import times
 from medmirror.readers.database import writes as databasewrites
@@ -144,9 +145,7 @@ class _Writing:
         version = self._written(self.connection.execute(self._row(key)).one()[0])
         texts = [self._text(name, value) for name, value in zip(self.key, key, strict=True)]
         escaped = [text.replace("\\", "\\\\").replace("|", "\\|") for text in texts]
-        return Pushed(
-            texts[0] if len(texts) == 1 else "|".join(escaped), version, int(self.now.timestamp() * MICROSECOND)
-        )
+        return Pushed(texts[0] if len(texts) == 1 else "|".join(escaped), version, microseconds(self.now))
 
     def _row(self, key: Sequence[Any]) -> Select[Any]:
         return select(self.table.c[self.version]).where(*self._is(key))
@@ -197,7 +196,7 @@ class _Writing:
         snapshot = Snapshot(self.connection, "", 0)
         scale = scale_of(snapshot, timed, column, reflected, self.feed_table.feed.section.time_zone, thorough=False)
         after = 0 if old is None else scale.time(old) + MICROSECOND
-        return scale.write(max(int(self.now.timestamp() * MICROSECOND), after))
+        return scale.write(max(microseconds(self.now), after))
 
     def _bound(self, name: str, value: Any) -> Any:
         """*value* of JSON as the server takes it for column *name*."""

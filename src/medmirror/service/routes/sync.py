@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from medmirror import jobs
 from medmirror.db import retry
+from medmirror.model import DEPRECATED_MODES, MODES_BY_REACH, Mode
 from medmirror.service import auth, problems, webhooks
 from medmirror.service.audit import BRIEFLY
 from medmirror.service.auth import Reader, Syncer, not_found, service_of
@@ -26,7 +27,6 @@ from medmirror.sync.organizations import Organization
 
 router = APIRouter(prefix="/api/v1", tags=["sync"], responses=problems.DESCRIBED)
 
-Mode = Literal["incremental", "comprehensive", "basic", "patients-only"]
 _DEPRECATED_SINCE = "@1767225600"  # 2026-01-01, as RFC 9745 writes it
 _RECENT = 10
 
@@ -104,7 +104,7 @@ def trigger(
         organization_id, source, mode=mode, force_full=force_full, trigger="api", idempotency_key=idempotency_key
     )
     asked = jobs.submit(service.engine, service.queue, wanted, service.clock.now())
-    if mode in jobs.DEPRECATED:
+    if mode in DEPRECATED_MODES:
         response.headers["Deprecation"] = _DEPRECATED_SINCE
         response.headers["Warning"] = f'299 - "mode {mode} is deprecated; use incremental"'
     return _answer(response, asked, wanted)
@@ -127,7 +127,7 @@ def _answer(response: Response, asked: jobs.Submission, wanted: jobs.Request) ->
 
 def _covers(job: jobs.Job, wanted: jobs.Request) -> bool:
     """Whether *job* does what is *wanted*: it may do more, since other requests may have joined it."""
-    wide = jobs.MODES.index(job.mode) >= jobs.MODES.index(wanted.mode)
+    wide = MODES_BY_REACH.index(job.mode) >= MODES_BY_REACH.index(wanted.mode)
     return wide and (job.force_full or not wanted.force_full)
 
 

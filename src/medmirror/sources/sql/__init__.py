@@ -32,6 +32,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from medmirror.clock import EPOCH, microseconds
 from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError, UsageError
 from medmirror.mapping.convert import times
@@ -49,9 +50,6 @@ from medmirror.sources.sql.tables import sections
 _KEY = (Column("organization_id", "text"), Column("kind", "text"), Column("id", "text"))
 FEEDS = (Feed("record", _KEY, (Column("record", "jsonb"),), document="record"),)
 
-_EPOCH = datetime(1970, 1, 1)
-_EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _EASTMOST = 14 * 3600 * 1_000_000  # how far ahead of UTC a clock can be that nobody told us the zone of
 _ESCAPES = str.maketrans({"|": "\\|", "\\": "\\\\"})
 
@@ -154,14 +152,15 @@ def _part(record: Mapping[str, Any], name: str) -> str:
 def _micros(moment: datetime, zone: tzinfo | None) -> int:
     """*moment*, in *zone* where it names none, in microseconds since 1970."""
     if moment.tzinfo is not None:
-        return (moment - _EPOCH_UTC) // _MICROSECOND
+        return microseconds(moment)
+    shown = moment.replace(tzinfo=UTC)
     if zone is None:
-        return (moment - _EPOCH) // _MICROSECOND
+        return microseconds(shown)
     offset = zone.utcoffset(moment) or timedelta(0)
     other = zone.utcoffset(moment.replace(fold=1)) or timedelta(0)
     if offset != other:  # the clock shows this time twice, or not at all
-        moment -= (moment - _EPOCH) % abs(offset - other)
-    return (moment - offset - _EPOCH) // _MICROSECOND
+        shown -= (shown - EPOCH) % abs(offset - other)
+    return microseconds(shown - offset)
 
 
 @lru_cache(maxsize=64)
