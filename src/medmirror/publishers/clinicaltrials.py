@@ -18,11 +18,10 @@ import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import orjson
 
-from medmirror.errors import LayoutChanged, ListingIncomplete, PageExpired, RemoteUnavailable, UsageError
+from medmirror.errors import LayoutChanged, ListingIncomplete, PageExpired, RemoteRefused, RemoteUnavailable, UsageError
 from medmirror.publishers import vanished
 from medmirror.publishers.base import BATCH_BYTES, Here, Result, Tool
 from medmirror.publishers.disk import write
@@ -68,7 +67,7 @@ def run(tool: Tool) -> Result:
 
 def _version(tool: Tool) -> str:
     """What the publisher calls the state of its data: a time."""
-    answer = _json(tool, tool.downloads.get(tool.downloads.address("version")).body)
+    answer = _json(tool.downloads.get("version").body)
     moment = answer.get("dataTimestamp")
     if not isinstance(moment, str) or not re.match(r"\d{4}-\d\d-\d\d", moment, re.ASCII):
         raise LayoutChanged("The publisher's /version holds no dataTimestamp; its API is another than this one knows.")
@@ -115,7 +114,7 @@ def _read(tool: Tool, since: date | None) -> _Listed:
     waiting: list[Here] = []
     size = 0
     for number, page in enumerate(_pages(tool, since), 1):
-        answer = _json(tool, page)
+        answer = _json(page)
         if number == 1:
             total = answer.get("totalCount")
             if not isinstance(total, int):
@@ -148,7 +147,7 @@ def _pages(tool: Tool, since: date | None) -> Iterator[bytes]:
     while True:
         body = _body(tool, since, token, PAGE)
         yield body
-        token = _json(tool, body).get("nextPageToken")
+        token = _json(body).get("nextPageToken")
         if token is None:
             return
         if not isinstance(token, str) or token in met:
@@ -157,7 +156,7 @@ def _pages(tool: Tool, since: date | None) -> Iterator[bytes]:
 
 
 def _ask(tool: Tool, since: date | None, token: str | None, size: int) -> dict[str, Any]:
-    return _json(tool, _body(tool, since, token, size))
+    return _json(_body(tool, since, token, size))
 
 
 def _body(tool: Tool, since: date | None, token: str | None, size: int) -> bytes:
@@ -167,14 +166,16 @@ def _body(tool: Tool, since: date | None, token: str | None, size: int) -> bytes
         params["filter.advanced"] = f"AREA[LastUpdatePostDate]RANGE[{since.isoformat()},MAX]"
     if token is not None:
         params["pageToken"] = token
-    url = f"{tool.downloads.address('studies')}?{urlencode(params)}"
-    answer = tool.downloads.get(url, {"Accept": "application/json"}, accept=_EXPIRED if token else ())
-    if answer.status != 200:
-        raise PageExpired(status=answer.status)
-    return answer.body
+    try:
+        return tool.downloads.get("studies", tuple(params.items()), {"Accept": "application/json"}).body
+    except RemoteRefused as error:
+        status = error.context.get("status")
+        if token is None or status not in _EXPIRED:
+            raise
+    raise PageExpired(status=status)
 
 
-def _json(tool: Tool, body: bytes) -> dict[str, Any]:
+def _json(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:

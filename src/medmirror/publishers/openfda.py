@@ -98,10 +98,8 @@ def run(tool: Tool) -> Result:
 def _manifest(tool: Tool, marks: dict[str, str]) -> tuple[dict[str, Endpoint] | None, str]:
     """The manifest's endpoints by name (None: it has not changed), and its ETag."""
     etag = marks.get("manifest")
-    answer = tool.downloads.get(
-        tool.downloads.address("download.json"), {"If-None-Match": etag} if etag else {}, accept=(304,) if etag else ()
-    )
-    if answer.status == 304:
+    answer = tool.downloads.get("download.json", headers={"If-None-Match": etag} if etag else {})
+    if etag and answer.status == 304:
         return None, ""
     try:
         results = orjson.loads(answer.body)["results"]

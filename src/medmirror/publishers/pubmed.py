@@ -75,7 +75,7 @@ def run(tool: Tool) -> Result:
 
 def _list(tool: Tool, folder: str) -> Iterator[File]:
     """The files of *folder* that have their checksum beside them."""
-    answer = tool.downloads.get(tool.downloads.address(f"{folder}/"), {"Accept": "text/html"})
+    answer = tool.downloads.get(f"{folder}/", headers={"Accept": "text/html"})
     names: dict[str, str] = {}
     for link, behind in _LINK.findall(answer.body.decode("utf-8", "replace")):
         name = html.unescape(link).removeprefix("./")
@@ -147,7 +147,7 @@ def _new(tool: Tool, wanted: Sequence[File], remembered: Mapping[str, Known]) ->
 
 
 def _md5(tool: Tool, file: File) -> str:
-    answer = tool.downloads.get(tool.downloads.address(f"{file.folder}/{file.name}.md5"))
+    answer = tool.downloads.get(f"{file.folder}/{file.name}.md5")
     match = _MD5.search(answer.body.decode("ascii", "replace"))
     if match is None or match[1].strip().rsplit("/", 1)[-1] != file.name:
         raise ListingIncomplete("A checksum of the publisher is not written as MD5(name)= hex.", file=file.name)
@@ -156,8 +156,7 @@ def _md5(tool: Tool, file: File) -> str:
 
 def _fetch(tool: Tool, todo: Sequence[tuple[File, str]]) -> Iterator[Here]:
     for file, md5 in todo:
-        url = tool.downloads.address(f"{file.folder}/{file.name}")
-        path = tool.downloads.fetch(Wanted(url, file.name, md5, md5)).path
+        path = tool.downloads.fetch(Wanted(f"{file.folder}/{file.name}", file.name, md5, md5)).path
         write(path.with_name(path.name + ".md5"), f"MD5({file.name})= {md5}\n".encode())
         yield Here(path, file.name, md5, file.listed)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from typing import Any
 import pytest
 
 from medmirror.errors import RateLimited, RemoteRefused, RemoteUnavailable, SyncError, TruncatedFile, UsageError
-from medmirror.publishers import download
 from medmirror.publishers.download import Downloads, Wanted
+from medmirror.remotes.http import download as httpdownload
 from medmirror_testing.servers.clock import SimulatedClock
 from medmirror_testing.servers.publishers import FileServer
 
@@ -164,17 +163,15 @@ def test_other_hosts_and_plain_http_are_not_asked(server: FileServer, place: Pla
 def test_a_full_disk_is_seen_before_it_is_full(
     server: FileServer, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = shutil.disk_usage(place.folder.parent)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr(httpdownload, "_free", lambda out: httpdownload.SPARE + len(BODY) - 1)
     with pytest.raises(SyncError, match="no room"):
         place.fetch()
 
 
 def test_a_disk_that_fills_meanwhile_is_seen(server: FileServer, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [1 << 40]
-    usage = shutil.disk_usage(place.folder.parent)
-    monkeypatch.setattr(download, "_LOOK", 100_000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free.pop() if free else 1000))
+    monkeypatch.setattr(httpdownload, "_EVERY", 100_000)
+    monkeypatch.setattr(httpdownload, "_free", lambda out: free.pop() if free else 1000)
     with pytest.raises(SyncError, match="no room"):
         place.fetch()
     assert not (place.folder / "x.gz").exists()

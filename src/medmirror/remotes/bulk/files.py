@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
-from medmirror.errors import ListingIncomplete, RemoteRefused, RemoteUnavailable
+from medmirror.errors import ListingIncomplete, RemoteUnavailable
 from medmirror.readers.json.pieces import parse
 from medmirror.remotes.bulk.export import File, Manifest
 from medmirror.remotes.fhir.bundles import text
 from medmirror.remotes.http.client import Http
+from medmirror.remotes.http.download import Download
 
 _ACCEPT = {"Accept": "application/fhir+ndjson"}
-_TRIES = 4
 _LONGEST = 60  # letters of a name
 _SEVERE = frozenset(("error", "fatal"))
 
@@ -51,40 +49,8 @@ def fetch(http: Http, file: File, path: Path, *, token: bool) -> int:
     RemoteUnavailable, RemoteRefused (context *status*), ListingIncomplete when it holds other than it should.
     """
     with path.open("wb+") as out:
-        for attempt in range(_TRIES):
-            try:
-                if out.seek(0, 2):
-                    _rest(http, file, out, token=token)
-                else:
-                    http.download(file.url, out, _ACCEPT, abroad=not token)
-                break
-            except RemoteRefused as error:
-                if error.context.get("status") != 416 or attempt + 1 == _TRIES:
-                    raise
-                out.truncate(0)  # there is nothing beyond what is here, and yet it was not whole
-            except RemoteUnavailable as error:
-                if attempt + 1 == _TRIES or error.context.get("status", 0) >= 500:
-                    raise
+        http.download(file.url, Download(out, checked=True), _ACCEPT, abroad=not token)
     return _check(file, path)
-
-
-def _rest(http: Http, file: File, out: BinaryIO, *, token: bool) -> None:
-    """Bring what is missing at the end of *out*; the whole file, where the server gives no part.
-
-    One byte is asked for first: only of a server that gives parts can half an answer be kept.
-    """
-    start = out.tell()
-    headers = {**_ACCEPT, "Accept-Encoding": "identity"}
-    with tempfile.TemporaryFile() as probe:
-        first_byte = {**headers, "Range": f"bytes={start}-{start}"}
-        answer = http.download(file.url, probe, first_byte, abroad=not token)
-        if not (answer.status == 206 and answer.headers.get("content-range", "").startswith(f"bytes {start}-{start}/")):
-            out.seek(0)
-            out.truncate()
-            probe.seek(0)
-            shutil.copyfileobj(probe, out)
-            return
-    http.download(file.url, out, {**headers, "Range": f"bytes={start}-"}, abroad=not token)
 
 
 def _check(file: File, path: Path) -> int:

@@ -33,11 +33,6 @@ class Answer:
         """The remote's clock, in microseconds; None when it does not say."""
         return date_of(self.headers)
 
-    @property
-    def modified(self) -> bool:
-        """False for "not modified": what was kept is still right."""
-        return self.status != 304
-
     def json(self) -> Any:
         """The body, as JSON. RemoteUnavailable when it is none: a page of a proxy, or half a document."""
         try:

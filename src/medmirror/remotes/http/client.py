@@ -5,18 +5,20 @@ and so is a redirect. TLS is verified; http:// is for this machine alone. Proxie
 clinics sit behind them and TLS is verified through them; never for this machine. ``.netrc`` is not read.
 
 **What is tried again.** What another try cannot do twice (GET), when it broke off or met a 5xx: a few short tries with
-full jitter. Anything else goes up: the job is what waits for long.
+full jitter. A download goes on where it broke off, for as long as each few tries bring it further. Anything else goes
+up: the job is what waits for long. Whoever has no job says so with ``Patience``.
 
 **What is said.** Neither a query, nor a header, nor a body, nor the id in a path, in any error or log line.
 """
 
 from __future__ import annotations
 
+import logging
 import random
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
-from urllib.parse import urlencode, urljoin, urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 
@@ -28,25 +30,43 @@ from medmirror.errors import (
     SyncError,
 )
 from medmirror.remotes.base import Around, Secret
-from medmirror.remotes.http import disk as httpdisk
 from medmirror.remotes.http import send as httpsend
-from medmirror.remotes.http.answer import Answer, base, loopback, origin
+from medmirror.remotes.http.answer import Answer, base, loopback, origin, shown
+from medmirror.remotes.http.download import FILE, Download
 from medmirror.remotes.http.limits import wait_of
 
 Headers = Callable[[], Mapping[str, str]]
 Params = Sequence[tuple[str, str]]
 
+_log = logging.getLogger(__name__)
+
 USER_AGENT = "medmirror"
 TRIES = 3
-_BASE, _CAP = 0.5, 4.0  # seconds between two tries, at most: together less than ten
+_DOWNLOAD_TRIES = 6  # without a single new byte between them
 _MOST = 256 << 20  # bytes of a body that is held in memory
-_HOPS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def basic(user: Secret, password: str = "") -> Headers:
-    """The headers of HTTP Basic authentication; made anew for each request, kept nowhere."""
-    return lambda: {"Authorization": "Basic " + b64encode(f"{user.reveal()}:{password}".encode()).decode()}
+class Patience(NamedTuple):
+    """How long a request is gone on with here, in seconds: *tries*, with waits from *base* to *cap* between them.
+
+    *limit*: the longest wait that a remote may ask for and is given here, where a 503 that says when to come again is
+    such a limit, too; 0: every limit goes up. *body*: how long one body may take; None: ten minutes.
+    """
+
+    tries: int = TRIES
+    base: float = 0.5
+    cap: float = 4.0
+    limit: float = 0.0
+    body: float | None = None
+
+
+_PATIENCE = Patience()
+
+
+def basic(user: Secret) -> Headers:
+    """The headers of HTTP Basic authentication with no password; made anew for each request, kept nowhere."""
+    return lambda: {"Authorization": "Basic " + b64encode(f"{user.reveal()}:".encode()).decode()}
 
 
 def bearer(token: Secret) -> Headers:
@@ -56,6 +76,9 @@ def bearer(token: Secret) -> Headers:
 
 class Http:
     """Requests below *url* with *auth*'s headers; not shared between threads. Its repr names no key.
+
+    *others* are addresses whose origins are the remote's own, too. *public*: its paths name nobody, and errors show
+    them as they are.
 
     Errors of every request: RateLimited (context *wait*), AuthenticationFailed (401, 403), RemoteRefused (other 4xx,
     redirects), RemoteUnavailable (5xx, no answer, half an answer); and what *around*'s permit raises.
@@ -71,8 +94,14 @@ class Http:
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
         most: int = _MOST,
+        others: Sequence[str] = (),
+        public: bool = False,
+        patience: Patience = _PATIENCE,
     ) -> None:
         self._base = base(url.rstrip("/"))
+        self._origins = {origin(self._base), *(origin(base(other)) for other in others)}
+        self._shown = str if public else shown
+        self._patience = patience
         self._around = around
         self._auth = auth or dict
         self._headers = {"User-Agent": user_agent, "Accept": "application/json", **(headers or {})}
@@ -92,32 +121,17 @@ class Http:
         address: str,
         params: Params = (),
         headers: Mapping[str, str] | None = None,
-        *,
-        kept: str | None = None,
-        redirects: bool = False,
     ) -> Answer:
-        """The answer to GET *address*: a path below the base, or a link of the remote's own.
-
-        *kept* names what an earlier answer was kept as (``keep``): when that is still right the answer has status 304
-        and no body. *redirects*: follow those within the remote, where it is documented to give them.
-        """
-        sent = {**(headers or {}), **self._validators(kept)}
-        for _ in range(_HOPS if redirects else 1):
-            answer = self._send("GET", address, params, sent, None)
-            if answer.status not in _REDIRECTS:
-                return answer
-            address, params = urljoin(self.address(address), answer.headers.get("location", "")), ()
-        raise RemoteRefused(
-            "The remote sends us elsewhere; that is not followed.", status=answer.status, path=answer.path
-        )
+        """The answer to GET *address*: a path below the base, or a link of the remote's own."""
+        return self._plain(self._send("GET", address, params, headers or {}, None))
 
     def post(self, address: str, json: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to POST *json*. Never tried again by itself once it may have been sent."""
         return self._write("POST", address, json, headers)
 
-    def patch(self, address: str, json: Any, headers: Mapping[str, str] | None = None) -> Answer:
+    def patch(self, address: str, json: Any) -> Answer:
         """The answer to PATCH *json*; as ``post``."""
-        return self._write("PATCH", address, json, headers)
+        return self._write("PATCH", address, json, None)
 
     def put(self, address: str, json: Any, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to PUT *json*; as ``post``."""
@@ -127,32 +141,22 @@ class Http:
         """The answer to DELETE; as ``post``."""
         return self._write("DELETE", address, None, headers)
 
-    def form(self, address: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
+    def form(self, address: str, fields: Mapping[str, str]) -> Answer:
         """The answer to POST *fields* as a form (a token endpoint); as ``post``."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return self._plain(self._send("POST", address, (), {**(headers or {}), **kind}, urlencode(fields).encode()))
+        return self._plain(self._send("POST", address, (), kind, urlencode(fields).encode()))
 
     def download(
-        self, address: str, out: BinaryIO, headers: Mapping[str, str] | None = None, *, abroad: bool = False
+        self, address: str, download: Download, headers: Mapping[str, str] | None = None, *, abroad: bool = False
     ) -> Answer:
-        """GET *address* into *out*, however large; the answer has no body. What broke off is begun again, *out* cut
-        to where it stood. *abroad*: it may be of another https origin, which gets no key. SyncError when the disk is
-        nearly full."""
-        start = out.tell()
+        """GET *address* into *download*, however large; the answer has no body. What breaks off is gone on with.
 
-        def into(pieces: Iterator[bytes]) -> bytes:
-            out.seek(start)
-            out.truncate()
-            httpdisk.write(pieces, out)
-            return b""
-
-        return self._plain(self._send("GET", address, (), headers or {}, None, into=into, abroad=abroad))
-
-    def keep(self, name: str, answer: Answer) -> None:
-        """Keep what *answer* says of its version as *name*, for ``get(kept=name)``. Only after its body is stored: a
-        later "not modified" means that the body is not sent again."""
-        validators = {key: answer.headers[key] for key in ("etag", "last-modified") if key in answer.headers}
-        self._around.notes.set(f"http:{name}", orjson.dumps(validators).decode() if validators else None)
+        *abroad*: it may be of another https origin, which gets no key. SyncError when the disk is nearly full.
+        """
+        answer = self._plain(self._send("GET", address, (), headers or {}, None, download=download, abroad=abroad))
+        if answer.status not in FILE:
+            raise RemoteRefused("The remote's answer is no file.", status=answer.status, path=answer.path)
+        return answer
 
     def address(self, path_or_link: str, abroad: bool = False) -> str:
         """The whole URL: of a path below the base, or of a link, which must be of the same origin (or *abroad*)."""
@@ -160,7 +164,7 @@ class Http:
             return f"{self._base.geturl()}/{path_or_link.lstrip('/')}"
         try:
             parts = urlsplit(path_or_link)
-            same = origin(parts) == origin(self._base)
+            same = origin(parts) in self._origins
         except ValueError:
             same = False
         if same and not parts.username and not parts.password:
@@ -183,11 +187,6 @@ class Http:
             )
         return answer
 
-    def _validators(self, kept: str | None) -> dict[str, str]:
-        text = self._around.notes.get(f"http:{kept}") if kept else None
-        names = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
-        return {names[key]: value for key, value in orjson.loads(text).items()} if text else {}
-
     def _send(
         self,
         method: str,
@@ -196,31 +195,54 @@ class Http:
         headers: Mapping[str, str],
         body: bytes | None,
         *,
-        into: Callable[[Iterator[bytes]], bytes] | None = None,
+        download: Download | None = None,
         abroad: bool = False,
     ) -> Answer:
         url = self.address(address, abroad)
         if params:
             url += ("&" if urlsplit(url).query else "?") + urlencode(params)
         own = origin(urlsplit(url)) == origin(self._base)
-        for attempt in range(TRIES):
-            sent = {**self._headers, **(self._auth() if own else {}), **headers}
+        path, longest = self._shown(urlsplit(url).path), self._patience.body
+        failures = 0
+        while True:
+            rest = download.headers() if download else {}
+            sent = {**self._headers, **(self._auth() if own else {}), **headers, **rest}
             self._around.permit()
-            outcome, begun = httpsend.once(self._client, method, url, sent, body, self._most, into)
+            outcome, begun = httpsend.once(
+                self._client, method, url, sent, body, self._most, download, path=path, longest=longest
+            )
             self._around.called(outcome.status if isinstance(outcome, Answer) else 0)
-            error = self._error(outcome) if isinstance(outcome, Answer) else outcome
+            error = self._error(outcome, download) if isinstance(outcome, Answer) else outcome
             if isinstance(outcome, Answer) and error is None:
                 return outcome
             assert error is not None
-            again = method in ("GET", "HEAD") or not begun
-            if not isinstance(error, RemoteUnavailable) or not again or attempt + 1 == TRIES:
+            if begun and method not in ("GET", "HEAD"):
                 raise error
-            self._around.sleep(self._random.uniform(0.0, min(_CAP, _BASE * 2**attempt)))
-        raise AssertionError("a try ends with an answer or an error")
+            if download and download.is_further():
+                failures = 0
+            self._wait(error, failures, _DOWNLOAD_TRIES if download else self._patience.tries)
+            failures += 1
 
-    def _error(self, answer: Answer) -> SyncError | None:
+    def _wait(self, error: SyncError, failures: int, tries: int) -> None:
+        """Wait as long as *error* asks for, after as many *failures* before it. Raise it when another try is in
+        vain."""
+        wait = self._random.uniform(0.0, min(self._patience.cap, self._patience.base * 2**failures))
+        if isinstance(error, RateLimited):
+            wait = float(error.context["wait"])
+            if wait > self._patience.limit:
+                raise error
+        elif not isinstance(error, RemoteUnavailable):
+            raise error
+        if failures + 1 >= tries:
+            raise error
+        _log.warning("%s: trying again in %.1f s", type(error).__name__, wait)
+        self._around.sleep(wait)
+
+    def _error(self, answer: Answer, download: Download | None) -> SyncError | None:
         status, path = answer.status, answer.path
-        if status == 429:
+        if status == 416 and download and download.drop():
+            return RemoteUnavailable(status=status, path=path, reason="the part that was here was of another version")
+        if status == 429 or (status == 503 and self._patience.limit and "retry-after" in answer.headers):
             wait = wait_of(answer.headers)
             self._around.limited(wait)
             return RateLimited(wait=wait, path=path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from medmirror.errors import RemoteRefused, RemoteUnavailable, SyncError, UsageError
-from medmirror.remotes.http.answer import Answer, shown
+from medmirror.remotes.http.answer import Answer
+from medmirror.remotes.http.download import FILE, Download
 from medmirror.remotes.http.gzip import ACCEPTED, Unreadable, unpacked
 
 if TYPE_CHECKING:
@@ -52,25 +53,35 @@ def once(
     headers: Mapping[str, str],
     body: bytes | None,
     most: int,
-    into: Callable[[Iterator[bytes]], bytes] | None = None,
+    download: Download | None = None,
+    *,
+    path: str,
+    longest: float | None = None,
 ) -> tuple[Answer | SyncError, bool]:
     """(the answer, whatever its status, or why there is none; whether the request may have been carried out).
 
-    A good body goes *into* something, or is held, if it has at most *most* bytes. A body is whole: as long as its
-    Content-Length, or ended as its encoding ends.
+    A good body goes into *download*, or is held, if it has at most *most* bytes. A body is whole: as long as its
+    Content-Length, or ended as its encoding ends; and it comes within *longest* seconds. *path* is shown in errors.
+
+    Raises SyncError when *download* finds no room on the disk.
     """
     import httpx
 
-    path = shown(urlsplit(url).path)
     try:
         with client.stream(method, url, headers=dict(headers), content=body) as response:
             answered = {name.lower(): value for name, value in response.headers.items()}
             # As they come: a piece that waits until it is large would be looked at too late.
-            raw = _within(response.iter_raw(), time.monotonic() + _LONGEST)
-            pieces = unpacked(raw, answered.get("content-encoding", ""))
-            good = response.status_code in (200, 206)
-            data = into(pieces) if into and good else _joined(pieces, most)
-        return Answer(response.status_code, answered, data, path), True
+            raw = _within(response.iter_raw(), time.monotonic() + (_LONGEST if longest is None else longest))
+            answer = Answer(response.status_code, answered, b"", path)
+            into = download if answer.status in FILE else None
+            packed = into is None or into.packed
+            pieces = unpacked(raw, answered.get("content-encoding", "")) if packed else raw
+            if into:
+                into.take(answer, pieces)
+                return answer, True
+            return replace(answer, body=_joined(pieces, most)), True
+    except RemoteUnavailable as error:
+        return error, True
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         reason, begun = type(error).__name__, False
     except (httpx.TransportError, Unreadable, TimeoutError) as error:
