@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from medmirror.dates import Moment, compiled
+from medmirror.dates.grammar import Moment, compiled
 from medmirror.mapping.mapper import Mapper
 from medmirror.mapping.rules.declared import Leaf, Nested, Node
 from medmirror.mapping.rules.paths import Path

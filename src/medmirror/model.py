@@ -42,6 +42,8 @@ class Item(NamedTuple):
     are ordered by *version*, a number that the source derives from its own facts (never from the time of import).
     A *deleted* item is a tombstone: it has no values.
     *parsed* may hold the values that were parsed to find the key (JSON), so that they are not parsed twice.
+    *spread*: the time was on a wall clock that showed it twice. The true version is *version* or less than *spread*
+    greater, and the order of arrival decides between items of that span (``ingest.arrival``).
     """
 
     feed: str
@@ -52,6 +54,7 @@ class Item(NamedTuple):
     end: int
     deleted: bool = False
     parsed: Any = None
+    spread: int = 0
 
 
 class Flaw(NamedTuple):
@@ -73,7 +76,7 @@ class Part(NamedTuple):
 
     *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive). *flaws*
     are items that splitting could not cut, with offsets and ordinals in the stream. With *given_up* the data is not
-    parsed, only stored with the flaws.
+    parsed, only stored with the flaws. *before* is a number of items that the load's earlier streams do not exceed.
     """
 
     file_id: int
@@ -86,6 +89,7 @@ class Part(NamedTuple):
     data: bytes
     flaws: tuple[Flaw, ...] = ()
     given_up: bool = False
+    before: int = 0
 
 
 class Chunk(NamedTuple):

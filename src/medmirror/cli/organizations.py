@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import orjson
@@ -14,6 +13,7 @@ import orjson
 from medmirror.cli import output
 from medmirror.cli.options import Group
 from medmirror.cli.show import database
+from medmirror.dates import zones
 from medmirror.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def add(
     if mapping and "mapping" in kind.settings:  # a remote that is read by the mapping file, too
         settings.setdefault("mapping", list(run.read_mappings(mapping)))
     try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
+        zones.zone(zone)
+    except ValueError:
         raise UsageError(f"There is no time zone {zone!r}; write it like Australia/Sydney.") from None
     opened = kind.open(organization, settings, directory.read_secret(secret), Around())  # asks nothing of it yet
     source = opened.source

@@ -18,7 +18,7 @@ from medmirror import sources
 from medmirror.copyformat import encoder
 from medmirror.db import ledger, locks, refusals, retry
 from medmirror.errors import InvalidRecord, LockRaceLost, RecordError, RefusedByDatabase
-from medmirror.ingest import canonical, canonicalstore, store
+from medmirror.ingest import arrival, canonical, canonicalstore, store
 from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate, bad_key, digest, newest
 from medmirror.ingest.stages import Stages
 from medmirror.ingest.worker import EngineOf, Job, functions_of, mappers_of, own_engine, peak_rss
@@ -170,7 +170,12 @@ class _Load:
         with self.stages.stage("known"):
             facts = retry.in_transaction(engine, lambda conn: store.known(conn, table, keys), tally=self.tally)
         while True:
-            best, others = newest(candidates)
+            best, others = newest(
+                arrival.placed(candidate, self.parts, facts.get(candidate.item.key), self.job.run_id)
+                if candidate.item.spread
+                else candidate
+                for candidate in candidates
+            )
             plan = _Plan(table, [], [], [], others, feed)
             for key, candidate in best.items():
                 self._sort_in(plan, candidate, facts.get(key))

@@ -78,6 +78,7 @@ class Inputs:
     files: list[FileState] = field(default_factory=list)
     by_id: dict[int, FileState] = field(default_factory=dict)
     _met: set[int] = field(default_factory=set)  # files of this run by their number in the ledger
+    _before: int = 0  # items of the streams that were split so far, or more
 
     def chunks(self, paths: Iterable[Path | Candidate]) -> Iterator[Chunk]:
         """Chunks of about ``chunk_bytes`` each, of one source each, in the order of the files."""
@@ -268,12 +269,14 @@ class Inputs:
         """The blocks of a stream as parts (``parts_of``)."""
 
         def blocks(file: BinaryIO) -> Iterator[Block | Flaw]:
+            last: Block | Flaw | None = None
             end, flawed = 0, False
             try:
                 for block in source.split(file, context, self.settings.chunk_bytes, self.settings.max_record_bytes):
                     flawed = isinstance(block, Flaw)
                     end = block.end if isinstance(block, Flaw) else block.start + len(block.data)
                     yield block
+                    last = block
             except SourceError as error:
                 if not (flawed and stream.member):
                     raise
@@ -281,11 +284,11 @@ class Inputs:
                 _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
             finally:
                 state.bytes += end
+                self._before += _items_to(last) if last else 0
 
+        whole = Part(state.file_id, str(state.path), stream.member, context, 0, 0, 0, b"", before=self._before)
         with stream.open() as file:
-            yield from parts_of(
-                blocks(file), Part(state.file_id, str(state.path), stream.member, context, 0, 0, 0, b"")
-            )
+            yield from parts_of(blocks(file), whole)
 
     def witnesses(self, census: Mapping[tuple[int, str], ledger.Count]) -> dict[str, list[Witness]]:
         """What is known of every stream of the run's files, by source; *census* is that of the ledger."""
@@ -341,6 +344,13 @@ class Inputs:
         error.context.setdefault("file", str(state.path))
         state.status, state.error, state.split = "refused", error, True
         _log.error("refused: %s", error)
+
+
+def _items_to(last: Block | Flaw) -> int:
+    """How many items a stream has whose last piece is *last*, or more: each takes a line where their order counts."""
+    if isinstance(last, Flaw):
+        return last.ordinal + 1
+    return last.ordinal + last.data.count(b"\n") + last.data.count(b"\r") + 1
 
 
 def _weight(candidate: Candidate) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from medmirror.dates import zones
 from medmirror.mapping.convert import addresses, times
 from medmirror.mapping.convert.pairs import text_of
 from medmirror.mapping.convert.scope import Problem, Scope
@@ -144,7 +145,7 @@ def _digest(declared: Declaration, salt: bytes) -> bytes:
 
 def _zone(name: str) -> str | None:
     try:
-        times.zone(name)
+        zones.zone_or_offset(name)
     except ValueError:
         return None
     return name

@@ -10,6 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from medmirror import sources
+from medmirror.dates import zones
 from medmirror.errors import UsageError
 from medmirror.ingest import deletions
 from medmirror.nightly.tables import Table
@@ -119,8 +120,8 @@ def read(path: Path) -> Config:
 def _zone(own: Table) -> ZoneInfo:
     name = own.text("zone", '"Europe/Berlin"') or "UTC"
     try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown, not a plain name, a folder of names
+        return zones.zone(name)
+    except ValueError:
         own.wrong("zone", f"{name!r} is no time zone", '"Europe/Berlin"')
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from medmirror.dates import zones
 
 STEPS: Mapping[str, str] = {
     "held": "alone with the organisation",
@@ -45,7 +46,7 @@ def when(at: datetime | None, now: datetime) -> str:
 
 def clock(at: datetime | None, zone: str = "UTC") -> str:
     """*at* on the wall of *zone*, to the minute, with the zone's short name."""
-    return "" if at is None else at.astimezone(ZoneInfo(zone)).strftime("%d %b %Y, %H:%M %Z")
+    return "" if at is None else at.astimezone(zones.zone(zone)).strftime("%d %b %Y, %H:%M %Z")
 
 
 def number(value: object) -> str:

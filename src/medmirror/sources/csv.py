@@ -22,8 +22,8 @@ certain the file is refused with a word on what to declare::
     escape = "\\"                    # what stands before a quote within quotes, besides another quote
     encoding = "windows-1252"        # detected are UTF-8 and UTF-16, with or without byte order mark, and Windows-1252
 
-Times: ``iso`` (the default), ``unix``, ``unix ms``, ``excel``, or directives (%Y %y %m %d %b %B %H %I %M %S %f %p %z);
-or a list of those. What names no zone is of *zone*, else of UTC.
+Times: ``iso`` (the default), ``unix``, ``unix ms``, ``epoch_us``, ``excel``, or directives (``dates/grammar.py``); or a
+list of those. What names no zone is of *zone* (an IANA name or an offset), else of UTC.
 
 **Records.** ``record`` is ``{header: text}``, every cell as it stands in the file; null where nothing stands between
 two delimiters, "" where a pair of quotes does. The second column of a name is ``Name#2``; one without a name is ``#7``,
@@ -35,8 +35,9 @@ its bytes, with ``~2`` for the second equal row of the file, and so on; while su
 keeps 16 to 48 bytes for each of its rows.
 
 **Version.** The time of *updated* in microseconds, 0 for an empty cell; else that of the file's own day; else 0. A row
-whose *updated* cannot be read is refused: its place among copies would be a guess. A deleted row is a tombstone: its
-values are not kept. To keep them, declare the deletion in the sections on meaning instead.
+whose *updated* cannot be read is refused: its place among copies would be a guess. Where the clock of *zone* showed the
+time twice, the order of loads, files and rows decides between copies (``ingest/arrival.py``). A deleted row is a
+tombstone: its values are not kept. To keep them, declare the deletion in the sections on meaning instead.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from medmirror.dates import instants
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError, UsageError
 from medmirror.model import Certificate, Column, Flaw, Item, Witness
-from medmirror.readers.csv import times as csvtimes
 from medmirror.readers.csv.blocks import split
 from medmirror.readers.csv.description import Description, describe
 from medmirror.readers.csv.dialect import guess
@@ -109,7 +110,7 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
             layout = layout._replace(literals=(*layout.literals, end.trailer))
     _log.info("%s: %s records; %s", name, said.kind, found.told)
     if said.dated:
-        day = csvtimes.day_in_name(said.dated)(name)
+        day = instants.day_in_name(said.dated)(name)
         if day is None:
             raise LayoutChanged(f"The file's name holds no day as {said.dated!r} of its mapping file says.", file=name)
         facts["day"] = day
@@ -141,14 +142,14 @@ def claims(name: str, given: Given) -> bool | None:
 
 
 class _Rules(NamedTuple):
-    clock: csvtimes.Clock
+    clock: instants.Clock
     deleted: frozenset[str]
 
 
 @lru_cache(maxsize=64)
 def _rules(text: str) -> _Rules:
     formats, zone, values = orjson.loads(text)
-    return _Rules(csvtimes.clock(tuple(formats), zone), frozenset(values))
+    return _Rules(instants.clock(tuple(formats), zone), frozenset(values))
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
@@ -162,17 +163,21 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
         if row.status:
             yield flaw(row, number, read.layout, lines)
             continue
-        version: int | None = day
+        version: instants.Instant | None = day
+        spread = 0
         if updated:
             version = rules.clock(row.updated) if row.updated else 0
-        if version is None:
+        if isinstance(version, instants.Repeated):
+            spread = version.length if row.id else 0
+            version = version.start
+        elif version is None:
             column = read.layout.title(read.layout.updated)
             reason = f"{lines.where(row.line)} has no time in {column} as the mapping file declares it."
             yield Flaw("record", number, row.start, row.end, InvalidRecord.__name__, reason)
             continue
         name = row.id or _digest(data[row.start : row.end], times.get(ordinal + number, 1))
         gone = deleted and row.deleted in rules.deleted
-        yield Item("record", (organization, kind, name), version, number, row.start, row.end, gone, row.tail)
+        yield Item("record", (organization, kind, name), version, number, row.start, row.end, gone, row.tail, spread)
 
 
 def _digest(raw: bytes, times: int) -> str:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from sqlalchemy import Connection, Engine
 
+from medmirror.dates import zones
 from medmirror.db import retry, sql
 from medmirror.errors import SettingsChanged, SyncPaused, UsageError
 from medmirror.remotes.base import Secret
@@ -58,8 +59,8 @@ class Organization:
 
     @property
     def tz(self) -> ZoneInfo:
-        """The time zone. Raises KeyError or ValueError when there is no such zone."""
-        return ZoneInfo(self.zone)
+        """The time zone. Raises ValueError when there is no such zone."""
+        return zones.zone(self.zone)
 
 
 def read_secret(name: str | None) -> Secret | None:

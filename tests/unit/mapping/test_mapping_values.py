@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata
 
-from medmirror.dates import Moment, compiled
-from medmirror.mapping.convert import addresses, fhir, names, phones, times
+from medmirror.dates.grammar import Moment, compiled
+from medmirror.dates.zones import zone_or_offset
+from medmirror.mapping.convert import addresses, fhir, names, phones
 from medmirror.mapping.convert.converters import CONVERTERS
 from medmirror.mapping.convert.pairs import Pair
 from medmirror.mapping.convert.scope import Scope
@@ -193,7 +194,7 @@ def test_a_format_that_is_not_known_is_refused() -> None:
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "zone.tab", ""])
 def test_a_zone_that_there_is_not_is_refused(name: str) -> None:
     with pytest.raises(ValueError):
-        times.zone(name)
+        zone_or_offset(name)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def outcome(records: Records, data: bytes, kind: str) -> list[Any]:
             told.append(item)
             continue
         (row,) = records.rows(item.feed, data, [item])
-        told.append((item[:-1], row if isinstance(row, bytes) else (type(row), str(row))))
+        told.append((item._replace(parsed=None), row if isinstance(row, bytes) else (type(row), str(row))))
     return told
 
 

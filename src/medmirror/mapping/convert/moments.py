@@ -1,80 +1,113 @@
-"""Converters of dates and times, ISO or of a declared format."""
+"""Converters of dates and times: ISO, or of declared formats, those that the column `updated` of a CSV file has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from decimal import Decimal
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
 
-from medmirror.dates import Format, Moment, compiled
+from medmirror.dates.grammar import compiled
+from medmirror.dates.instants import EPOCHS, EXCEL, excel_wall
+from medmirror.dates.zones import zone_or_offset
 from medmirror.mapping.convert import times
 from medmirror.mapping.convert.pairs import Function, Pair, same, text_of, words
 from medmirror.mapping.convert.scope import Scope
 from medmirror.mapping.schema.kinds import Field
 
 
-def _formats(options: Mapping[str, Any]) -> tuple[Format, ...]:
-    pivot = options.get("pivot", 68)
-    return tuple(compiled(one, pivot) for one in words(options.get("format")))
+class _Form(NamedTuple):
+    """One declared format. *read*: a text to the canonical value; *write*: back. Both raise ValueError."""
 
-
-def _first_that_reads(patterns: tuple[Format, ...], text: str) -> Moment:
-    for pattern in patterns[:-1]:
-        try:
-            return pattern.read(text)
-        except ValueError:
-            continue
-    return patterns[-1].read(text)
+    read: Callable[[str, Scope], Any]
+    write: Callable[[Any, Scope], Any]
 
 
 def date(options: Mapping[str, Any], field: Field) -> Pair:
-    patterns = _formats(options)
-    if not patterns:
+    forms = [_date_form(text, options.get("pivot", 68)) for text in words(options.get("format"))]
+    if not forms:
         return Pair(lambda value, scope: times.day(value) if value else None, same)
+    read, write = _first(form.read for form in forms), _first(form.write for form in forms)
 
     def up(value: Any, scope: Scope) -> str | None:
         text = text_of(value).strip()
-        return times.day_of(_first_that_reads(patterns, text)) if text else None
+        day: str | None = read(text, scope) if text else None
+        return day
 
-    def down(value: Any, scope: Scope) -> str:
-        return _first_that_writes(patterns, lambda one: one.write(times.moment_of(value)))
-
-    return Pair(up, down)
+    return Pair(up, write)
 
 
-def _first_that_writes(patterns: tuple[Format, ...], write: Callable[[Format], str]) -> str:
-    for pattern in patterns[:-1]:
-        try:
-            return write(pattern)
-        except ValueError:
-            continue
-    return write(patterns[-1])
+def _date_form(text: str, pivot: int) -> _Form:
+    if text == "iso":
+        return _Form(lambda text, scope: times.day(text), same)
+    if text == "excel":
+        return _Form(
+            lambda text, scope: _excel_wall(text).date().isoformat(),
+            lambda value, scope: _serial_days(datetime.fromisoformat(value)),
+        )
+    _is_directives(text, "iso, excel")
+    form, any_time = compiled(text, pivot), compiled(text, pivot, any_time=True)
 
+    def read(text: str, scope: Scope) -> str:
+        return times.day_of((form if form.match(text) else any_time).read(text))
 
-_EPOCHS = {"epoch": 1_000_000, "epoch_ms": 1000, "epoch_us": 1}
+    return _Form(read, lambda value, scope: form.write(times.moment_of(value)))
 
 
 def time(options: Mapping[str, Any], field: Field) -> Pair:
     own = options.get("zone")
     if own is not None:
-        times.zone(own)
-    if options.get("format") in _EPOCHS:
-        return _epoch(_EPOCHS[options["format"]])
-    patterns = _formats(options)
+        zone_or_offset(own)
+    forms = [_time_form(text, options.get("pivot", 68)) for text in words(options.get("format"))]
+    read = _first(form.read for form in forms) if forms else times.time
+    write = _first(form.write for form in forms) if forms else times.iso
 
-    def up(value: Any, scope: Scope) -> dict[str, Any] | None:
+    def up(value: Any, scope: Scope) -> dict[str, Any]:
         text = value if type(value) is str else text_of(value)
-        if not patterns:
-            return times.time(text, scope)
-        moment = _first_that_reads(patterns, text.strip())
-        return times.time_of(moment, scope)
+        moment: dict[str, Any] = read(text.strip() if forms else text, scope)
+        return moment
 
-    def down(value: Any, scope: Scope) -> str:
-        if not patterns:
-            return times.iso(value, scope)
-        return _first_that_writes(patterns, lambda one: times.written(value, one, scope))
+    return Pair(_in_zone(up, own), _in_zone(write, own))
 
-    return Pair(_in_zone(up, own), _in_zone(down, own))
+
+def _time_form(text: str, pivot: int) -> _Form:
+    if text == "iso":
+        return _Form(times.time, times.iso)
+    if text in EPOCHS:
+        return _epoch(EPOCHS[text])
+    if text == "excel":
+        return _Form(
+            lambda text, scope: times.placed(_excel_wall(text), False, scope),
+            lambda value, scope: _serial_days(times.wall_of(value, scope).replace(tzinfo=None)),
+        )
+    _is_directives(text, ", ".join(["iso", *EPOCHS, "excel"]))
+    form = compiled(text, pivot)
+    return _Form(
+        lambda text, scope: times.time_of(form.read(text), scope),
+        lambda value, scope: times.written(value, form, scope),
+    )
+
+
+def _is_directives(text: str, names: str) -> None:
+    if "%" not in text:
+        raise ValueError(f"the format {text!r} is not known; known are {names}, and directives: %d/%m/%Y")
+
+
+def _first(functions: Iterable[Function]) -> Function:
+    """A function that tries *functions* in order; what the last of them raises is raised."""
+    *others, last = functions
+    if not others:
+        return last
+
+    def attempt(value: Any, scope: Scope) -> Any:
+        for function in others:
+            try:
+                return function(value, scope)
+            except ValueError:
+                continue
+        return last(value, scope)
+
+    return attempt
 
 
 def _in_zone(function: Function, own: str | None) -> Function:
@@ -91,14 +124,30 @@ def _in_zone(function: Function, own: str | None) -> Function:
     return within
 
 
-def _epoch(unit: int) -> Pair:
-    def up(value: Any, scope: Scope) -> dict[str, Any]:
-        return times.from_microseconds(round(Decimal(text_of(value).strip()) * unit))
+def _epoch(unit: int) -> _Form:
+    def read(text: str, scope: Scope) -> dict[str, Any]:
+        try:
+            number = round(Decimal(text) * unit)
+        except (InvalidOperation, OverflowError):
+            raise ValueError("no number") from None
+        return times.from_microseconds(number)
 
-    def down(value: Any, scope: Scope) -> int | float:
+    def write(value: Any, scope: Scope) -> int | float:
         micros = times.microseconds(value["utc"]) if value.get("utc") else None
         if micros is None:
             raise ValueError("only a date")
         return micros // unit if micros % unit == 0 else micros / unit
 
-    return Pair(up, down)
+    return _Form(read, write)
+
+
+def _excel_wall(text: str) -> datetime:
+    wall = excel_wall(text)
+    if wall is None:
+        raise ValueError("no serial day")
+    return wall
+
+
+def _serial_days(wall: datetime) -> int | float:
+    days = (wall - EXCEL) / timedelta(days=1)
+    return int(days) if days.is_integer() else days

@@ -1,7 +1,5 @@
 """Dates and times: partial dates as they are, times in UTC beside the zone that the source gave.
 
-The zones are those of the package ``tzdata``, never the machine's: the same record gives the same result everywhere.
-
 A wall clock's time that a change of the clocks skips is moved forward by what was skipped (02:30 becomes 03:30); one
 that there are two of is taken for the first. Both are noted as a Problem (``gap``, ``fold``).
 """
@@ -10,41 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from medmirror.dates import Format, Moment, offset_text
+from medmirror.clock import EPOCH
+from medmirror.dates.grammar import Format, Moment, offset_text
+from medmirror.dates.zones import zone_or_offset
 from medmirror.mapping.convert.scope import Scope
 
 _PARTIAL = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?", re.ASCII)
-_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@cache
-def data_version() -> str:
-    """The version of the zones' rules."""
-    return version("tzdata")
-
-
-@cache
-def zone(name: str) -> tzinfo:
-    """The zone called *name*: IANA, "UTC" or an offset. ValueError when there is none."""
-    if name in ("UTC", "Z"):
-        return UTC
-    if match := _OFFSET.fullmatch(name):
-        minutes = int(match[2]) * 60 + int(match[3])
-        return timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))
-    if not re.fullmatch(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", name):
-        raise ValueError("no time zone")
-    try:
-        with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as data:
-            return ZoneInfo.from_file(data, key=name)
-    except (OSError, ValueError):
-        raise ValueError("no time zone of that name") from None
 
 
 def partial(text: str) -> str:
@@ -109,7 +80,7 @@ def placed(moment: datetime, is_utc: bool, scope: Scope) -> dict[str, Any]:
     name = scope.zone
     if name is None:
         return {"utc": moment.isoformat() + "Z", "zone": None}
-    return {"utc": _instant(moment, zone(name), scope), "zone": name}
+    return {"utc": _instant(moment, zone_or_offset(name), scope), "zone": name}
 
 
 def _instant(wall: datetime, where: tzinfo, scope: Scope) -> str:
@@ -134,7 +105,7 @@ def time_of(moment: Moment, scope: Scope) -> dict[str, Any]:
 def from_microseconds(number: int) -> dict[str, Any]:
     """The moment *number* microseconds after 1970 as a canonical time. ValueError when no calendar has it."""
     try:
-        return {"utc": utc_text(_EPOCH + timedelta(microseconds=number)), "zone": "UTC"}
+        return {"utc": utc_text(EPOCH + timedelta(microseconds=number)), "zone": "UTC"}
     except OverflowError:
         raise ValueError("no time of this calendar") from None
 
@@ -149,7 +120,7 @@ def instant_of(value: dict[str, Any]) -> datetime:
 def wall_of(value: dict[str, Any], scope: Scope) -> datetime:
     """A canonical time on the clock of the scope's zone (with its offset); on that of its own zone without one."""
     where = scope.zone or value.get("zone")
-    return instant_of(value).astimezone(zone(where) if where else UTC)
+    return instant_of(value).astimezone(zone_or_offset(where) if where else UTC)
 
 
 def iso(value: dict[str, Any], scope: Scope) -> str:
@@ -159,7 +130,7 @@ def iso(value: dict[str, Any], scope: Scope) -> str:
     name = value.get("zone")
     if name == "UTC":
         return str(value["utc"])
-    wall = instant_of(value).astimezone(zone(name) if name else UTC)
+    wall = instant_of(value).astimezone(zone_or_offset(name) if name else UTC)
     if name is None or name == scope.zone:
         return wall.replace(tzinfo=None).isoformat()
     return wall.isoformat()
@@ -170,7 +141,11 @@ def written(value: dict[str, Any], pattern: Format, scope: Scope) -> str:
     if value.get("utc") is None:
         return pattern.write(moment_of(value.get("date") or ""))
     own = value.get("zone")
-    wall = wall_of(value, scope) if "%z" not in pattern.text or not own else instant_of(value).astimezone(zone(own))
+    wall = (
+        wall_of(value, scope)
+        if "%z" not in pattern.text or not own
+        else instant_of(value).astimezone(zone_or_offset(own))
+    )
     offset = wall.utcoffset() or timedelta()
     return pattern.write(Moment(*wall.timetuple()[:6], wall.microsecond, round(offset.total_seconds() / 60)))
 
@@ -179,4 +154,4 @@ def microseconds(text: str) -> int:
     """Microseconds since 1970 of the ISO text *text*; without an offset it is taken for UTC, a day for midnight."""
     text = text.strip()
     moment = datetime.fromisoformat(text if len(text) >= 10 else (text + "-01-01")[:10])
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)

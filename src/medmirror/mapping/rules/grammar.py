@@ -57,7 +57,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from medmirror.mapping.convert import addresses, times
+from medmirror.dates import zones
+from medmirror.mapping.convert import addresses
 from medmirror.mapping.rules.declared import Declaration, Deletion, DocumentFact, Node
 from medmirror.mapping.rules.paths import parse
 from medmirror.mapping.rules.targets import Reader, Wrong, near, only, texts
@@ -80,10 +81,10 @@ def declaration(table: Mapping[str, Any]) -> Declaration:
     _try(wrong, "mapper", only, table, _KEYS)
     node = reader.node(entity, table.get("fields", {}), "")
     wrong += _needed(node)
-    zone = _try(wrong, "zone", _document_fact, table.get("zone"), times.zone) or DocumentFact()
+    zone = _try(wrong, "zone", _document_fact, table.get("zone"), zones.zone_or_offset) or DocumentFact()
     region = _try(wrong, "region", _document_fact, table.get("region"), _known_country) or DocumentFact()
     if zone != DocumentFact():
-        reader.ingredients.add(f"tzdata {times.data_version()}")
+        reader.ingredients.add(f"tzdata {zones.data_version()}")
     if region != DocumentFact():
         reader.ingredients.add(f"countries {addresses.data_version()}")
     drop = _drop(table.get("drop", {}), wrong)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from medmirror.mapping.convert import addresses, phones, python, times
+from medmirror.dates import zones
+from medmirror.mapping.convert import addresses, phones, python
 from medmirror.mapping.convert.converters import CONVERTERS, NEEDS_FEED
 from medmirror.mapping.convert.pairs import Pair
 from medmirror.mapping.rules.declared import Leaf, Nested, Node
@@ -179,7 +180,7 @@ class Reader:
                 raise Wrong(f"{code!r} is none of its codes{near(str(code), field.codes)}")
         self.ingredients.add(f"{name} {converter.version} {' '.join(field.codes)}".strip())
         if "zone" in options:
-            self.ingredients.add(f"tzdata {times.data_version()}")
+            self.ingredients.add(f"tzdata {zones.data_version()}")
         return converter.build(options, field)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from medmirror.dates import instants
 from medmirror.errors import UsageError
-from medmirror.readers.csv import times as csvtimes
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
@@ -125,9 +125,9 @@ def _check(made: Description) -> None:
         raise UsageError("The mapping file gives one character two meanings: [file] delimiter, quote, escape.")
     if not 0 <= made.skip <= 1000:
         raise UsageError("The mapping file has a [file] skip that is not from 0 to 1000.")
-    csvtimes.clock(made.formats, made.zone)
+    instants.clock(made.formats, made.zone)
     if made.dated:
-        csvtimes.day_in_name(made.dated)
+        instants.day_in_name(made.dated)
     try:
         re.compile(made.trailer)
     except re.error as error:

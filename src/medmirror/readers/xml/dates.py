@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import date
 
-_MONTHS = {"jan": 1, "feb": 2, "mar": 3, "apr": 4, "may": 5, "jun": 6}
-_MONTHS |= {"jul": 7, "aug": 8, "sep": 9, "oct": 10, "nov": 11, "dec": 12}
+from medmirror.dates.grammar import MONTH_NUMBERS
+
 _YEAR = re.compile(r"[0-9]{4}\Z")
 _NUMBER = re.compile(r"[0-9]{1,2}\Z")
 _LEADING = re.compile(r"([0-9]{4})(?![0-9])(?: +([A-Za-z]{3})[A-Za-z]*(?: +([0-9]{1,2})(?![0-9]))?)?")
@@ -17,7 +17,7 @@ def month_number(text: str) -> int | None:
     if _NUMBER.match(text):
         number = int(text)
         return number if number <= 12 else 0
-    return _MONTHS.get(text[:3].lower())
+    return MONTH_NUMBERS.get(text[:3].lower())
 
 
 def calendar_date(year: int, month: int, day: int) -> date | None:
@@ -52,7 +52,7 @@ def leading_date(text: str) -> date | None:
     if not match:
         return None
     year, month, day = match.groups()
-    number = _MONTHS.get(month.lower()) if month else 1
+    number = MONTH_NUMBERS.get(month.lower()) if month else 1
     if number is None:  # a season: the year is all we know
         number, day = 1, None
     return calendar_date(int(year), number, int(day) if day else 1)

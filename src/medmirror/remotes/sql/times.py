@@ -17,8 +17,8 @@ from sqlalchemy import types
 from sqlalchemy.dialects import mssql, mysql
 
 from medmirror.clock import at, microseconds
+from medmirror.dates.zones import zone_or_offset
 from medmirror.errors import LayoutChanged, UsageError
-from medmirror.mapping.convert import times
 from medmirror.remotes.base import MICROSECOND
 
 UNITS = {"seconds": MICROSECOND, "milliseconds": 1_000, "microseconds": 1}
@@ -224,7 +224,7 @@ def _zone(column: str, zone: str) -> tzinfo:
             f"Column {column} holds times of a wall clock: say whose, with time_zone in the mapping file's [[table]] "
             '("UTC" where it is that).'
         )
-    return times.zone(zone)
+    return zone_or_offset(zone)
 
 
 def _unit(column: str, unit: str | None) -> int:

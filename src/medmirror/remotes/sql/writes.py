@@ -32,8 +32,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import NullType
 
 from medmirror.clock import microseconds
+from medmirror.dates.zones import zone_or_offset
 from medmirror.errors import StaleWrite, UsageError
-from medmirror.mapping.convert import times
 from medmirror.readers.database import writes as databasewrites
 from medmirror.readers.database.session import Snapshot
 from medmirror.readers.database.types import converter
@@ -218,5 +218,5 @@ class _Writing:
         if moment.tzinfo is not None:
             zone = self.feed_table.feed.section.time_zone
             aware_kind = type(kind).__name__ == "TIMESTAMP" and self.backend in ("mysql", "mariadb")
-            moment = moment.astimezone(times.zone(zone) if zone and not aware_kind else UTC).replace(tzinfo=None)
+            moment = moment.astimezone(zone_or_offset(zone) if zone and not aware_kind else UTC).replace(tzinfo=None)
         return moment.isoformat(" ")

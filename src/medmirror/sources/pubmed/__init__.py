@@ -124,7 +124,9 @@ def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
     else:
         versions = (_version(data[start:end], 0, facts) for start, end in zip(run.starts, run.ends, strict=True))
     keys = zip(run.keys, run.seconds, strict=True)
-    facts_of_each = zip(repeat(FEED.name), keys, versions, count(), run.starts, run.ends, repeat(False), repeat(None))
+    facts_of_each = zip(
+        repeat(FEED.name), keys, versions, count(), run.starts, run.ends, repeat(False), repeat(None), repeat(0)
+    )
     for pmid, item in zip(run.keys, map(_ITEM, facts_of_each), strict=True):
         yield item if pmid >= 0 else _item(data, Piece("?", item.start, item.end, item.ordinal), ordinal, facts)
     for piece in pieces(data, shape, len(run.starts), run.stopped):

@@ -34,8 +34,8 @@ import orjson
 
 from medmirror.clock import EPOCH, microseconds
 from medmirror.copyformat import RawJson, encoder
+from medmirror.dates.zones import zone_or_offset
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError, UsageError
-from medmirror.mapping.convert import times
 from medmirror.model import Block, Column, Flaw, Item
 from medmirror.readers.database import session
 from medmirror.readers.database.rows import UNREADABLE
@@ -172,7 +172,7 @@ def _reader(facts: tuple[tuple[str, int | str], ...]) -> _Reader:
         str(values["kind"]),
         tuple(orjson.loads(str(values["key"]))),
         str(values["updated"]),
-        times.zone(zone) if zone else None,
+        zone_or_offset(zone) if zone else None,
         int(values["read_at"]) + (0 if zone else _EASTMOST),
         str(values["deleted"]),
         frozenset(orjson.loads(str(values["deleted_values"]))),

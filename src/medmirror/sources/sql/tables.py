@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from medmirror.dates.zones import zone_or_offset
 from medmirror.errors import UsageError
-from medmirror.mapping.convert import times
 from medmirror.readers.database.tables import Comparison, Table
 
 _HOW = ("=", "<>", "<", "<=", ">", ">=", "in", "null")
@@ -123,7 +123,7 @@ def _are_names(value: Any) -> bool:
 
 def _check_zone(zone: str, where: str) -> None:
     try:
-        times.zone(zone)
+        zone_or_offset(zone)
     except ValueError:
         raise UsageError(f"{where}: there is no time zone {zone!r}; write it as Australia/Sydney.") from None
 
