@@ -18,7 +18,7 @@ def rule(schedule: ScheduleSettings, organization: Organization) -> Rule:
     """
     try:
         zone = organization.tz
-    except (KeyError, ValueError, OSError):
+    except ValueError:
         raise UsageError(
             f"{organization.organization_id} has no time zone of the tz database: {organization.zone!r}."
         ) from None

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from medmirror.dates.zones import zone as zone_called
+
 SECOND = 1_000_000
 HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
 
@@ -95,7 +97,7 @@ def life(rng: random.Random, habits: Habits) -> Life:
         empties.append((first, first + rng.randrange(1, max(2, length // 4))))
     return Life(
         start=begin,
-        zone=ZoneInfo(zone),
+        zone=zone_called(zone),
         length=length,
         late=late,
         skew=skew,
