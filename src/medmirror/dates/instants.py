@@ -208,10 +208,10 @@ def _declared(text: str, offsets: _Offsets, *, wild: bool = False) -> Clock:
     day, minute, second, fraction, zone = (at[directive] for directive in "dMSfz")
 
     def read(text: str) -> Instant | None:
-        found = match(text)
-        if found is None:
+        parts = match(text)
+        if parts is None:
             return None
-        fields = found.groups()
+        fields = parts.groups()
         try:
             days = date(year(fields), month(fields) or 1, int(fields[day]) if day >= 0 else 1).toordinal()
         except ValueError:

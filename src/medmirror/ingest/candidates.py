@@ -61,7 +61,7 @@ class Candidate(NamedTuple):
 def named(source: Source | None, given: Given) -> Named:
     """Tells whether what the user *given* names a file as an export, for *source* or, with None, for any."""
     able = [source] if source else [sources.get(name) for name in sources.names()]
-    claims = [one.claims for one in able if one.claims]
+    claims = [source.claims for source in able if source.claims]
     return lambda name: any(claim(name, given) is True for claim in claims)
 
 

@@ -97,8 +97,8 @@ class Inputs:
             yield Chunk(name, tuple(waiting))
 
     def _parts(self, paths: Iterable[Path | Candidate]) -> Iterator[tuple[str, Part]]:
-        found = candidates.find(paths, self._exports)
-        for group in _groups(found, _TOGETHER, weigh=_weight, most=self.settings.chunk_bytes):
+        listed = candidates.find(paths, self._exports)
+        for group in _groups(listed, _TOGETHER, weigh=_weight, most=self.settings.chunk_bytes):
             for state in self._register(group):
                 yield from ((state.source, part) for part in self._split(state))
                 state.split = True
@@ -124,7 +124,7 @@ class Inputs:
 
     def _register(self, group: Sequence[Candidate]) -> list[FileState]:
         """Tell and digest *group*, make the files known to the ledger; return those that have to be loaded."""
-        told: dict[tuple[str, bytes, str], FileState] = {}
+        states: dict[tuple[str, bytes, str], FileState] = {}
         facts: dict[str, list[ledger.FileFacts]] = {}
         for path, beneath, reason in group:
             if reason in (HIDDEN, CHECKSUM):  # they stand for no records
@@ -143,26 +143,26 @@ class Inputs:
                 # An archive's members have contexts of their own; whose it is must tell it from another's all the same.
                 order = order_of(self._with_organization(source, {}) if stream.member else context)
                 wanted = files.sidecar_md5(path, beneath)
-                found = files.digest(path, stream.raw, md5=wanted is not None, beneath=beneath)
-                state.size = found.size
-                if wanted and wanted != found.md5:
+                digests = files.digest(path, stream.raw, md5=wanted is not None, beneath=beneath)
+                state.size = digests.size
+                if wanted and wanted != digests.md5:
                     raise TruncatedFile("The file's MD5 is not the one beside it; fetch both again.", file=str(path))
             except SourceError as error:
                 self.refuse(state, error)
                 continue
-            key = (source.name, found.sha256, order)
-            if key in told:
+            key = (source.name, digests.sha256, order)
+            if key in states:
                 state.status = "skipped"  # the same bytes a second time in this run
                 continue
-            told[key] = state
-            facts.setdefault(source.name, []).append(ledger.FileFacts(str(path), found.size, found.sha256, order))
-        return [entry for name, some in facts.items() for entry in self._enter(name, some, told)]
+            states[key] = state
+            facts.setdefault(source.name, []).append(ledger.FileFacts(str(path), digests.size, digests.sha256, order))
+        return [entry for name, of_source in facts.items() for entry in self._enter(name, of_source, states)]
 
     def _enter(
         self,
         name: str,
         facts: Sequence[ledger.FileFacts],
-        told: dict[tuple[str, bytes, str], FileState],
+        states: dict[tuple[str, bytes, str], FileState],
     ) -> Iterator[FileState]:
         organization = self.given.get("organization") if sources.get(name).tenant else None
 
@@ -172,14 +172,14 @@ class Inputs:
             if done and organization:
                 placed = ledger.placed(conn, name, organization, facts, done)
                 done = ledger.done_files(conn, name, placed)
-            new = [one for one in placed if (one.digest, one.order) not in done]
+            new = [file for file in placed if (file.digest, file.order) not in done]
             numbers = ledger.register_files(conn, name, self.run_id, new, organization) if new else {}
             return placed, done, numbers, {} if self.force else ledger.done_spans(conn, list(numbers.values()))
 
         placed, done, registered, spans = retry.in_transaction(self.engine, register)
         numbers = done | registered
         for given, (_, _, digest, order) in zip(facts, placed, strict=True):
-            state, file_id = told[name, digest, given.order], numbers[digest, order]
+            state, file_id = states[name, digest, given.order], numbers[digest, order]
             state.file_id = file_id
             if (digest, order) in done or file_id in self._met:
                 state.status = "skipped"
@@ -292,7 +292,7 @@ class Inputs:
 
     def witnesses(self, census: Mapping[tuple[int, str], ledger.Count]) -> dict[str, list[Witness]]:
         """What is known of every stream of the run's files, by source; *census* is that of the ledger."""
-        told: dict[str, list[Witness]] = {}
+        by_source: dict[str, list[Witness]] = {}
         for state in self.files:
             if (not state.file_id and state.status == "skipped") or state.status == "ignored":
                 continue  # the same bytes stand for themselves elsewhere in the list; a document is no input
@@ -301,9 +301,9 @@ class Inputs:
             for member, context in state.contexts.items() or [("", {})]:
                 read, rejected = census.get((state.file_id, member), (0, 0))
                 status = state.status if context else "refused"  # of a member that nobody could tell nothing is known
-                one = Witness(str(state.path), context, status, read, rejected)
-                told.setdefault(state.source, []).append(one)
-        return told
+                witness = Witness(str(state.path), context, status, read, rejected)
+                by_source.setdefault(state.source, []).append(witness)
+        return by_source
 
     def _tell_members(self, state: FileState) -> None:
         """The contexts of an archive that was not read in this run."""
@@ -320,7 +320,9 @@ class Inputs:
         if not stream.member or not candidates.is_document(stream.name, self._exports):
             return False
         able = [self.source] if self.source else [sources.get(name) for name in sources.names()]
-        able = [one for one in able if one.claims is None or one.claims(stream.name, self.given) is not False]
+        able = [
+            source for source in able if source.claims is None or source.claims(stream.name, self.given) is not False
+        ]
         try:
             start = files.head(stream)
         except SourceError:
@@ -332,7 +334,9 @@ class Inputs:
         reasons = candidates.unread(state.candidate for state in self.files)
         if not reasons:
             return list(certificates)
-        return [one._replace(whole=False, reasons=(*one.reasons, *reasons)) for one in certificates]
+        return [
+            certificate._replace(whole=False, reasons=(*certificate.reasons, *reasons)) for certificate in certificates
+        ]
 
     def _ignore(self, state: FileState, reason: str) -> None:
         state.status, state.ignored, state.split = "ignored", reason, True

@@ -54,8 +54,8 @@ def _who(engine: Engine) -> dict[str, Any]:
 def last_night(engine: Engine, name: str) -> date | None:
     """The last night that the nightly *name* has done; None: none."""
     with engine.connect() as conn:
-        found = conn.execute(statement("last night"), {"name": name}).scalar()
-    return found if isinstance(found, date) else None
+        nominal = conn.execute(statement("last night"), {"name": name}).scalar()
+    return nominal if isinstance(nominal, date) else None
 
 
 def record(
@@ -82,10 +82,10 @@ def close(run: runs.Run, receipt: dict[str, Any], *, status: str, through: bool,
 
 def _states(receipt: dict[str, Any]) -> dict[str, int]:
     """How many parts ended how. What was read and written stands in the runs of the parts themselves."""
-    return dict(Counter(str(one["status"]) for one in receipt.get("parts", ())))
+    return dict(Counter(str(part["status"]) for part in receipt.get("parts", ())))
 
 
 def receipt(conn: Connection, run_id: int) -> dict[str, Any] | None:
     """The receipt of run *run_id*; None when it is no nightly, or has none yet."""
-    found = conn.execute(statement("receipt"), {"run_id": run_id}).scalar()
-    return found if isinstance(found, dict) else None
+    document = conn.execute(statement("receipt"), {"run_id": run_id}).scalar()
+    return document if isinstance(document, dict) else None

@@ -63,45 +63,47 @@ class Difference:
     def __init__(self, before: Connection, after: Connection, first: str, show_values: bool) -> None:
         self.before, self.after, self.first, self.show_values = before, after, first, show_values
 
-    def of(self, one: Watched) -> dict[str, Any]:
-        """Counts of *one*: inserts, updates, deletes, conflicts; and a sample of the changes, by fields."""
+    def of(self, watched: Watched) -> dict[str, Any]:
+        """Counts of *watched*: inserts, updates, deletes, conflicts; and a sample of the changes, by fields."""
         counts = dict.fromkeys(("inserts", "updates", "deletes", "conflicts"), 0)
-        keys = _keys(self.after, one.relation)
+        keys = _keys(self.after, watched.relation)
         sample: dict[str, list[Key]] = {}
         new = 0
-        for page in self._written(one, keys):
-            old = self._rows(self.before, one.relation, keys, list(page))
+        for page in self._written(watched, keys):
+            old = self._rows(self.before, watched.relation, keys, list(page))
             for key, row in page.items():
-                kind = _kind(one, old.get(key), row)
+                kind = _kind(watched, old.get(key), row)
                 new += key not in old
                 if kind:
                     counts[kind] += 1
-                    some = sample.setdefault(kind, [])
-                    some += [key] if len(some) < _SAMPLE else []
-                if key in old and one.conflict(old[key], row):
+                    sampled = sample.setdefault(kind, [])
+                    sampled += [key] if len(sampled) < _SAMPLE else []
+                if key in old and watched.conflict(old[key], row):
                     counts["conflicts"] += 1
-        counts["deletes"] += _size(self.before, one.relation) + new - _size(self.after, one.relation)
-        shown = [change for kind, some in sample.items() for change in self._shown(one, kind, keys, some)]
+        counts["deletes"] += _size(self.before, watched.relation) + new - _size(self.after, watched.relation)
+        shown = [change for kind, sampled in sample.items() for change in self._shown(watched, kind, keys, sampled)]
         return {**counts, "sample": shown}
 
-    def _written(self, one: Watched, keys: Mapping[str, str]) -> Iterator[dict[Key, Row]]:
+    def _written(self, watched: Watched, keys: Mapping[str, str]) -> Iterator[dict[Key, Row]]:
         """The rows that the transaction wrote, some at a time, by their keys."""
-        found = self.after.execution_options(stream_results=True, max_row_buffer=_PAGE).execute(
-            text(_filled("written", one.relation, keys)), {"first": self.first, "without": _OURS}
+        result = self.after.execution_options(stream_results=True, max_row_buffer=_PAGE).execute(
+            text(_filled("written", watched.relation, keys)), {"first": self.first, "without": _OURS}
         )
         width = len(keys)
-        for rows in found.partitions(_PAGE):
+        for rows in result.partitions(_PAGE):
             yield {tuple(row[:width]): row[width] for row in rows}
 
     def _rows(self, conn: Connection, relation: str, keys: Mapping[str, str], wanted: Sequence[Key]) -> dict[Key, Row]:
         columns = {f"key{place}": list(values) for place, values in enumerate(zip(*wanted, strict=True))}
-        found = conn.execute(text(_filled("rows", relation, keys)), {**columns, "without": _OURS})
-        return {tuple(row[: len(keys)]): row[len(keys)] for row in found}
+        result = conn.execute(text(_filled("rows", relation, keys)), {**columns, "without": _OURS})
+        return {tuple(row[: len(keys)]): row[len(keys)] for row in result}
 
-    def _shown(self, one: Watched, kind: str, keys: Mapping[str, str], some: list[Key]) -> Iterator[dict[str, Any]]:
-        before = self._rows(self.before, one.shown, keys, some)
-        after = self._rows(self.after, one.shown, keys, some)
-        for key in some:
+    def _shown(
+        self, watched: Watched, kind: str, keys: Mapping[str, str], sampled: list[Key]
+    ) -> Iterator[dict[str, Any]]:
+        before = self._rows(self.before, watched.shown, keys, sampled)
+        after = self._rows(self.after, watched.shown, keys, sampled)
+        for key in sampled:
             named = " ".join(map(str, key)) if self.show_values else _digest(key)
             fields = list(_fields(before.get(key, {}), after.get(key, {}), self.show_values, set(keys)))
             yield {"op": kind.removesuffix("s"), "record": named, "fields": fields}
@@ -112,12 +114,12 @@ def first(after: Connection) -> str:
     return str(after.execute(statement("first transaction")).scalar_one())
 
 
-def _kind(one: Watched, old: Row | None, new: Row) -> str | None:
+def _kind(watched: Watched, old: Row | None, new: Row) -> str | None:
     """inserts, updates or deletes; None when nothing is changed but what says when and by whom."""
-    gone = one.deleted(new)
+    gone = watched.deleted(new)
     if old is None:
         return "deletes" if gone else "inserts"
-    if gone and not one.deleted(old):
+    if gone and not watched.deleted(old):
         return "deletes"
     return None if _content(old) == _content(new) else "updates"
 

@@ -92,12 +92,12 @@ def read(path: Path) -> Config:
     """The nightly in the file *path*. Raises UsageError, naming file, table and key, with an example."""
     try:
         content = path.read_bytes()
-        told = tomllib.loads(content.decode("utf-8"))
+        document = tomllib.loads(content.decode("utf-8"))
     except OSError:
         raise UsageError(f"{path} cannot be read; name a TOML file, for example nightly.toml.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}.") from None
-    top = Table(str(path), "", told)
+    top = Table(str(path), "", document)
     own = top.table("nightly")
     name = own.text("name", '"clinics"', _NAME) or path.stem
     at, until = own.clock("at", '"02:00"') or time(2, 0), own.clock("until", '"05:30"')
@@ -126,14 +126,14 @@ def _zone(own: Table) -> ZoneInfo:
 
 
 def _limits(table: Table) -> Limits:
-    made = Limits(
+    limits = Limits(
         cpu=table.whole("cpu", 5, 100, "60") or 60,
         workers=table.whole("workers", 1, 1024, "4"),
         connections=table.whole("connections", 4, 10_000, "12"),
         statement_timeout=table.seconds("statement_timeout", 600.0, '"10m"'),
     )
     table.end()
-    return made
+    return limits
 
 
 def _when(table: Table) -> When:
@@ -141,9 +141,9 @@ def _when(table: Table) -> When:
 
 
 def _stage(table: Table) -> When:
-    made = _when(table)
+    when = _when(table)
     table.end()
-    return made
+    return when
 
 
 def _deletions(table: Table) -> Deletions:
@@ -163,15 +163,15 @@ def _load(table: Table, name: str, folder: Path) -> Load:
         raise UsageError(f"{table.file}: [load.{name}] is not a name; write for example [load.pubmed]")
     source = table.text("source", '"pubmed"') or name
     if source not in sources.names():
-        known = ", ".join(sources.names())
-        table.wrong("source", f"{source!r} is none of the sources {known}", f'"{sources.names()[0]}"')
-    one = table.text("organization", '"org_123"', _ORGANIZATION)
+        names = ", ".join(sources.names())
+        table.wrong("source", f"{source!r} is none of the sources {names}", f'"{sources.names()[0]}"')
+    single = table.text("organization", '"org_123"', _ORGANIZATION)
     several = table.texts("organizations", '["org_123", "org_456"]', _ORGANIZATION)
     mapping = table.texts("mapping", '["patients.toml"]')
-    made = Load(
+    load = Load(
         name=name,
         source=source,
-        organizations=(one,) if one else several,
+        organizations=(single,) if single else several,
         paths=table.texts("paths", '["exports/"]'),
         mapping=tuple(folder.absolute() / name for name in mapping),
         url_env=table.text("url_env", '"CLINIC_URL"', _VARIABLE, secret=True),
@@ -181,10 +181,10 @@ def _load(table: Table, name: str, folder: Path) -> Load:
         may_be_empty=table.flag("may_be_empty", False),
     )
     table.end({"url": 'a URL may hold a password: name the environment variable that has it, url_env = "CLINIC_URL"'})
-    if one and several:
+    if single and several:
         table.wrong("organizations", "organization is given, too", '["org_123", "org_456"]')
-    _check_inputs(table, made)
-    return made
+    _check_inputs(table, load)
+    return load
 
 
 def _check_inputs(table: Table, load: Load) -> None:
@@ -214,7 +214,7 @@ def _check_after(file: str, loads: tuple[Load, ...]) -> None:
 
 
 def _digest(content: bytes, loads: tuple[Load, ...]) -> str:
-    made = hashlib.sha256(content)
+    digest = hashlib.sha256(content)
     for path in (path for load in loads for path in load.mapping):
-        made.update(hashlib.sha256(path.read_bytes()).digest())
-    return made.hexdigest()
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

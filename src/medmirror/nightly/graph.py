@@ -43,19 +43,19 @@ def parts(config: Config, only: Sequence[str] = ()) -> tuple[Part, ...]:
     names = {load.name for load in config.loads} | {load.source for load in config.loads}
     if unknown := sorted(set(only) - names):
         raise UsageError(f"{unknown[0]!r} is neither a load nor a source of this file: {', '.join(sorted(names))}.")
-    made = list(_loads(loads))
-    tenants = [part for part in made if part.organization is not None]
+    planned = list(_loads(loads))
+    tenants = [part for part in planned if part.organization is not None]
     if config.deletions.when.enabled:
         # A pass over some of an organization's loads would miss what only the others hold.
         left_out = {(load.source, name) for load in config.loads if load not in loads for name in load.organizations}
         whole = [part for part in tenants if (part.source, part.organization) not in left_out]
-        made += list(_deletions(whole, config.deletions.when))
+        planned += list(_deletions(whole, config.deletions.when))
     for kind, when in (("map", config.map), ("dedup", config.dedup)):
         if when.enabled:
-            made += list(_of_organizations(kind, tenants, made, when))
+            planned += list(_of_organizations(kind, tenants, planned, when))
     if config.index.enabled:
-        made += list(_index(made, config.index))
-    return tuple(_in_order(made))
+        planned += list(_index(planned, config.index))
+    return tuple(_in_order(planned))
 
 
 def _loads(loads: Sequence[Load]) -> Iterator[Part]:
@@ -74,9 +74,9 @@ def _name(kind: str, what: str, organization: str | None) -> str:
 
 def _names(load: Load, organization: str | None) -> list[str]:
     """The parts of *load* that a part of *organization* waits for: its own organization's, or all."""
-    some: list[str | None] = [one for one in load.organizations if one == organization]
-    some = some or list(load.organizations) or [None]
-    return [_name("load", load.name, one) for one in some]
+    owners: list[str | None] = [owner for owner in load.organizations if owner == organization]
+    owners = owners or list(load.organizations) or [None]
+    return [_name("load", load.name, owner) for owner in owners]
 
 
 def _deletions(tenants: Sequence[Part], when: When) -> Iterator[Part]:
@@ -86,21 +86,21 @@ def _deletions(tenants: Sequence[Part], when: When) -> Iterator[Part]:
         yield Part(_name("deletions", str(source), organization), "deletions", source, organization, when, tuple(after))
 
 
-def _of_organizations(kind: str, tenants: Sequence[Part], made: Sequence[Part], when: When) -> Iterator[Part]:
+def _of_organizations(kind: str, tenants: Sequence[Part], planned: Sequence[Part], when: When) -> Iterator[Part]:
     for organization in dict.fromkeys(part.organization for part in tenants):
-        after = tuple(part.name for part in made if part.organization == organization)
+        after = tuple(part.name for part in planned if part.organization == organization)
         yield Part(f"{kind}/{organization}", kind, None, organization, when, after)
 
 
-def _index(made: Sequence[Part], when: When) -> Iterator[Part]:
-    loads = [part for part in made if part.kind == "load" and part.organization is None]
+def _index(planned: Sequence[Part], when: When) -> Iterator[Part]:
+    loads = [part for part in planned if part.kind == "load" and part.organization is None]
     for source in dict.fromkeys(part.source for part in loads):
         after = tuple(part.name for part in loads if part.source == source)
         yield Part(f"index.{source}", "index", source, None, when, after)
 
 
-def _in_order(made: Iterable[Part]) -> Iterator[Part]:
-    waiting = {part.name: part for part in made}
+def _in_order(planned: Iterable[Part]) -> Iterator[Part]:
+    waiting = {part.name: part for part in planned}
     while waiting:
         ready = [part for part in waiting.values() if not set(part.after) & set(waiting)]
         if not ready:

@@ -59,7 +59,7 @@ def lacking(load: Load, folder: Path, inputs: Iterable[Input]) -> str:
         empty = [entry for entry in empty if candidates.unread(entry.candidates)]
     if not empty:
         return ""
-    matches = [f'No file matches "{path}" in {folder}{candidates.left_out(found)}.' for path, found in empty]
+    matches = [f'No file matches "{path}" in {folder}{candidates.left_out(left_out)}.' for path, left_out in empty]
     advice = f"Put the files there, or correct paths in [load.{load.name}]"
     return " ".join([*matches, f"{advice}; where none may come, write may_be_empty = true there."])
 

@@ -189,10 +189,10 @@ class _Night:
             plan=self.plan,
         )
 
-    def _write(self, made: dict[str, Any]) -> str | None:
+    def _write(self, document: dict[str, Any]) -> str | None:
         """A receipt that cannot be written is no reason to do the night again: it stands in the database, too."""
         try:
-            return str(receipt.write(made, self.config.receipts))
+            return str(receipt.write(document, self.config.receipts))
         except OSError as problem:
             _log.error("the receipt could not be written to %s: %s", self.config.receipts, problem.strerror)
             return None
@@ -239,17 +239,17 @@ def _room(config: Config, settings: Settings) -> Room:
     return Room(workers, connections, takes)
 
 
-def loop(path: Path, settings: Settings, told: Callable[[dict[str, Any]], None]) -> NoReturn:
-    """Do each night of the file *path* as it comes due, until somebody stops it; *told* is called with each receipt.
+def loop(path: Path, settings: Settings, notify: Callable[[dict[str, Any]], None]) -> NoReturn:
+    """Do each night of the file *path* as it comes due, until somebody stops it; *notify* is called with each receipt.
 
     Looks at the wall clock at least once a minute: a machine that slept, or whose clock was set, is on time again. What
     keeps a night from beginning (no database, another nightly) is logged, and tried again a minute later.
     """
     while True:
         try:
-            made = run(reading.read(path), settings, if_due=True)
-            if made is not None:
-                told(made)
+            document = run(reading.read(path), settings, if_due=True)
+            if document is not None:
+                notify(document)
         except MedmirrorError as problem:
             _log.error("the night could not be done: %s", problem)
         time.sleep(60.0)

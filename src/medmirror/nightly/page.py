@@ -125,19 +125,19 @@ def _names(left: Mapping[str, Any]) -> str:
 
 def _certificates(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = [
-        [part["name"], ", ".join(one["kinds"]), "whole" if one["whole"] else "not whole", one["expected"], one["seen"],
-         "; ".join(one["reasons"])]
+        [part["name"], ", ".join(certificate["kinds"]), "whole" if certificate["whole"] else "not whole",
+         certificate["expected"], certificate["seen"], "; ".join(certificate["reasons"])]
         for part in parts
-        for one in part.get("certificates", ())
+        for certificate in part.get("certificates", ())
     ]  # fmt: skip
     if rows:
         yield "<h2>Completeness</h2>"
         yield _table(["part", "records of", "", "expected", "seen", "why not"], rows)
     rows = [
-        [f"{part['source']}/{part['organization']}", one["feed"], one["living"], one["newly"], one["again"],
-         one["back"], one["most"], "withheld" if one["withheld"] else ""]
+        [f"{part['source']}/{part['organization']}", verdict["feed"], verdict["living"], verdict["newly"],
+         verdict["again"], verdict["back"], verdict["most"], "withheld" if verdict["withheld"] else ""]
         for part in parts
-        for one in part.get("verdicts", ())
+        for verdict in part.get("verdicts", ())
     ]  # fmt: skip
     if rows:
         yield "<h2>Deletions inferred</h2>"
@@ -147,19 +147,19 @@ def _certificates(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _tables(tables: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
-    for name, one in tables.items():
-        moved = one["before"] != one["after"]
-        after = _Html(f'<code class="{"moved" if moved else "dim"}">{escape(str(one["after"]))}</code>')
-        before = _Html(f'<code class="dim">{escape(str(one["before"]))}</code>')
-        rows.append([name, one["rows_before"], one["rows_after"], before, after])
+    for name, counts in tables.items():
+        moved = counts["before"] != counts["after"]
+        after = _Html(f'<code class="{"moved" if moved else "dim"}">{escape(str(counts["after"]))}</code>')
+        before = _Html(f'<code class="dim">{escape(str(counts["before"]))}</code>')
+        rows.append([name, counts["rows_before"], counts["rows_after"], before, after])
     return _table(["table", "rows before", "after", "digest before", "after"], rows)
 
 
 def _inputs(inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = [
-        [one["source"], one["organization_id"], one["path"], one["size"], one["status"],
-         _Html(f"<code>{escape(str(one['digest']))}</code>")]
-        for one in inputs[:_INPUTS]
+        [file["source"], file["organization_id"], file["path"], file["size"], file["status"],
+         _Html(f"<code>{escape(str(file['digest']))}</code>")]
+        for file in inputs[:_INPUTS]
     ]  # fmt: skip
     yield f"<h2>Inputs</h2><details><summary>{len(inputs):,} files</summary>"
     yield _table(["source", "organization", "path", "bytes", "", "SHA-256"], rows)

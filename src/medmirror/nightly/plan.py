@@ -49,17 +49,17 @@ def make(config: Config, settings: Settings, *, only: Sequence[str] = (), show_v
             number = changes.first(after)
             _look_from_where_it_began(before, after)
             basis = _basis(config, todo, only, before)
-            told = _rehearse(config, settings, todo, after)
+            answers = _rehearse(config, settings, todo, after)
             difference = changes.Difference(before, after, number, show_values)
             names = list(dict.fromkeys(str(part.source) for part in todo if part.kind == "load"))
-            tables = {one.name: difference.of(one) for one in changes.watched(names, _entities(after))}
+            tables = {watched.name: difference.of(watched) for watched in changes.watched(names, _entities(after))}
             after.rollback()
         digest = _digest(basis)
         _keep(engine, config, digest, basis, tables)
-        notes = [f"{name} {one['status']}: {one['error']}" for name, one in told.items() if one["error"]]
+        notes = [f"{name} {answer['status']}: {answer['error']}" for name, answer in answers.items() if answer["error"]]
         notes += [f"{part.name} reads a live database: what it says is not part of the digest" for part in todo
                   if part.load and part.load.url_env]  # fmt: skip
-        return {"digest": digest, "file": str(config.path), "tables": tables, "parts": told, "notes": notes}
+        return {"digest": digest, "file": str(config.path), "tables": tables, "parts": answers, "notes": notes}
     finally:
         engine.dispose()
 
@@ -73,23 +73,23 @@ def apply(config: Config, settings: Settings, digest: str) -> dict[str, Any]:
     engine, settings = night.opened(config, settings)
     try:
         with engine.connect() as conn:
-            known = conn.execute(book.statement("plan"), {"digest": digest}).one_or_none()
+            kept = conn.execute(book.statement("plan"), {"digest": digest}).one_or_none()
     finally:
         engine.dispose()
-    if known is None:
+    if kept is None:
         raise UsageError(f"There is no plan {digest[:16]}...; make one: medmirror nightly --plan {config.path.name}")
-    only = known.basis["only"]
+    only = kept.basis["only"]
 
     def check(engine: Engine) -> None:
         with engine.connect() as conn:
             basis = _basis(config, parts(config, only), only, conn)
-        if moved := sorted(name for name in basis if basis[name] != known.basis.get(name)):
+        if moved := sorted(name for name in basis if basis[name] != kept.basis.get(name)):
             what = ", ".join(moved)
             raise UsageError(f"The world has moved since this plan was made ({what}); look at a new one.", moved=what)
 
-    made = night.run(config, settings, only=only, plan=digest, check=check)
-    assert made is not None
-    return made
+    document = night.run(config, settings, only=only, plan=digest, check=check)
+    assert document is not None
+    return document
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def _basis(config: Config, todo: Sequence[Part], only: Sequence[str], conn: Conn
             with suppress(MedmirrorError):  # a folder that cannot be searched: the part fails, and the plan says so
                 files = loadinputs.files(loadinputs.of(part.load, config.folder, part.organization))
                 inputs += [[part.name, str(file.path), file.ignored or _file_digest(file)] for file in files]
-    tables = {name: one.text for name, one in setdigest.table_digests(conn).items()}
+    tables = {name: digest.text for name, digest in setdigest.table_digests(conn).items()}
     return {"configuration": config.digest, "only": list(only), "inputs": sorted(inputs), "tables": tables}
 
 
@@ -172,6 +172,9 @@ def _digest(basis: Basis) -> str:
 
 def _keep(engine: Engine, config: Config, digest: str, basis: Basis, tables: dict[str, Any]) -> None:
     """Write the plan down, without its sample."""
-    counts = {name: {key: value for key, value in one.items() if key != "sample"} for name, one in tables.items()}
+    counts = {
+        name: {key: value for key, value in counts_of_table.items() if key != "sample"}
+        for name, counts_of_table in tables.items()
+    }
     values = {"digest": digest, "name": config.name, "basis": json.dumps(basis), "changes": json.dumps(counts)}
     retry.in_transaction(engine, lambda conn: conn.execute(book.statement("keep plan"), values))

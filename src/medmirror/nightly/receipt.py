@@ -37,16 +37,16 @@ def made(
     plan: str | None = None,
 ) -> dict[str, Any]:
     """The receipt. *stopped*: why the night ended early, None when it did not; *cost*: CPU and memory."""
-    told = [_part(part, results[part.name]) for part in parts]
-    by_state = {state: [one["name"] for one in told if one["status"] == state] for state in _STATES}
+    documents = [_part(part, results[part.name]) for part in parts]
+    by_state = {state: [part["name"] for part in documents if part["status"] == state] for state in _STATES}
     ended = datetime.now(UTC)
     withheld = [
-        f"{one['source']}/{one['organization']} {verdict['feed']}"
-        for one in told
-        for verdict in one.get("verdicts", ())
+        f"{part['source']}/{part['organization']} {verdict['feed']}"
+        for part in documents
+        for verdict in part.get("verdicts", ())
         if verdict["withheld"]
     ]
-    totals = Counter({name: sum(int(one.get(name, 0)) for one in told) for name in COUNTS})
+    totals = Counter({name: sum(int(part.get(name, 0)) for part in documents) for name in COUNTS})
     return {
         "run_id": run_id,
         "name": config.name,
@@ -56,7 +56,7 @@ def made(
         "began": began.isoformat(timespec="seconds"),
         "ended": ended.isoformat(timespec="seconds"),
         "seconds": round((ended - began).total_seconds(), 3),
-        "status": status(told, stopped, withheld),
+        "status": status(documents, stopped, withheld),
         "stopped": stopped,
         "config": {"file": str(config.path), "digest": config.digest},
         "plan": plan,
@@ -74,10 +74,10 @@ def made(
         "open": by_state["open"] + by_state["stopped"],
         "with_rejects": by_state["rejects"],
         "withheld": withheld,
-        "parts": told,
+        "parts": documents,
         "tables": _tables(before, after),
         "cost": dict(cost),
-        "inputs": [dict(one) for one in inputs],
+        "inputs": [dict(part) for part in inputs],
     }
 
 
@@ -115,7 +115,7 @@ def _tables(before: Digests, after: Digests) -> dict[str, dict[str, Any]]:
 
 def status(parts: Sequence[Mapping[str, Any]], stopped: str | None, withheld: Sequence[str]) -> str:
     """`failed` when a part failed, `rejects` when something is open or withheld, else `done`."""
-    states = {one["status"] for one in parts}
+    states = {part["status"] for part in parts}
     if states & {"failed", "skipped"}:
         return "failed"
     return "rejects" if stopped or withheld or states != {"done"} else "done"

@@ -163,9 +163,9 @@ class Schedule:
         _log.log(level, "%s: %s in %.1f s%s", result.status, part.name, result.seconds, _because(result))
 
 
-def _apart(one: Part, other: Part) -> bool:
+def _apart(part: Part, other: Part) -> bool:
     """Whether the two must not run side by side: both heavy, or of a kind that works under one lock for all."""
-    return (one.when.heavy and other.when.heavy) or (one.kind == other.kind and one.kind in _ALONE)
+    return (part.when.heavy and other.when.heavy) or (part.kind == other.kind and part.kind in _ALONE)
 
 
 def _without_words(problem: BaseException) -> str:

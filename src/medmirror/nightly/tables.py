@@ -43,12 +43,14 @@ class Table:
     def texts(self, key: str, example: str, pattern: str = r"[^\x00-\x1f]+") -> tuple[str, ...]:
         """The list of texts at *key*; one text counts as a list of one; none: an empty one."""
         value = self._take(key)
-        found = [] if value is None else [value] if isinstance(value, str) else value
-        if not isinstance(found, list) or not all(isinstance(one, str) and re.fullmatch(pattern, one) for one in found):
+        listed = [] if value is None else [value] if isinstance(value, str) else value
+        if not isinstance(listed, list) or not all(
+            isinstance(item, str) and re.fullmatch(pattern, item) for item in listed
+        ):
             self.wrong(key, f"{value!r} is no list of such texts", example)
-        if len(set(found)) < len(found):
+        if len(set(listed)) < len(listed):
             self.wrong(key, "it names one thing twice", example)
-        return tuple(found)
+        return tuple(listed)
 
     def flag(self, key: str, default: bool) -> bool:
         """The true or false at *key*."""

@@ -78,13 +78,15 @@ class Work:
         return _failed(InputMissing(problem), answer) if problem else answer
 
     def _deletions(self, part: Part, workers: int) -> Answer:
-        some = [
+        results = [
             result
             for other, result in self.loaded.values()
             if (other.source, other.organization) == (part.source, part.organization)
         ]
-        certificates = deletions.whole(one for result in some for one in result.certificates.get(str(part.source), []))
-        file_ids = sorted({file.file_id for result in some for file in result.files if file.file_id})
+        certificates = deletions.whole(
+            certificate for result in results for certificate in result.certificates.get(str(part.source), [])
+        )
+        file_ids = sorted({file.file_id for result in results for file in result.files if file.file_id})
         with self.engine() as engine:
             with engine.connect() as conn:
                 files = deletions.inputs(conn, file_ids)
@@ -92,7 +94,7 @@ class Work:
                 str(part.organization), str(part.source), tuple(file_ids), deletions.evidence(files, self.nominal)
             )
             verdicts = deletions.judge(engine, seen, certificates, self.config.deletions.limits, self.run_id)
-        return {"status": deletions.status(verdicts), "verdicts": [one._asdict() for one in verdicts]}
+        return {"status": deletions.status(verdicts), "verdicts": [certificate._asdict() for certificate in verdicts]}
 
     def _map(self, part: Part, workers: int) -> Answer:
         counts, problems = Mapped(), 0
@@ -110,12 +112,12 @@ class Work:
 
     def _mappings(self, organization: str) -> dict[str, list[Path]]:
         """The sources of *organization*, each with the mapping files that its loads name."""
-        found: dict[str, list[Path]] = {}
+        files_by_source: dict[str, list[Path]] = {}
         for load in self.config.loads:
             if organization in load.organizations:
-                known = found.setdefault(load.source, [])
-                known += [path for path in load.mapping if path not in known]
-        return found
+                files = files_by_source.setdefault(load.source, [])
+                files += [path for path in load.mapping if path not in files]
+        return files_by_source
 
     def _dedup(self, part: Part, workers: int) -> Answer:
         if find_spec("splink") is None:
@@ -124,7 +126,7 @@ class Work:
 
         with self.engine() as engine:
             result = deduplicate(engine, organizations=[str(part.organization)])
-        return {"status": "done", "found": [one._asdict() for one in result.found]}
+        return {"status": "done", "found": [entry._asdict() for entry in result.found]}
 
     def _index(self, part: Part, workers: int) -> Answer:
         with self.engine() as engine:
@@ -147,17 +149,19 @@ def _failed(problem: MedmirrorError, answer: Mapping[str, Any]) -> dict[str, Any
 
 def _answer(result: LoadResult) -> dict[str, Any]:
     """What a receipt keeps of a load: no name of a file but of those refused."""
-    told = result.as_dict()
+    document = result.as_dict()
     states = [file.status for file in result.files]
     refused = [asdict(file) for file in result.files if file.status == "refused"][:_NAMED]
     keep = ("run_id", "status", "seconds", "bytes", "cpu_seconds", "peak_rss_mb", "workers", "retries", "deadlocks",
             "lock_waits", "worker_deaths", *COUNTS)  # fmt: skip
     return {
-        **{name: told[name] for name in keep},
+        **{name: document[name] for name in keep},
         "files": {state: states.count(state) for state in sorted(set(states))},
         "refused": refused,
         "certificates": [
-            {"source": source, **one._asdict()} for source, some in result.certificates.items() for one in some
+            {"source": source, **certificate._asdict()}
+            for source, of_source in result.certificates.items()
+            for certificate in of_source
         ],
         "file_ids": [file.file_id for file in result.files if file.file_id],
     }

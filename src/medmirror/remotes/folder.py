@@ -89,17 +89,17 @@ class FolderRemote:
         self._around.permit()
         before = self._known()
         now = min(self.now(), until)
-        found: dict[str, Print] = {}
+        prints: dict[str, Print] = {}
         given: list[tuple[int, str, Path]] = []
         for path in self._files():
             name = _name(path.relative_to(self._path))
-            if (one := self._look(path, before.get(name), now)) is not None:
-                found[name] = one
-                if one.rested and (since.time <= 0 or one.seen >= since.time):
-                    given.append((one.changed, name, path))
+            if (look := self._look(path, before.get(name), now)) is not None:
+                prints[name] = look
+                if look.rested and (since.time <= 0 or look.seen >= since.time):
+                    given.append((look.changed, name, path))
         # Before they are given: a file that was seen is given again until a later list's beginning says that it is
         # read.
-        self._around.notes.set(_NOTE, orjson.dumps({name: list(one) for name, one in found.items()}).decode())
+        self._around.notes.set(_NOTE, orjson.dumps({name: list(look) for name, look in prints.items()}).decode())
         self._around.called(200)
         for _, name, path in sorted(given):
             yield Page(FEED, f"file/{name}", path, 0, beneath=self._path)
@@ -181,13 +181,13 @@ class FolderRemote:
         md5 = files.sidecar_md5(path, self._path)
         if checksum is None and md5 is None:
             return True
-        found = files.digest(path, md5=md5 is not None, beneath=self._path)
-        if md5 is not None and md5 != found.md5:
+        digests = files.digest(path, md5=md5 is not None, beneath=self._path)
+        if md5 is not None and md5 != digests.md5:
             return False
         if checksum is None:
             return True
-        said = _HEX.search(checksum.decode("ascii", errors="replace"))
-        return said is not None and said[0].lower() == found.sha256.hex()
+        stated = _HEX.search(checksum.decode("ascii", errors="replace"))
+        return stated is not None and stated[0].lower() == digests.sha256.hex()
 
 
 def _name(relative: Path) -> str:

@@ -94,37 +94,45 @@ def recognise(name: str, head: bytes) -> bool:
 def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given) -> Context:
     """How the file is written and what its mapping file says of it. Raises LayoutChanged when that does not fit, or is
     not enough; UsageError when a mapping file is wrong or missing."""
-    said = _said_of(name, given)
+    description = _said_of(name, given)
     try:
-        found = guess(head, reopen, said)
+        guessed = guess(head, reopen, description)
     except LayoutChanged as error:
         error.context.setdefault("file", name)
         raise
-    layout, facts = found.layout, dict[str, int | str]()
-    if said.whole or said.trailer:
-        end = tail(reopen, layout.encoding, layout.recode, said.trailer)
-        facts = {"whole": int(said.whole), "ended": int(end.whole), "expected": end.counted}
-        if said.trailer:
+    layout, facts = guessed.layout, dict[str, int | str]()
+    if description.whole or description.trailer:
+        end = tail(reopen, layout.encoding, layout.recode, description.trailer)
+        facts = {"whole": int(description.whole), "ended": int(end.whole), "expected": end.counted}
+        if description.trailer:
             facts["trailer"] = int(end.trailer is not None)
         if end.trailer is not None:
             layout = layout._replace(literals=(*layout.literals, end.trailer))
-    _log.info("%s: %s records; %s", name, said.kind, found.told)
-    if said.dated:
-        day = instants.day_in_name(said.dated)(name)
+    _log.info("%s: %s records; %s", name, description.kind, guessed.told)
+    if description.dated:
+        day = instants.day_in_name(description.dated)(name)
         if day is None:
-            raise LayoutChanged(f"The file's name holds no day as {said.dated!r} of its mapping file says.", file=name)
+            raise LayoutChanged(
+                f"The file's name holds no day as {description.dated!r} of its mapping file says.", file=name
+            )
         facts["day"] = day
-    rules = [said.formats, said.zone, said.values]
-    return {**facts, "kind": said.kind, "layout": layout.dumps(), "rules": orjson.dumps(rules).decode()}
+    rules = [description.formats, description.zone, description.values]
+    return {**facts, "kind": description.kind, "layout": layout.dumps(), "rules": orjson.dumps(rules).decode()}
 
 
 def _said_of(name: str, given: Given) -> Description:
     """What the mapping files say of the file called *name*."""
-    found = [one for one in map(describe, orjson.loads(given.get("mapping") or "[]")) if one]
-    if not found:
+    descriptions = [
+        description for description in map(describe, orjson.loads(given.get("mapping") or "[]")) if description
+    ]
+    if not descriptions:
         raise UsageError("A CSV file needs a mapping file with a section [file]: name it with --mapping.")
-    fitting = [one for one in found if any(fnmatch(name.lower(), wanted.lower()) for wanted in one.match)]
-    fitting = fitting or [one for one in found if not one.match]
+    fitting = [
+        description
+        for description in descriptions
+        if any(fnmatch(name.lower(), wanted.lower()) for wanted in description.match)
+    ]
+    fitting = fitting or [description for description in descriptions if not description.match]
     if not fitting:
         raise LayoutChanged("No mapping file is for this file: none has a [file] match that fits its name.", file=name)
     if len(fitting) > 1:
@@ -195,7 +203,10 @@ def _times(context: Context) -> dict[int, int]:
 def _begin(organization: str, kind: str) -> bytes:
     """A COPY tuple as far as the id."""
     return b"".join(
-        (struct.pack(">h", len(FEED.all_columns)), *(_length(len(one)) + one for one in _encoded(organization, kind)))
+        (
+            struct.pack(">h", len(FEED.all_columns)),
+            *(_length(len(cell)) + cell for cell in _encoded(organization, kind)),
+        )
     )
 
 
@@ -203,14 +214,14 @@ def _encoded(*texts: str) -> list[bytes]:
     return [text.encode() for text in texts]
 
 
-def rows(feed: Feed, data: bytes, some: Sequence[Item]) -> list[bytes | RecordError]:
+def rows(feed: Feed, data: bytes, wanted: Sequence[Item]) -> list[bytes | RecordError]:
     """The COPY tuple of each record."""
-    made: list[bytes | RecordError] = []
-    for item in some:
+    encoded: list[bytes | RecordError] = []
+    for item in wanted:
         organization, kind, name = item.key
         key = str(name).encode()
-        made.append(b"".join((_begin(str(organization), str(kind)), _length(len(key)), key, item.parsed)))
-    return made
+        encoded.append(b"".join((_begin(str(organization), str(kind)), _length(len(key)), key, item.parsed)))
+    return encoded
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
@@ -226,33 +237,37 @@ def certify(witnesses: Sequence[Witness]) -> list[Certificate]:
     for witness in witnesses:
         kinds.setdefault(str(witness.context.get("kind", "")), []).append(witness)
     unknown = kinds.pop("", [])
-    reasons = [f"a file was {one.status} before its kind was known" for one in unknown]
-    return [_certificate(kind, some, reasons) for kind, some in sorted(kinds.items())]
+    reasons = [f"a file was {witness.status} before its kind was known" for witness in unknown]
+    return [_certificate(kind, witnesses_of_kind, reasons) for kind, witnesses_of_kind in sorted(kinds.items())]
 
 
-def _certificate(kind: str, some: Sequence[Witness], reasons: Sequence[str]) -> Certificate:
-    reasons = [*reasons, *(reason for one in some for reason in _lacks(one))]
-    counts = [int(one.context.get("expected", -1)) for one in some]
+def _certificate(kind: str, witnesses: Sequence[Witness], reasons: Sequence[str]) -> Certificate:
+    reasons = [*reasons, *(reason for witness in witnesses for reason in _lacks(witness))]
+    counts = [int(witness.context.get("expected", -1)) for witness in witnesses]
     expected = sum(counts) if min(counts) >= 0 else None
     return Certificate(
-        (kind,), not reasons, expected, sum(one.read - one.rejected for one in some), tuple(dict.fromkeys(reasons))
+        (kind,),
+        not reasons,
+        expected,
+        sum(witness.read - witness.rejected for witness in witnesses),
+        tuple(dict.fromkeys(reasons)),
     )
 
 
-def _lacks(one: Witness) -> Iterator[str]:
+def _lacks(witness: Witness) -> Iterator[str]:
     """Why a file is not the full list."""
-    facts = one.context
+    facts = witness.context
     if not facts.get("whole"):
         yield "its mapping file does not say that it is the full list (whole = true)"
-    if one.status not in ("done", "skipped"):
-        yield f"a file is {one.status}"
-    if one.rejected:
-        yield f"{one.rejected} rows were rejected"
+    if witness.status not in ("done", "skipped"):
+        yield f"a file is {witness.status}"
+    if witness.rejected:
+        yield f"{witness.rejected} rows were rejected"
     expected = int(facts.get("expected", -1))
     if facts.get("trailer") == 0:
         yield "the trailer is missing"
-    elif expected >= 0 and expected != one.read:
-        yield f"the trailer counts {expected} records, {one.read} were read"
+    elif expected >= 0 and expected != witness.read:
+        yield f"the trailer counts {expected} records, {witness.read} were read"
     elif expected < 0 and facts.get("ended") == 0:  # not looked at, where nothing says that the file is the full list
         last = "trailer" if facts.get("trailer") else "last line"
         yield f"the {last} has no line end, so whether it is whole cannot be told"

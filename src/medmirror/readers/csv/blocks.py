@@ -164,12 +164,12 @@ class _Splitter:
         """The flaw of a line that is too long to be held, having read past it."""
         window, start, line = self.window, self.window.base, self.line
         while True:
-            if found := self.lines.search(window.data):
+            if line_end := self.lines.search(window.data):
                 break
             window.drop(len(window.data))
             if not window.more():
                 break
-        window.drop(found.start() if found else 0)
+        window.drop(line_end.start() if line_end else 0)
         return self._too_large(start, line)
 
 

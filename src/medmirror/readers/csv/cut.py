@@ -155,11 +155,11 @@ class Cutter:
             return Row(status, scan.end, scan.line_end, scan.lines, scan.cells, tail)
         if scan.how == _SHORT and limit == end:
             return Row(NEED)
-        found = self._line_end.search(data, pos, limit)
-        if found is None and (limit < end or not final):
+        match = self._line_end.search(data, pos, limit)
+        if match is None and (limit < end or not final):
             return Row(TOO_LONG if limit < end else NEED)
-        line_end = found.start() if found else end
-        after = after_line_end(data, line_end, end, final) if found else end
+        line_end = match.start() if match else end
+        after = after_line_end(data, line_end, end, final) if match else end
         if after is None:
             return Row(NEED)
         if scan.how == _MALFORMED and not scan.lines:
@@ -170,7 +170,7 @@ class Cutter:
 
     def _recover(self, data: bytes, pos: int, after: int, scan: Scan, final: bool, most: int, status: int) -> Row:
         """The flaw that begins at *pos*, whose first line ends at *after*."""
-        end, lines, found = len(data), 1, False
+        end, lines, recovered = len(data), 1, False
         while after < end and after - pos < FLAW_MOST:
             limit = min(end, after + most)
             there = self.scan(data, after, limit, final and limit == end)
@@ -180,14 +180,14 @@ class Cutter:
                 (len(there.cells) == self._width and _alike(data, scan.cells, there.cells[0]))
                 or (there.lines == 1 and there.holds and self._skipped(data[after : there.line_end]))
             ):
-                found = True
+                recovered = True
                 break
             line_end = self._line_end.search(data, after)
             beyond = after_line_end(data, line_end.start(), end, final) if line_end else end if final else None
             if beyond is None:
                 return Row(NEED)
             after, lines = beyond, lines + 1
-        if status == TOO_LARGE and not found:
+        if status == TOO_LARGE and not recovered:
             return Row(TOO_WIDE)
         cut_off = scan.how == _OPEN or data[after - 1] not in self._ends
         return Row(status, after, after, lines, scan.cells, status == BROKEN and final and after == end and cut_off)
@@ -217,26 +217,26 @@ class Cutter:
 
     def repeats(self, data: bytes, seen: dict[bytes, int]) -> list[tuple[int, int]]:
         """(number of a row in the block *data*, how often it was met with this time), for rows met before."""
-        found, pos, number = [], 0, 0
+        copies, pos, number = [], 0, 0
         while pos < len(data):
             row = self.row(data, pos, True, len(data) + 1)
             if row.status == OK:
                 key = sha256(data[pos : row.line_end]).digest()[:8]
                 times = seen[key] = seen.get(key, 0) + 1
                 if times > 1:
-                    found.append((number, times))
+                    copies.append((number, times))
             number += row.status != SKIPPED
             pos = row.end
-        return found
+        return copies
 
 
 def _alike(data: bytes, broken: tuple[Cell, ...], cell: Cell) -> bool:
     """Whether a row's first cell is one word, if that of the broken one before it is, as far as that is known."""
-    known = data[broken[0].start : broken[0].end] if broken else b""
-    if not known or b" " in known:
+    expected = data[broken[0].start : broken[0].end] if broken else b""
+    if not expected or b" " in expected:
         return True
-    found = data[cell.start : cell.end]
-    return found != b"" and b" " not in found
+    text = data[cell.start : cell.end]
+    return text != b"" and b" " not in text
 
 
 def _before_return(data: bytes, start: int, pos: int) -> int:

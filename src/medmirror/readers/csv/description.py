@@ -75,8 +75,8 @@ def describe(text: str) -> Description | None:
     if not isinstance(section, dict):
         raise UsageError("The mapping file has a `file` that is no section.")
     if unknown := sorted(set(section) - _KNOWN):
-        known = ", ".join(sorted(_KNOWN))
-        raise UsageError(f"The mapping file has [file] {unknown[0]}, which is not known; known are {known}.")
+        allowed = ", ".join(sorted(_KNOWN))
+        raise UsageError(f"The mapping file has [file] {unknown[0]}, which is not known; known are {allowed}.")
     return _description(section)
 
 
@@ -94,7 +94,7 @@ def _description(section: Mapping[str, Any]) -> Description:
     values = _texts(deleted, "values")
     if deleted and not values:
         raise UsageError('The mapping file needs [file] deleted = {column = "...", values = [...]}.')
-    made = Description(
+    description = Description(
         kind,
         _texts(section, "match"),
         () if key == "row" else _texts(section, "key"),
@@ -113,23 +113,23 @@ def _description(section: Mapping[str, Any]) -> Description:
         "" if _mark(section, "escape") == (_mark(section, "quote") or '"') else _mark(section, "escape"),
         _one(section, "encoding", str, None),
     )
-    _check(made)
-    return made
+    _check(description)
+    return description
 
 
-def _check(made: Description) -> None:
-    if made.delimiter == "":
+def _check(description: Description) -> None:
+    if description.delimiter == "":
         raise UsageError("The mapping file has an empty [file] delimiter.")
-    marks = [one for one in (made.delimiter, made.quote, made.escape) if one]
+    marks = [mark for mark in (description.delimiter, description.quote, description.escape) if mark]
     if len(set(marks)) < len(marks):
         raise UsageError("The mapping file gives one character two meanings: [file] delimiter, quote, escape.")
-    if not 0 <= made.skip <= 1000:
+    if not 0 <= description.skip <= 1000:
         raise UsageError("The mapping file has a [file] skip that is not from 0 to 1000.")
-    instants.clock(made.formats, made.zone)
-    if made.dated:
-        instants.day_in_name(made.dated)
+    instants.clock(description.formats, description.zone)
+    if description.dated:
+        instants.day_in_name(description.dated)
     try:
-        re.compile(made.trailer)
+        re.compile(description.trailer)
     except re.error as error:
         raise UsageError(f"The mapping file has a [file] trailer that is no regular expression: {error}.") from None
 
@@ -147,17 +147,17 @@ _WORDS = {str: "text", int: "whole number", bool: "true or false", dict: "table"
 def _texts(section: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = section.get(name, ())
     values = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else (None,)
-    if not all(isinstance(one, str) and one for one in values):
+    if not all(isinstance(value, str) and value for value in values):
         raise UsageError(f"The mapping file has a [file] {name} that is neither text nor a list of texts.")
     return values
 
 
-def _table(section: Mapping[str, Any], name: str, known: set[str]) -> Mapping[str, Any]:
+def _table(section: Mapping[str, Any], name: str, allowed: set[str]) -> Mapping[str, Any]:
     value = section.get(name, {})
     if isinstance(value, str):
         return {"column": value}
-    if not isinstance(value, dict) or not set(value) <= known or (value and not isinstance(value.get("column"), str)):
-        raise UsageError(f"The mapping file has a [file] {name} that is no table of {', '.join(sorted(known))}.")
+    if not isinstance(value, dict) or not set(value) <= allowed or (value and not isinstance(value.get("column"), str)):
+        raise UsageError(f"The mapping file has a [file] {name} that is no table of {', '.join(sorted(allowed))}.")
     return value
 
 

@@ -59,22 +59,22 @@ class _Attempt(NamedTuple):
         return max(self.widths.values(), default=0) / self.rows if self.rows else 1.0
 
 
-def guess(head: bytes, reopen: Callable[[], BinaryIO], said: Description) -> Guess:
+def guess(head: bytes, reopen: Callable[[], BinaryIO], description: Description) -> Guess:
     """The layout of the file that begins with *head*. Raises LayoutChanged when it cannot be told, saying what to
     declare."""
-    encoding = tell(head, reopen, said.encoding)
+    encoding = tell(head, reopen, description.encoding)
     text = Recoded(_Bytes(head), encoding.recode).read(4 * len(head)) if encoding.recode else head
-    begin, lines, separator = _preamble(text, said)
+    begin, lines, separator = _preamble(text, description)
     whole = len(head) < HEAD
-    delimiters = [said.delimiter] if said.delimiter else [separator] if separator else list(_DELIMITERS)
-    attempts = [_attempt(text, begin, whole, encoding, said, one) for one in delimiters]
-    tried = _choose([one for one in attempts if one], said)
-    names, width = _columns(tried, said)
+    delimiters = [description.delimiter] if description.delimiter else [separator] if separator else list(_DELIMITERS)
+    attempts = [_attempt(text, begin, whole, encoding, description, delimiter) for delimiter in delimiters]
+    tried = _choose([attempt for attempt in attempts if attempt], description)
+    names, width = _columns(tried, description)
     columns = [name.text for name in names]
-    if missing := [name for name in said.columns if name not in columns]:
-        raise LayoutChanged(_missing(missing[0], len(columns), said))
+    if missing := [name for name in description.columns if name not in columns]:
+        raise LayoutChanged(_missing(missing[0], len(columns), description))
     literals: tuple[bytes, ...] = ()
-    if said.header is None or said.header is True:
+    if description.header is None or description.header is True:
         begin = after_line_end(text, tried.end, len(text), True) or len(text) if tried.end < len(text) else len(text)
         lines += tried.lines
         if tried.lines == 1:
@@ -82,15 +82,15 @@ def guess(head: bytes, reopen: Callable[[], BinaryIO], said: Description) -> Gue
     size = min(len(head), 1024) if begin or encoding.recode else 0
     layout = Layout(
         tried.delimiter,
-        '"' if said.quote is None else said.quote,
+        '"' if description.quote is None else description.quote,
         tried.escape,
         tried.returns,
         encoding.blocks,
         encoding.recode,
         names,
-        tuple(columns.index(name) for name in said.key),
-        columns.index(said.updated) if said.updated else -1,
-        columns.index(said.deleted) if said.deleted else -1,
+        tuple(columns.index(name) for name in description.key),
+        columns.index(description.updated) if description.updated else -1,
+        columns.index(description.deleted) if description.deleted else -1,
         literals,
         begin,
         lines,
@@ -99,8 +99,8 @@ def guess(head: bytes, reopen: Callable[[], BinaryIO], said: Description) -> Gue
     )
     named = _NAMES.get(tried.delimiter, tried.delimiter)
     escape = f", escape {tried.escape}" if tried.escape else ""
-    told = f"{encoding.recode or encoding.blocks} ({encoding.told}), delimiter {named}{escape}, {width} columns"
-    return Guess(layout, told)
+    summary = f"{encoding.recode or encoding.blocks} ({encoding.told}), delimiter {named}{escape}, {width} columns"
+    return Guess(layout, summary)
 
 
 class _Bytes:
@@ -112,7 +112,7 @@ class _Bytes:
         return data
 
 
-def _preamble(text: bytes, said: Description) -> tuple[int, int, str]:
+def _preamble(text: bytes, description: Description) -> tuple[int, int, str]:
     """(offset, lines) of what precedes the header: the mark, ``sep=;`` as Excel has it, declared lines; the delimiter
     that ``sep=`` names."""
     at, lines, separator = 3 if text.startswith(_BOM) else 0, 0, ""
@@ -120,9 +120,9 @@ def _preamble(text: bytes, said: Description) -> tuple[int, int, str]:
     if ends and ends[0][:4].lower() == b"sep=" and len(ends[0].strip(b"\r\n")) == 5:
         separator = chr(ends[0][4])
         at, lines, ends = at + len(ends[0]), 1, ends[1:]
-    for line in ends[: said.skip]:
+    for line in ends[: description.skip]:
         at, lines = at + len(line), lines + 1
-    for line in ends[said.skip :]:  # empty lines before the header
+    for line in ends[description.skip :]:  # empty lines before the header
         if line.strip(b"\r\n"):
             break
         at, lines = at + len(line), lines + 1
@@ -130,11 +130,17 @@ def _preamble(text: bytes, said: Description) -> tuple[int, int, str]:
 
 
 def _attempt(
-    text: bytes, begin: int, whole: bool, encoding: Encoding, said: Description, delimiter: str
+    text: bytes, begin: int, whole: bool, encoding: Encoding, description: Description, delimiter: str
 ) -> _Attempt | None:
     """The first rows, read with *delimiter*; None when not even the first can be."""
-    quote = '"' if said.quote is None else said.quote
-    escapes = [said.escape] if said.escape is not None else ["", "\\"] if f"\\{quote}".encode() in text else [""]
+    quote = '"' if description.quote is None else description.quote
+    escapes = (
+        [description.escape]
+        if description.escape is not None
+        else ["", "\\"]
+        if f"\\{quote}".encode() in text
+        else [""]
+    )
     best: _Attempt | None = None
     for escape in escapes:
         layout = Layout(
@@ -181,57 +187,59 @@ def _returns(text: bytes, begin: int) -> bool:
     return at >= 0 and b"\n" not in text[begin : at + 2]
 
 
-def _choose(attempts: Sequence[_Attempt], said: Description) -> _Attempt:
+def _choose(attempts: Sequence[_Attempt], description: Description) -> _Attempt:
     """The one attempt that is right."""
     if not attempts:
         raise LayoutChanged(
             "The first row of the file cannot be read: a quote in it is not closed, or its encoding is another one."
         )
-    if said.delimiter or len(attempts) == 1:
+    if description.delimiter or len(attempts) == 1:
         return attempts[0]
-    if said.header is None or said.header is True:
-        wanted = set(said.columns)
-        fitting = [one for one in attempts if wanted <= set(map(str.strip, one.first))]
+    if description.header is None or description.header is True:
+        wanted = set(description.columns)
+        fitting = [attempt for attempt in attempts if wanted <= set(map(str.strip, attempt.first))]
         if wanted and not fitting:
-            raise LayoutChanged(_missing(_some(attempts, said), max(len(one.first) for one in attempts), said))
+            raise LayoutChanged(
+                _missing(_some(attempts, description), max(len(attempt.first) for attempt in attempts), description)
+            )
         attempts = fitting
-    if isinstance(said.header, tuple):
-        attempts = [one for one in attempts if len(one.first) == len(said.header)] or attempts
+    if isinstance(description.header, tuple):
+        attempts = [attempt for attempt in attempts if len(attempt.first) == len(description.header)] or attempts
     if len(attempts) > 1:
-        several = [one for one in attempts if len(one.first) > 1]
+        several = [attempt for attempt in attempts if len(attempt.first) > 1]
         if not several:  # a single column: what does not stand in it cannot delimit
-            return next((one for one in attempts if one.fitting == 1), attempts[0])
-        sure = [one for one in several if one.fitting >= _MOSTLY and one.rows]
+            return next((attempt for attempt in attempts if attempt.fitting == 1), attempts[0])
+        sure = [attempt for attempt in several if attempt.fitting >= _MOSTLY and attempt.rows]
         attempts = sure if len(sure) == 1 else several if len(several) == 1 else []
     if len(attempts) != 1:
         raise LayoutChanged("The file's delimiter is not clear. Declare it in the mapping file: [file] delimiter = ...")
     return attempts[0]
 
 
-def _some(attempts: Sequence[_Attempt], said: Description) -> str:
+def _some(attempts: Sequence[_Attempt], description: Description) -> str:
     """A declared column that no attempt has."""
-    found = {name.strip() for one in attempts for name in one.first}
-    return next((name for name in said.columns if name not in found), said.columns[0])
+    names = {name.strip() for attempt in attempts for name in attempt.first}
+    return next((name for name in description.columns if name not in names), description.columns[0])
 
 
-def _missing(name: str, count: int, said: Description) -> str:
+def _missing(name: str, count: int, description: Description) -> str:
     where = "header = [names], or skip = lines that come before the header"
-    if said.header is False or isinstance(said.header, tuple):
+    if description.header is False or isinstance(description.header, tuple):
         where = "header as the file has it"
     return f"The file has no column {name!r} among its {count}: declare the right one, or in [file] {where}."
 
 
-def _columns(tried: _Attempt, said: Description) -> tuple[tuple[Name, ...], int]:
+def _columns(tried: _Attempt, description: Description) -> tuple[tuple[Name, ...], int]:
     """The columns, and how many of them have a name."""
     usual = max(tried.widths, key=tried.widths.__getitem__, default=len(tried.first))
-    if isinstance(said.header, tuple):
-        names, width = list(said.header), len(said.header)
+    if isinstance(description.header, tuple):
+        names, width = list(description.header), len(description.header)
         if width != len(tried.first) and usual != width:
             raise LayoutChanged(f"The rows have {len(tried.first)} cells, the declared header {width}.")
         return tuple(Name(name, STANDS) for name in names), width
-    if said.header is False:
+    if description.header is False:
         return tuple(Name(str(number + 1), STANDS) for number in range(len(tried.first))), len(tried.first)
-    if not said.columns:
+    if not description.columns:
         _must_be_header(tried)
     names = [name.strip() for name in tried.first]
     width = len(names)
@@ -240,10 +248,10 @@ def _columns(tried: _Attempt, said: Description) -> tuple[tuple[Name, ...], int]
     mostly = _MOSTLY * tried.rows
     if tried.widths[width] >= mostly and tried.rows and width < len(names):
         names = names[:width]  # only the header ends with delimiters
-    made = [Name(text, STANDS if name else MAY_BE_EMPTY) for text, name in zip(_unique(names), names, strict=True)]
+    columns = [Name(text, STANDS if name else MAY_BE_EMPTY) for text, name in zip(_unique(names), names, strict=True)]
     if width == len(tried.first) and tried.rows and tried.trailing >= mostly:
-        made.append(Name("", MUST_BE_EMPTY))
-    return tuple(made), width
+        columns.append(Name("", MUST_BE_EMPTY))
+    return tuple(columns), width
 
 
 def _must_be_header(tried: _Attempt) -> None:
@@ -259,11 +267,11 @@ def _must_be_header(tried: _Attempt) -> None:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """*names*, each once: the second Phone is Phone#2; one without a name is #7, by its place."""
-    made: list[str] = []
+    unique: list[str] = []
     for place, name in enumerate(names, 1):
         text, times = name or f"#{place}", 1
-        while text in made or (text != name and text in names):
+        while text in unique or (text != name and text in names):
             times += 1
             text = f"{name}#{times}" if name else f"#{place}#{times}"
-        made.append(text)
-    return made
+        unique.append(text)
+    return unique

@@ -63,10 +63,10 @@ def tell(head: bytes, reopen: Callable[[], BinaryIO], declared: str | None) -> E
     return _encoding(_narrow(_not_ascii(head, reopen)), "by its bytes")
 
 
-def _encoding(name: str, told: str) -> Encoding:
+def _encoding(name: str, origin: str) -> Encoding:
     if name == "utf-8" or table(name) is not None:
-        return Encoding(name, "", told)
-    return Encoding("utf-8", name, told)
+        return Encoding(name, "", origin)
+    return Encoding("utf-8", name, origin)
 
 
 def _known(name: str) -> str:
@@ -79,7 +79,7 @@ def _known(name: str) -> str:
 @cache
 def table(name: str) -> tuple[bytes, ...] | None:
     """What each byte of a code page is in UTF-8, empty for those it has no use for; None for any other encoding."""
-    made = []
+    codes = []
     for code in range(256):
         try:
             text = bytes([code]).decode(name)
@@ -87,10 +87,10 @@ def table(name: str) -> tuple[bytes, ...] | None:
             text = ""
         if (code < 128 and text != chr(code)) or len(text) > 1:
             return None
-        made.append(text.encode("utf-8", "surrogatepass"))
-    leads = [code for code, text in enumerate(made) if not text]
+        codes.append(text.encode("utf-8", "surrogatepass"))
+    leads = [code for code, text in enumerate(codes) if not text]
     several = any(_is_character(bytes([code, trail]), name) for code in leads for trail in (0x40, 0xA1))
-    return tuple(made) if any(made[128:]) and not several else None
+    return tuple(codes) if any(codes[128:]) and not several else None
 
 
 def _is_character(raw: bytes, name: str) -> bool:

@@ -55,11 +55,11 @@ class Layout(NamedTuple):
     @classmethod
     def loads(cls, text: str) -> Layout:
         """What ``dumps`` made."""
-        found = cls(*orjson.loads(text))
-        return found._replace(
-            names=tuple(Name(*name) for name in found.names),
-            key=tuple(found.key),
-            literals=tuple(str(literal).encode("latin-1") for literal in found.literals),
+        layout = cls(*orjson.loads(text))
+        return layout._replace(
+            names=tuple(Name(*name) for name in layout.names),
+            key=tuple(layout.key),
+            literals=tuple(str(literal).encode("latin-1") for literal in layout.literals),
         )
 
     @property

@@ -36,8 +36,8 @@ class Program:
             blob += text
         page = table(layout.encoding) if layout.encoding != "utf-8" else None
         at = len(blob) if page else -1
-        blob += b"".join(bytes([len(one)]) + one.ljust(3, b"\0") for one in page or ())
-        marks = [ord(one) if one else -1 for one in (layout.delimiter, layout.quote, layout.escape)]
+        blob += b"".join(bytes([len(octets)]) + octets.ljust(3, b"\0") for octets in page or ())
+        marks = [ord(octets) if octets else -1 for octets in (layout.delimiter, layout.quote, layout.escape)]
         columns = [len(layout.names), len(layout.key), layout.updated, layout.deleted, len(layout.no_records), at]
         self._numbers, self._blob = (
             array("i", chain(marks, [layout.returns], columns, layout.key, literals, names)),
@@ -50,11 +50,11 @@ class Program:
         state = self._state()
         if state is None:
             return None
-        found, why = array("q", bytes(8 * 4)), ctypes.c_int32()
-        first = found.buffer_info()[0]
+        ends, why = array("q", bytes(8 * 4)), ctypes.c_int32()
+        first = ends.buffer_info()[0]
         to = [first + 8 * place for place in range(4)]
         end = state.library.mm_csv_cut(state.pointer, data, len(data), 0, wanted, most, final, *to, ctypes.byref(why))
-        items, lines, following, following_lines = found
+        items, lines, following, following_lines = ends
         return Cut(end, items, lines, why.value, following, following_lines)
 
     def rows(self, data: bytes) -> Iterator[tuple[Numbers, bytes]] | None:
@@ -116,7 +116,7 @@ class Seen:
 
     def repeats(self, data: bytes) -> list[tuple[int, int]]:
         """As ``Cutter.repeats``."""
-        found: list[tuple[int, int]] = []
+        copies: list[tuple[int, int]] = []
         pairs, ends = array("q", bytes(16 * _MOST)), array("q", [0, 0])
         at = before = 0
         to, stopped = pairs.buffer_info()[0], ends.buffer_info()[0]
@@ -125,9 +125,9 @@ class Seen:
             count = self._state.library.mm_csv_seen_add(*where)
             if count < 0:
                 raise MemoryError
-            found += [(before + pairs[2 * n], pairs[2 * n + 1]) for n in range(count)]
+            copies += [(before + pairs[2 * n], pairs[2 * n + 1]) for n in range(count)]
             at, before = ends[0], before + ends[1]
-        return found
+        return copies
 
     def __del__(self) -> None:
         if getattr(self, "_pointer", None):

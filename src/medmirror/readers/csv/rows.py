@@ -67,11 +67,11 @@ class Reader:
 
     def rows(self, data: bytes) -> Iterator[Found]:
         """The rows of the block *data*, good and bad, in order."""
-        made = self._program.rows(data)
-        if made is None:
+        encoded = self._program.rows(data)
+        if encoded is None:
             yield from self._read(data)
             return
-        for numbers, out in made:
+        for numbers, out in encoded:
             for base in range(0, len(numbers), _STRIDE):
                 start, end, status, number, line, tail, to, *texts = numbers[base : base + 12]
                 if status:
@@ -120,8 +120,8 @@ class Reader:
             return bad._replace(status=error.status)
         record = b"{%b}" % b",".join(
             name + orjson.dumps(text)
-            for name, text, one in zip(self._names, texts, layout.names, strict=True)
-            if one.rule != MUST_BE_EMPTY and (text is not None or one.rule != MAY_BE_EMPTY)
+            for name, text, column in zip(self._names, texts, layout.names, strict=True)
+            if column.rule != MUST_BE_EMPTY and (text is not None or column.rule != MAY_BE_EMPTY)
         )
         wanted = [texts[column] or "" for column in layout.key]
         return Found(
@@ -147,10 +147,10 @@ class Reader:
         quote, escape = self._quote, self._escape
         parts, at = [], 0
         while at < len(text):
-            one, following = text[at], text[at + 1 : at + 2]
-            if following and ((one == escape and following in (quote, escape)) or one == quote == following):
-                one, at = following, at + 1
-            parts.append(one)
+            sign, following = text[at], text[at + 1 : at + 2]
+            if following and ((sign == escape and following in (quote, escape)) or sign == quote == following):
+                sign, at = following, at + 1
+            parts.append(sign)
             at += 1
         return "".join(parts)
 
