@@ -80,7 +80,7 @@ def write_cliniko_page(
 ) -> Path:
     """Write one page with the records *first* and on of *feed*, in the state *revision*, as updated on *day*."""
     state = State(START + day * DAY, revision=revision)
-    made: dict[str, Callable[[int], bytes]] = {
+    writers: dict[str, Callable[[int], bytes]] = {
         "patient": lambda n: records.patient(n, state, seed),
         "appointment": lambda n: records.appointment(n, state, n, seed),
         "practitioner": lambda n: others.practitioner(n, state, seed),
@@ -91,7 +91,7 @@ def write_cliniko_page(
         "deletion": lambda n: others.deletion("patient", "patients", n, State(deleted=state.updated)),
     }
     name = f"{ARRAYS[feed]}/deleted" if feed == "deletion" else ARRAYS[feed]
-    _write_page(path, name, map(made[feed], range(first, first + count)), 1, count, count)
+    _write_page(path, name, map(writers[feed], range(first, first + count)), 1, count, count)
     return path
 
 

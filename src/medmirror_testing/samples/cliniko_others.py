@@ -31,9 +31,9 @@ _TYPES = ("Initial Consultation", "Standard Consultation", "Review", "Long Revie
 
 
 def _times(ordinal: int, state: State, *names: str) -> dict[str, str | None]:
-    found = {"created_at": created(ordinal), "updated_at": updated(ordinal, state)}
-    found |= {"archived_at": state.archived, "deleted_at": state.deleted}
-    return {name: moment(found[name]) if found[name] else None for name in ("created_at", "updated_at", *names)}
+    times = {"created_at": created(ordinal), "updated_at": updated(ordinal, state)}
+    times |= {"archived_at": state.archived, "deleted_at": state.deleted}
+    return {name: moment(times[name]) if times[name] else None for name in ("created_at", "updated_at", *names)}
 
 
 def _other(kind: str, array: str, ordinal: int, fields: Mapping[str, object], **links: str) -> bytes:

@@ -64,8 +64,8 @@ def record_id(kind: str, ordinal: int) -> str:
 
 def own_id(kind: str, ordinal: int) -> orjson.Fragment:
     """A record's id as its own field has it: a number in every other record, else a text."""
-    found = record_id(kind, ordinal)
-    return orjson.Fragment(found if ordinal % 2 else f'"{found}"')
+    id = record_id(kind, ordinal)
+    return orjson.Fragment(id if ordinal % 2 else f'"{id}"')
 
 
 def _at(seconds: int, ordinal: int) -> str | None:
@@ -103,7 +103,7 @@ def patient(ordinal: int, state: State, seed: int = 0) -> bytes:
     p, path = who(ordinal, seed), f"patients/{record_id('patient', ordinal)}"
     twin, odd = ordinal % TWINS == TWIN, ordinal % 2 == 1
     number = f"0{p.phone[3:6]} {p.phone[6:9]} {p.phone[9:]}" if twin or odd else p.phone
-    made = orjson.dumps(
+    body = orjson.dumps(
         {
             "accepted_email_marketing": (None, True, False)[ordinal % 3],
             "accepted_privacy_policy": (True, None, False)[ordinal % 3],
@@ -156,8 +156,8 @@ def patient(ordinal: int, state: State, seed: int = 0) -> bytes:
         }
     )
     if ordinal % 10 == 3:  # the key twice: the last one holds
-        made = made.replace(b'"gender":', b'"patient_phone_numbers":[{"phone_type":"Home","number":"0"}],"gender":', 1)
-    return made
+        body = body.replace(b'"gender":', b'"patient_phone_numbers":[{"phone_type":"Home","number":"0"}],"gender":', 1)
+    return body
 
 
 def _custom_fields(ordinal: int) -> dict[str, object]:

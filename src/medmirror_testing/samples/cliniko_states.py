@@ -57,9 +57,9 @@ def patient_state(ordinal: int, day: int) -> State:
 
 def patient_of(ordinal: int, clinic: Clinic) -> int:
     """Whose an appointment is: nobody's who was deleted from the first, after the merge the one's who stays."""
-    found = ordinal * 7919 % clinic.patients
-    found = (found + 1) % clinic.patients if found % 100 in (13, 63) else found
-    return found - 1 if clinic.day and found % 200 == 97 else found
+    patient = ordinal * 7919 % clinic.patients
+    patient = (patient + 1) % clinic.patients if patient % 100 in (13, 63) else patient
+    return patient - 1 if clinic.day and patient % 200 == 97 else patient
 
 
 def appointment_state(ordinal: int, clinic: Clinic) -> State:

@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 
 def canonical(entry: Entry) -> dict[str, Any]:
     """The canonical patient record of *entry*, as far as mapping would make one of it."""
-    given = [one for one in (entry.given, entry.middle) if one]
+    given = [single for single in (entry.given, entry.middle) if single]
     street = {"lines": [entry.street], "city": entry.city, "region": entry.state, "post_code": entry.post_code}
     identifier = {"system": "national", "type": "NI", "value": entry.identifier}
     many = {
@@ -53,8 +53,8 @@ def canonical(entry: Entry) -> dict[str, Any]:
         "addresses": [street] if entry.street else [],
         "identifiers": [identifier] if entry.identifier else [],
     }
-    one = {"birth_date": entry.birth_date, "sex": {"code": entry.sex.upper() or "UNKNOWN", "raw": entry.sex or None}}
-    return {name: value for name, value in (many | one).items() if value}
+    single = {"birth_date": entry.birth_date, "sex": {"code": entry.sex.upper() or "UNKNOWN", "raw": entry.sex or None}}
+    return {name: value for name, value in (many | single).items() if value}
 
 
 def same_person(entries: Iterable[Entry]) -> set[tuple[str, str]]:
@@ -62,7 +62,7 @@ def same_person(entries: Iterable[Entry]) -> set[tuple[str, str]]:
     records: dict[int, list[str]] = {}
     for entry in entries:
         records.setdefault(entry.person, []).append(entry.source_id)
-    return {pair for some in records.values() for pair in combinations(sorted(some), 2)}
+    return {pair for ids in records.values() for pair in combinations(sorted(ids), 2)}
 
 
 def register(entries: int, seed: int = 0) -> Iterator[Entry]:
@@ -70,7 +70,7 @@ def register(entries: int, seed: int = 0) -> Iterator[Entry]:
 
     The same *seed* gives the same ones, and more entries begin with those of fewer.
     """
-    made = 0
+    count = 0
     household = 0
     first = 0
     while True:
@@ -79,9 +79,9 @@ def register(entries: int, seed: int = 0) -> Iterator[Entry]:
         for number, member in members:
             copies = 1 + (rng.random() < 0.20) + (rng.random() < 0.04)
             for place in range(copies):
-                made += 1
-                yield _entry(number, member, place, made, rng)
-                if made == entries:
+                count += 1
+                yield _entry(number, member, place, count, rng)
+                if count == entries:
                     return
         first += len(members)
         household += 1
@@ -91,63 +91,65 @@ def _household(first: int, seed: int, rng: random.Random) -> list[tuple[int, peo
     """People who live together, with what they share."""
     size = rng.choices((1, 2, 3, 4), (55, 20, 13, 12))[0]
     head = _own(people.person(first, seed))
-    found = [(first, head)]
+    members = [(first, head)]
     for number in range(first + 1, first + size):
-        one = _own(people.person(number, seed))._replace(
+        member = _own(people.person(number, seed))._replace(
             street=head.street, city=head.city, state=head.state, post_code=head.post_code
         )
         if rng.random() < 0.85:
-            one = one._replace(family=head.family)
+            member = member._replace(family=head.family)
         if rng.random() < 0.5:
-            one = one._replace(phone=head.phone)
+            member = member._replace(phone=head.phone)
         if rng.random() < 0.3:
-            one = one._replace(email=head.email)
+            member = member._replace(email=head.email)
         kin = rng.random()
-        unlike = one.given[:3] != head.given[:3] or (one.given != head.given and rng.random() < 0.1)
+        unlike = member.given[:3] != head.given[:3] or (member.given != head.given and rng.random() < 0.1)
         if kin < 0.03 and unlike:  # twins, some of them with names alike
-            one = one._replace(family=head.family, birth_date=head.birth_date)
-        elif 0.03 < kin < 0.06 and one.sex == head.sex and abs((one.birth_date - head.birth_date).days) > 16 * 365:
-            one = one._replace(family=head.family, given=head.given)  # the second of his name
-        found.append((number, one))
-    return found
+            member = member._replace(family=head.family, birth_date=head.birth_date)
+        elif (
+            0.03 < kin < 0.06 and member.sex == head.sex and abs((member.birth_date - head.birth_date).days) > 16 * 365
+        ):
+            member = member._replace(family=head.family, given=head.given)  # the second of his name
+        members.append((number, member))
+    return members
 
 
-def _own(one: people.Person) -> people.Person:
+def _own(person: people.Person) -> people.Person:
     # Neighbours' numbers must not differ by one digit, as if each were a slip of the other.
-    spread = one.number * _PRIME
-    return one._replace(phone=f"+614{10_000_000 + spread % 90_000_000:08d}", identifier=f"{spread % 10**10:010d}")
+    spread = person.number * _PRIME
+    return person._replace(phone=f"+614{10_000_000 + spread % 90_000_000:08d}", identifier=f"{spread % 10**10:010d}")
 
 
-def _entry(number: int, one: people.Person, place: int, made: int, rng: random.Random) -> Entry:
+def _entry(number: int, person: people.Person, place: int, count: int, rng: random.Random) -> Entry:
     source = "a" if place == 0 or rng.random() < 0.4 else "b"
     entry = Entry(
         number,
         source,
-        str(made),
-        one.family,
-        one.given,
-        one.middle if rng.random() < 0.6 else "",
-        one.birth_date.isoformat(),
-        one.sex,
-        one.phone,
-        one.email,
-        one.street,
-        one.city,
-        one.state,
-        one.post_code,
-        one.identifier if rng.random() < 0.4 else "",
+        str(count),
+        person.family,
+        person.given,
+        person.middle if rng.random() < 0.6 else "",
+        person.birth_date.isoformat(),
+        person.sex,
+        person.phone,
+        person.email,
+        person.street,
+        person.city,
+        person.state,
+        person.post_code,
+        person.identifier if rng.random() < 0.4 else "",
     )
     if place:
-        entry = _later(entry, one, rng)
+        entry = _later(entry, person, rng)
     return _gaps(entry, rng)
 
 
-def _later(entry: Entry, one: people.Person, rng: random.Random) -> Entry:
+def _later(entry: Entry, person: people.Person, rng: random.Random) -> Entry:
     """What a second registration of the same person makes of it."""
-    entry = _names(entry, one, rng)
-    entry = entry._replace(birth_date=_day(one.birth_date, rng))
+    entry = _names(entry, person, rng)
+    entry = entry._replace(birth_date=_day(person.birth_date, rng))
     if rng.random() < 0.005:
-        entry = entry._replace(sex="male" if one.sex == "female" else "female")
+        entry = entry._replace(sex="male" if person.sex == "female" else "female")
     if rng.random() < 0.20:
         moved = people.person(rng.randrange(10**9), 1)
         entry = entry._replace(street=moved.street, city=moved.city, state=moved.state, post_code=moved.post_code)
@@ -160,7 +162,7 @@ def _later(entry: Entry, one: people.Person, rng: random.Random) -> Entry:
     elif rng.random() < 0.015:
         entry = entry._replace(phone=entry.phone[:5] + _slip(entry.phone[5:], rng, "0123456789"))
     if rng.random() < 0.20:
-        entry = entry._replace(email=f"{one.given}{rng.randrange(10**6)}@example.net".lower())
+        entry = entry._replace(email=f"{person.given}{rng.randrange(10**6)}@example.net".lower())
     elif rng.random() < 0.02:
         name, _, domain = entry.email.partition("@")
         entry = entry._replace(email=f"{_slip(name, rng)}@{domain}")
@@ -169,7 +171,7 @@ def _later(entry: Entry, one: people.Person, rng: random.Random) -> Entry:
     return entry
 
 
-def _names(entry: Entry, one: people.Person, rng: random.Random) -> Entry:
+def _names(entry: Entry, person: people.Person, rng: random.Random) -> Entry:
     chance = rng.random()
     if chance < 0.015:
         return entry._replace(family=entry.given, given=entry.family)
@@ -179,12 +181,12 @@ def _names(entry: Entry, one: people.Person, rng: random.Random) -> Entry:
         entry = entry._replace(given=entry.given[:1])
     elif chance < 0.11:
         entry = entry._replace(given=entry.given[: max(3, len(entry.given) // 2)])
-    elif chance < 0.12 and one.middle:
-        entry = entry._replace(given=one.middle, middle="")
+    elif chance < 0.12 and person.middle:
+        entry = entry._replace(given=person.middle, middle="")
     chance = rng.random()
     if chance < 0.05:
         return entry._replace(family=_slip(entry.family, rng))
-    if chance < 0.11 and one.sex == "female":
+    if chance < 0.11 and person.sex == "female":
         other = people.person(rng.randrange(10**9), 2).family
         return entry._replace(family=f"{entry.family}-{other}" if chance < 0.07 else other)
     return entry

@@ -84,7 +84,7 @@ def openfda(drug: Product, rng: random.Random) -> Json:
     """The ``openfda`` object of a record: empty now and then, and never with all of its fields."""
     if rng.random() < 0.12:
         return {}
-    found: Json = {
+    fields: Json = {
         "application_number": [drug.application],
         "brand_name": [drug.brand],
         "generic_name": [drug.generic],
@@ -100,14 +100,14 @@ def openfda(drug: Product, rng: random.Random) -> Json:
         "unii": [drug.unii],
     }
     if rng.random() < 0.3:
-        found["is_original_packager"] = [True]
+        fields["is_original_packager"] = [True]
     if rng.random() < 0.4:
-        found |= {
+        fields |= {
             "nui": ["N0000175556"],
             "pharm_class_epc": [f"{drug.generic.title()} Inhibitor [EPC]"],
             "upc": [f"03{drug.ordinal:010d}"],
         }
-    return found
+    return fields
 
 
 def ndc(ordinal: int, *, seed: int, revision: int = 0) -> Json:

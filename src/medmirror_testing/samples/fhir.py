@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from medmirror_testing.samples.fhir_basics import BASE, Clinic, Made, Release, Resource, exported_at, text_of
+from medmirror_testing.samples.fhir_basics import BASE, Clinic, Instance, Release, Resource, exported_at, text_of
 from medmirror_testing.samples.fhir_records import KINDS, resource
-from medmirror_testing.samples.fhir_states import as_it_is, deletions, everything, state_of
+from medmirror_testing.samples.fhir_states import current_resource, deletions, everything, state_of
 from medmirror_testing.samples.packing import Packer
 
 _TOGETHER = 3  # deletions in one Bundle
@@ -43,14 +43,18 @@ def write_fhir(
     """
     folder.mkdir(parents=True, exist_ok=True)
     clinic = Clinic(patients, seed, day, release)
-    states = [(made, state_of(made, day)) for made in everything(clinic)]
-    fresh = [(made, state) for made, state in states if not changed_only or state.day == day]
+    states = [(instance, state_of(instance, day)) for instance in everything(clinic)]
+    fresh = [(instance, state) for instance, state in states if not changed_only or state.day == day]
     files: list[Path] = []
     output: list[dict[str, Any]] = []
     for kind in KINDS:
-        living = (as_it_is(clinic, made) for made, state in fresh if made.kind == kind and not state.deleted)
+        living = (
+            current_resource(clinic, instance)
+            for instance, state in fresh
+            if instance.kind == kind and not state.deleted
+        )
         _write_lines(folder, kind, living, per_file, packed, files, output)
-    gone = [made for made, state in fresh if state.deleted] if changed_only else []
+    gone = [instance for instance, state in fresh if state.deleted] if changed_only else []
     deleted: list[dict[str, Any]] = []
     bundles = (deletions(clinic, gone[start : start + _TOGETHER]) for start in range(0, len(gone), _TOGETHER))
     _write_lines(folder, "deleted", bundles, per_file, packed, files, deleted)
@@ -60,7 +64,7 @@ def write_fhir(
         "request": f"{BASE}/$export{asked}",
         "requiresAccessToken": True,
         "output": output,
-        "deleted": [{**one, "type": "Bundle"} for one in deleted],
+        "deleted": [{**listing, "type": "Bundle"} for listing in deleted],
         "error": [],
     }
     (folder / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
@@ -72,8 +76,8 @@ def write_fhir(
     lines = [orjson.dumps({**event, "eventId": name, "eventDetail": detail}) for name, detail in details]
     (folder / "log.ndjson").write_bytes(b"\n".join(lines) + b"\n")
     counts: dict[str, int] = {}
-    for one in output:
-        counts[one["type"]] = counts.get(one["type"], 0) + one["count"]
+    for listing in output:
+        counts[listing["type"]] = counts.get(listing["type"], 0) + listing["count"]
     return FhirExport(folder, (*files, folder / "manifest.json", folder / "log.ndjson"), counts, len(gone))
 
 
@@ -88,18 +92,18 @@ def _write_lines(
 ) -> None:
     """Write *resources* to files of *per_file* lines; add them to *files* and to *named*, a list of the
     manifest."""
-    while some := list(islice(resources, per_file)):
+    while chunk := list(islice(resources, per_file)):
         called = f"{kind}.{len(named):03d}.ndjson" if kind == "deleted" else f"{kind}.{_number(named, kind):03d}.ndjson"
         path = folder / (called + (".gz" if packed else ""))
         with Packer(path) as file:
-            for one in some:
-                file.write(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE))
+            for resource in chunk:
+                file.write(orjson.dumps(resource, option=orjson.OPT_APPEND_NEWLINE))
         files.append(path)
-        named.append({"type": kind, "url": f"https://files.example.org/bulk/{called}", "count": len(some)})
+        named.append({"type": kind, "url": f"https://files.example.org/bulk/{called}", "count": len(chunk)})
 
 
 def _number(named: Sequence[dict[str, Any]], kind: str) -> int:
-    return sum(one["type"] == kind for one in named)
+    return sum(listing["type"] == kind for listing in named)
 
 
 def write_fhir_lines(
@@ -120,7 +124,7 @@ def write_fhir_lines(
     kinds = list(KINDS)
     with Packer(path) as file:
         for number in range(first, first + count):
-            made = Made(kinds[number % len(kinds)], number, number // len(kinds))
-            one = resource(clinic, made, revision=revision, changed=exported_at(day))
-            file.write(orjson.dumps(deletions(clinic, [made]) if number in deletes else one) + b"\n")
+            instance = Instance(kinds[number % len(kinds)], number, number // len(kinds))
+            body = resource(clinic, instance, revision=revision, changed=exported_at(day))
+            file.write(orjson.dumps(deletions(clinic, [instance]) if number in deletes else body) + b"\n")
     return path

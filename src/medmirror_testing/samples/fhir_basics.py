@@ -33,7 +33,7 @@ class Clinic(NamedTuple):
         return max(2, self.patients // 10)
 
 
-class Made(NamedTuple):
+class Instance(NamedTuple):
     """A resource of a type: *number* counts from 0 within its type; *owner* is the number of its patient."""
 
     kind: str
@@ -57,15 +57,15 @@ def text_of(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def to(clinic: Clinic, kind: str, number: int, *, how: int = 0) -> Resource:
+def reference(clinic: Clinic, kind: str, number: int, *, how: int = 0) -> Resource:
     """A Reference: (0) relative, (1) absolute, (2) to a version, (3) by search, (4) by identifier alone."""
     name = name_of(clinic.seed, kind, number)
     if how == 3:
         return {"reference": f"{kind}?identifier={OWN}/{kind}|{number}"}
     if how == 4:
         return {"identifier": {"system": f"{OWN}/{kind}", "value": str(number)}, "type": kind}
-    said = {0: f"{kind}/{name}", 1: f"{BASE}/{kind}/{name}", 2: f"{kind}/{name}/_history/1"}[how]
-    return {"reference": said}
+    target = {0: f"{kind}/{name}", 1: f"{BASE}/{kind}/{name}", 2: f"{kind}/{name}/_history/1"}[how]
+    return {"reference": target}
 
 
 def concept(system: str, code: str, display: str) -> Resource:
@@ -73,17 +73,17 @@ def concept(system: str, code: str, display: str) -> Resource:
     return {"coding": [{"system": system, "code": code, "display": display}], "text": display}
 
 
-def own(made: Made) -> list[Resource]:
+def identifiers(instance: Instance) -> list[Resource]:
     """The clinic's own identifier of it."""
-    return [{"system": f"{OWN}/{made.kind}", "value": str(made.number)}]
+    return [{"system": f"{OWN}/{instance.kind}", "value": str(instance.number)}]
 
 
-def hour(made: Made, hour: int = 0) -> str:
+def hour(instance: Instance, hour: int = 0) -> str:
     """A time on a day of the clinic, in its own time zone."""
-    moment = datetime(2025, 9, 1, 8) + timedelta(days=made.number % 200, hours=hour + made.number % 8)
+    moment = datetime(2025, 9, 1, 8) + timedelta(days=instance.number % 200, hours=hour + instance.number % 8)
     return moment.isoformat() + "+10:00"
 
 
-def practitioner_of(clinic: Clinic, made: Made) -> int:
+def practitioner_of(clinic: Clinic, instance: Instance) -> int:
     """The number of the practitioner who has to do with it."""
-    return made.number % clinic.practitioners
+    return instance.number % clinic.practitioners

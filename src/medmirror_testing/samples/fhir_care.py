@@ -6,85 +6,95 @@ from medmirror_testing.samples.fhir_basics import (
     SNOMED,
     TERMS,
     Clinic,
-    Made,
+    Instance,
     Resource,
     concept,
     hour,
-    own,
+    identifiers,
     practitioner_of,
-    to,
+    reference,
 )
 
 
-def schedule(clinic: Clinic, made: Made, revision: int) -> Resource:
+def schedule(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A practitioner's calendar."""
     return {
         "active": True,
         "serviceType": [{"text": "Consultation"}],
-        "actor": [to(clinic, "Practitioner", made.number), to(clinic, "Location", made.number % 2)],
+        "actor": [
+            reference(clinic, "Practitioner", instance.number),
+            reference(clinic, "Location", instance.number % 2),
+        ],
         "planningHorizon": {"start": "2026-01-01", "end": "2026-12"},
         "comment": f"Schedule {revision}",
     }
 
 
-def slot(clinic: Clinic, made: Made, revision: int) -> Resource:
+def slot(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """An hour of a calendar."""
     return {
-        "schedule": to(clinic, "Schedule", practitioner_of(clinic, made)),
+        "schedule": reference(clinic, "Schedule", practitioner_of(clinic, instance)),
         "status": "free" if revision % 2 else "busy",
-        "start": hour(made),
-        "end": hour(made, 1),
+        "start": hour(instance),
+        "end": hour(instance, 1),
     }
 
 
-def appointment(clinic: Clinic, made: Made, revision: int) -> Resource:
+def appointment(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A booked hour, its reason where the release has it."""
     stu3 = clinic.release == "STU3"
-    seen = [("Patient", made.owner or 0, 2), ("Practitioner", practitioner_of(clinic, made), 1), ("Location", 1, 0)]
-    status = ("booked", "fulfilled", "cancelled", "noshow")[(made.number + revision) % 4]
+    seen = [
+        ("Patient", instance.owner or 0, 2),
+        ("Practitioner", practitioner_of(clinic, instance), 1),
+        ("Location", 1, 0),
+    ]
+    status = ("booked", "fulfilled", "cancelled", "noshow")[(instance.number + revision) % 4]
     record: Resource = {
-        "identifier": own(made),
+        "identifier": identifiers(instance),
         "status": status,
         "appointmentType": concept(f"{TERMS}/v2-0276", "FOLLOWUP", "Follow-up"),
         "reason" if stu3 else "reasonCode": [{"text": f"Control {revision}"}],
-        "start": hour(made),
-        "end": hour(made, 1),
+        "start": hour(instance),
+        "end": hour(instance, 1),
         "minutesDuration": 60,
-        "slot": [to(clinic, "Slot", made.number)],
+        "slot": [reference(clinic, "Slot", instance.number)],
         "created": "2025-08",
-        "participant": [{"actor": to(clinic, *one[:2], how=one[2]), "status": "accepted"} for one in seen],
+        "participant": [
+            {"actor": reference(clinic, *participant[:2], how=participant[2]), "status": "accepted"}
+            for participant in seen
+        ],
     }
     if status == "cancelled" and not stu3:
         record["cancelationReason"] = concept(f"{TERMS}/appointment-cancellation-reason", "pat", "Patient")
     return record
 
 
-def encounter(clinic: Clinic, made: Made, revision: int) -> Resource:
+def encounter(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A visit."""
     stu3 = clinic.release == "STU3"
-    booked = to(clinic, "Appointment", made.number)
-    staff = to(clinic, "Practitioner", practitioner_of(clinic, made), how=made.number % 4)
+    booked = reference(clinic, "Appointment", instance.number)
+    staff = reference(clinic, "Practitioner", practitioner_of(clinic, instance), how=instance.number % 4)
     return {
         "status": "finished",
         "class": {"system": f"{TERMS}/v3-ActCode", "code": "AMB"},
         "type": [concept(SNOMED, "185349003", f"Check up {revision}")],
-        "subject": to(clinic, "Patient", made.owner or 0),
+        "subject": reference(clinic, "Patient", instance.owner or 0),
         "participant": [{"individual": staff}],
         "appointment": booked if stu3 else [booked],
-        "period": {"start": hour(made), "end": hour(made, 1)},
+        "period": {"start": hour(instance), "end": hour(instance, 1)},
         "reason" if stu3 else "reasonCode": [concept(SNOMED, "38341003", "Hypertension")],
-        "location": [{"location": to(clinic, "Location", made.number % 2, how=3)}],
-        "serviceProvider": to(clinic, "Organization", 0, how=3),
+        "location": [{"location": reference(clinic, "Location", instance.number % 2, how=3)}],
+        "serviceProvider": reference(clinic, "Organization", 0, how=3),
     }
 
 
-def condition(clinic: Clinic, made: Made, revision: int) -> Resource:
+def condition(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A diagnosis, its onset known to the year, the month, the day or the minute."""
-    visit = to(clinic, "Encounter", made.number)
+    visit = reference(clinic, "Encounter", instance.number)
     record: Resource = {
         "code": concept(SNOMED, "38341003", f"Hypertension {revision}"),
-        "subject": to(clinic, "Patient", made.owner or 0),
-        "onsetDateTime": ("2012", "2012-05", "2012-05-17", "2012-05-17T09:30:00+10:00")[made.number % 4],
+        "subject": reference(clinic, "Patient", instance.owner or 0),
+        "onsetDateTime": ("2012", "2012-05", "2012-05-17", "2012-05-17T09:30:00+10:00")[instance.number % 4],
     }
     if clinic.release == "STU3":
         return {
@@ -103,23 +113,23 @@ def condition(clinic: Clinic, made: Made, revision: int) -> Resource:
     }
 
 
-def medication_request(clinic: Clinic, made: Made, revision: int) -> Resource:
+def medication_request(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A prescription: of a code, or of a contained medication."""
     stu3 = clinic.release == "STU3"
-    staff = to(clinic, "Practitioner", practitioner_of(clinic, made))
-    visit = to(clinic, "Encounter", made.number)
+    staff = reference(clinic, "Practitioner", practitioner_of(clinic, instance))
+    visit = reference(clinic, "Encounter", instance.number)
     record: Resource = {
         "status": "active",
         "intent": "order",
-        "subject": to(clinic, "Patient", made.owner or 0),
+        "subject": reference(clinic, "Patient", instance.owner or 0),
         "context" if stu3 else "encounter": visit,
-        "authoredOn": hour(made),
-        "requester": {"agent": staff, "onBehalfOf": to(clinic, "Organization", 0)} if stu3 else staff,
+        "authoredOn": hour(instance),
+        "requester": {"agent": staff, "onBehalfOf": reference(clinic, "Organization", 0)} if stu3 else staff,
         "dosageInstruction": [{"text": f"{revision + 1} a day"}],
         "dispenseRequest": {"numberOfRepeatsAllowed": 3, "quantity": {"value": 30.0, "unit": "tablet"}},
     }
     drug = concept("http://www.nlm.nih.gov/research/umls/rxnorm", "314076", "lisinopril 10 MG Oral Tablet")
-    if made.number % 3 == 1:
+    if instance.number % 3 == 1:
         record["contained"] = [{"resourceType": "Medication", "id": "drug", "code": drug}]
         record["medicationReference"] = {"reference": "#drug"}
     else:
@@ -127,15 +137,15 @@ def medication_request(clinic: Clinic, made: Made, revision: int) -> Resource:
     return record
 
 
-def coverage(clinic: Clinic, made: Made, revision: int) -> Resource:
+def coverage(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A policy of a patient."""
     record: Resource = {
         "status": "active",
         "type": concept(f"{TERMS}/v3-ActCode", "EHCPOL", "extended healthcare"),
-        "subscriberId": f"M{made.number:06d}",
-        "beneficiary": to(clinic, "Patient", made.owner or 0),
+        "subscriberId": f"M{instance.number:06d}",
+        "beneficiary": reference(clinic, "Patient", instance.owner or 0),
         "period": {"start": "2024-07-01", "end": "2027-06"},
-        "payor": [{**to(clinic, "Organization", 1 + made.number % 2), "display": f"Fund {revision}"}],
+        "payor": [{**reference(clinic, "Organization", 1 + instance.number % 2), "display": f"Fund {revision}"}],
     }
     if clinic.release == "STU3":
         return {**record, "grouping": {"group": "G1", "plan": "P1"}}
@@ -144,22 +154,22 @@ def coverage(clinic: Clinic, made: Made, revision: int) -> Resource:
     return {**record, "class": classes}
 
 
-def document_reference(clinic: Clinic, made: Made, revision: int) -> Resource:
+def document_reference(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A note."""
-    visit = to(clinic, "Encounter", made.number)
+    visit = reference(clinic, "Encounter", instance.number)
     note = concept("http://loinc.org", "34117-2", "History and physical note")
     attached = {
         "contentType": "text/plain",
         "title": f"Note {revision}",
-        "url": f"Binary/note-{made.number}",
+        "url": f"Binary/note-{instance.number}",
         "size": 9,
     }
     record: Resource = {
         "status": "current",
         "type": note,
-        "subject": to(clinic, "Patient", made.owner or 0),
-        "author": [to(clinic, "Practitioner", practitioner_of(clinic, made), how=made.number % 4)],
-        "custodian": to(clinic, "Organization", 0),
+        "subject": reference(clinic, "Patient", instance.owner or 0),
+        "author": [reference(clinic, "Practitioner", practitioner_of(clinic, instance), how=instance.number % 4)],
+        "custodian": reference(clinic, "Organization", 0),
         "content": [{"attachment": attached}],
     }
     if clinic.release == "STU3":
@@ -167,7 +177,7 @@ def document_reference(clinic: Clinic, made: Made, revision: int) -> Resource:
             **record,
             "class": note,
             "created": "2025-09-02",
-            "indexed": hour(made),
+            "indexed": hour(instance),
             "context": {"encounter": visit},
         }
-    return {**record, "category": [note], "date": hour(made), "context": {"encounter": [visit]}}
+    return {**record, "category": [note], "date": hour(instance), "context": {"encounter": [visit]}}

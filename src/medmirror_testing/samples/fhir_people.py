@@ -8,107 +8,112 @@ from medmirror_testing.samples.fhir_basics import (
     STAFF,
     TERMS,
     Clinic,
-    Made,
+    Instance,
     Resource,
     concept,
-    own,
+    identifiers,
     practitioner_of,
-    to,
+    reference,
 )
 from medmirror_testing.samples.people import Person, person
 
 
-def _contacts(one: Person) -> list[Resource]:
+def _contacts(who: Person) -> list[Resource]:
     return [
-        {"system": "phone", "value": one.phone, "use": "mobile", "rank": 1},
-        {"system": "email", "value": one.email},
+        {"system": "phone", "value": who.phone, "use": "mobile", "rank": 1},
+        {"system": "email", "value": who.email},
     ]
 
 
-def _address(one: Person) -> Resource:
+def _address(who: Person) -> Resource:
     return {
         "use": "home",
-        "line": [one.street],
-        "city": one.city,
-        "state": one.state,
-        "postalCode": one.post_code,
-        "country": one.country,
+        "line": [who.street],
+        "city": who.city,
+        "state": who.state,
+        "postalCode": who.post_code,
+        "country": who.country,
     }
 
 
-def _name(one: Person) -> Resource:
-    given = [one.given, one.middle] if one.middle else [one.given]
-    return {"use": "official", "family": one.family, "given": given, "prefix": [one.title]}
+def _name(who: Person) -> Resource:
+    given = [who.given, who.middle] if who.middle else [who.given]
+    return {"use": "official", "family": who.family, "given": given, "prefix": [who.title]}
 
 
-def patient(clinic: Clinic, made: Made, revision: int) -> Resource:
+def patient(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A patient: the name is not always the first of the names, nor the birthday known to the day."""
-    one = person(made.number, clinic.seed)
-    born = one.birth_date.isoformat()
-    former = {"use": "maiden", "family": person(made.number + 7, clinic.seed).family}
+    who = person(instance.number, clinic.seed)
+    born = who.birth_date.isoformat()
+    former = {"use": "maiden", "family": person(instance.number + 7, clinic.seed).family}
     record: Resource = {
-        "identifier": [*own(made), {"use": "official", "system": "urn:oid:1.2.36.1", "value": one.identifier}],
+        "identifier": [
+            *identifiers(instance),
+            {"use": "official", "system": "urn:oid:1.2.36.1", "value": who.identifier},
+        ],
         "active": True,
-        "name": [former, _name(one)] if made.number % 5 == 1 else [_name(one)],
-        "telecom": _contacts(one),
-        "gender": one.sex,
+        "name": [former, _name(who)] if instance.number % 5 == 1 else [_name(who)],
+        "telecom": _contacts(who),
+        "gender": who.sex,
         # Some birthdays are not known to the day.
-        "birthDate": born[:4] if made.number % 13 == 7 else born[:7] if made.number % 11 == 5 else born,
-        "address": [_address(one)],
+        "birthDate": born[:4] if instance.number % 13 == 7 else born[:7] if instance.number % 11 == 5 else born,
+        "address": [_address(who)],
         "maritalStatus": concept(f"{TERMS}/v3-MaritalStatus", "M", "Married"),
-        "generalPractitioner": [to(clinic, "Practitioner", practitioner_of(clinic, made), how=made.number % 4)],
-        "managingOrganization": to(clinic, "Organization", 0),
+        "generalPractitioner": [
+            reference(clinic, "Practitioner", practitioner_of(clinic, instance), how=instance.number % 4)
+        ],
+        "managingOrganization": reference(clinic, "Organization", 0),
     }
     if revision:
         record["communication"] = [{"language": {"text": f"Language {revision}"}}]
-    if made.number % 19 == 18:
+    if instance.number % 19 == 18:
         record["deceasedDateTime"] = "2024-11"
     return record
 
 
-def practitioner(clinic: Clinic, made: Made, revision: int) -> Resource:
+def practitioner(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A practitioner, with a number of the national register."""
-    one = person(STAFF + made.number, clinic.seed)
+    who = person(STAFF + instance.number, clinic.seed)
     return {
-        "identifier": [*own(made), {"system": NPI, "value": one.identifier}],
+        "identifier": [*identifiers(instance), {"system": NPI, "value": who.identifier}],
         "active": True,
-        "name": [_name(one)],
-        "telecom": _contacts(one),
-        "gender": one.sex,
+        "name": [_name(who)],
+        "telecom": _contacts(who),
+        "gender": who.sex,
         "qualification": [{"code": {"text": f"Diploma {revision}"}}],
     }
 
 
-def practitioner_role(clinic: Clinic, made: Made, revision: int) -> Resource:
+def practitioner_role(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """What a practitioner does here, named by identifiers."""
     return {
         "active": True,
         "period": {"start": "2019", "end": "2031-06"},
-        "practitioner": to(clinic, "Practitioner", made.number, how=4),
-        "organization": to(clinic, "Organization", 0, how=3),
+        "practitioner": reference(clinic, "Practitioner", instance.number, how=4),
+        "organization": reference(clinic, "Organization", 0, how=3),
         "code": [concept(f"{TERMS}/practitioner-role", "doctor", "Doctor")],
         "specialty": [concept(SNOMED, "394579002", f"Cardiology {revision}")],
-        "location": [to(clinic, "Location", 0), to(clinic, "Location", 1, how=4)],
+        "location": [reference(clinic, "Location", 0), reference(clinic, "Location", 1, how=4)],
     }
 
 
-def organization(clinic: Clinic, made: Made, revision: int) -> Resource:
+def organization(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """The clinic (number 0), or a payer."""
-    kind = concept(f"{TERMS}/organization-type", *(("ins", "Payer") if made.number else ("prov", "Provider")))
-    name = f"Health Fund {made.number}" if made.number else f"Harbour Clinic {revision}"
-    return {"identifier": own(made), "active": True, "type": [kind], "name": name}
+    kind = concept(f"{TERMS}/organization-type", *(("ins", "Payer") if instance.number else ("prov", "Provider")))
+    name = f"Health Fund {instance.number}" if instance.number else f"Harbour Clinic {revision}"
+    return {"identifier": identifiers(instance), "active": True, "type": [kind], "name": name}
 
 
-def location(clinic: Clinic, made: Made, revision: int) -> Resource:
+def location(clinic: Clinic, instance: Instance, revision: int) -> Resource:
     """A room."""
-    one = person(STAFF + 1_000_000 + made.number, clinic.seed)
+    who = person(STAFF + 1_000_000 + instance.number, clinic.seed)
     return {
-        "identifier": own(made),
+        "identifier": identifiers(instance),
         "status": "active",
-        "name": f"Room {made.number + 1}.{revision}",
+        "name": f"Room {instance.number + 1}.{revision}",
         "mode": "instance",
-        "telecom": [{"system": "phone", "value": one.phone}],
-        "address": _address(one),
-        "position": {"longitude": 151.2 + made.number, "latitude": -33.87},
-        "managingOrganization": to(clinic, "Organization", 0),
+        "telecom": [{"system": "phone", "value": who.phone}],
+        "address": _address(who),
+        "position": {"longitude": 151.2 + instance.number, "latitude": -33.87},
+        "managingOrganization": reference(clinic, "Organization", 0),
     }

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from medmirror_testing.samples import fhir_care, fhir_people
-from medmirror_testing.samples.fhir_basics import Clinic, Made, Resource, name_of, text_of
+from medmirror_testing.samples.fhir_basics import Clinic, Instance, Resource, name_of, text_of
 
-KINDS: dict[str, Callable[[Clinic, Made, int], Resource]] = {
+KINDS: dict[str, Callable[[Clinic, Instance, int], Resource]] = {
     "Organization": fhir_people.organization,
     "Location": fhir_people.location,
     "Practitioner": fhir_people.practitioner,
@@ -26,11 +26,11 @@ KINDS: dict[str, Callable[[Clinic, Made, int], Resource]] = {
 """How each type of resource is made."""
 
 
-def resource(clinic: Clinic, made: Made, *, revision: int, changed: datetime) -> Resource:
-    """What a server gives of *made*: its content of *revision*, last changed at a time."""
+def resource(clinic: Clinic, instance: Instance, *, revision: int, changed: datetime) -> Resource:
+    """What a server gives of *instance*: its content of *revision*, last changed at a time."""
     return {
-        "resourceType": made.kind,
-        "id": name_of(clinic.seed, made.kind, made.number),
+        "resourceType": instance.kind,
+        "id": name_of(clinic.seed, instance.kind, instance.number),
         "meta": {"versionId": str(revision + 1), "lastUpdated": text_of(changed)},
-        **KINDS[made.kind](clinic, made, revision),
+        **KINDS[instance.kind](clinic, instance, revision),
     }

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from zlib import crc32
 
-from medmirror_testing.samples.fhir_basics import Clinic, Made, Resource, exported_at, name_of, text_of
+from medmirror_testing.samples.fhir_basics import Clinic, Instance, Resource, exported_at, name_of, text_of
 from medmirror_testing.samples.fhir_records import KINDS, resource
 
 _A_PATIENTS = {"Appointment": 2, "Slot": 2, "Encounter": 2, "Condition": 2, "MedicationRequest": 2}
@@ -28,44 +28,50 @@ class State(NamedTuple):
     deleted: bool
 
 
-def everything(clinic: Clinic) -> Iterator[Made]:
+def everything(clinic: Clinic) -> Iterator[Instance]:
     """Every resource that the clinic ever had, type by type, those first that others refer to."""
     for kind in KINDS:
         if kind in _OTHERS:
-            yield from (Made(kind, number) for number in range(_OTHERS[kind]))
+            yield from (Instance(kind, number) for number in range(_OTHERS[kind]))
         elif kind in ("Practitioner", "PractitionerRole", "Schedule"):
-            yield from (Made(kind, number) for number in range(clinic.practitioners))
+            yield from (Instance(kind, number) for number in range(clinic.practitioners))
         else:
             each = _A_PATIENTS.get(kind, 1)
-            yield from (Made(kind, number, number // each) for number in range(each * clinic.patients))
+            yield from (Instance(kind, number, number // each) for number in range(each * clinic.patients))
 
 
-def state_of(made: Made, day: int) -> State:
-    """What has become of *made* until *day*."""
-    number = made.number if made.kind == "Patient" else made.owner
-    if number is not None and number % _DELETED == 3 and made.kind != "Slot":
+def state_of(instance: Instance, day: int) -> State:
+    """What has become of *instance* until *day*."""
+    number = instance.number if instance.kind == "Patient" else instance.owner
+    if number is not None and number % _DELETED == 3 and instance.kind != "Slot":
         if 1 <= day < 3 or (day >= 3 and number % (2 * _DELETED) != 3):
             return State(0, 1, deleted=True)
         if day >= 3:
             return State(1, 3, deleted=False)
-    changes = [one for one in range(1, day + 1) if crc32(f"{made.kind}/{made.number}/{one}".encode()) % _CHANGES == 0]
+    changes = [
+        date
+        for date in range(1, day + 1)
+        if crc32(f"{instance.kind}/{instance.number}/{date}".encode()) % _CHANGES == 0
+    ]
     return State(len(changes), changes[-1] if changes else 0, deleted=False)
 
 
-def changed_at(made: Made, state: State) -> datetime:
+def changed_at(instance: Instance, state: State) -> datetime:
     """Within the hours before the export of its day."""
-    return exported_at(state.day) - timedelta(seconds=60 + crc32(f"{made.kind}/{made.number}".encode()) % 20_000)
+    return exported_at(state.day) - timedelta(
+        seconds=60 + crc32(f"{instance.kind}/{instance.number}".encode()) % 20_000
+    )
 
 
-def as_it_is(clinic: Clinic, made: Made) -> Resource:
+def current_resource(clinic: Clinic, instance: Instance) -> Resource:
     """The resource on the clinic's day."""
-    state = state_of(made, clinic.day)
-    return resource(clinic, made, revision=state.revision, changed=changed_at(made, state))
+    state = state_of(instance, clinic.day)
+    return resource(clinic, instance, revision=state.revision, changed=changed_at(instance, state))
 
 
-def deletions(clinic: Clinic, some: Sequence[Made]) -> Resource:
-    """A transaction that deletes *some*, as a server lists deletions."""
-    urls = [f"{made.kind}/{name_of(clinic.seed, made.kind, made.number)}" for made in some]
+def deletions(clinic: Clinic, instances: Sequence[Instance]) -> Resource:
+    """A transaction that deletes *instances*, as a server lists deletions."""
+    urls = [f"{instance.kind}/{name_of(clinic.seed, instance.kind, instance.number)}" for instance in instances]
     return {
         "resourceType": "Bundle",
         "meta": {"lastUpdated": text_of(exported_at(clinic.day))},

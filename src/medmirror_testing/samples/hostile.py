@@ -78,7 +78,7 @@ def _set(*records: str, doctype: str = "") -> bytes:
     return f"{_XML}{doctype}<PubmedArticleSet>\n{''.join(records)}</PubmedArticleSet>\n".encode()
 
 
-def _some(count: int, start: int = FIRST_PMID + 100) -> Iterator[str]:
+def _citations(count: int, start: int = FIRST_PMID + 100) -> Iterator[str]:
     return (_article(start + n) for n in range(count))
 
 
@@ -88,22 +88,22 @@ def _gzip(data: bytes) -> bytes:
 
 
 def _truncated_gzip() -> bytes:
-    whole = _gzip(_set(*_some(40)))
+    whole = _gzip(_set(*_citations(40)))
     return whole[: len(whole) // 2]
 
 
 def _corrupt_gzip() -> bytes:
-    whole = bytearray(_gzip(_set(*_some(40))))
+    whole = bytearray(_gzip(_set(*_citations(40))))
     whole[-8:-4] = b"\0\0\0\0"  # the checksum
     return bytes(whole)
 
 
 def _truncated_xml() -> bytes:
-    return _set(*_some(10))[:-2_000]
+    return _set(*_citations(10))[:-2_000]
 
 
 def _bad_middle(find: str, put: str) -> bytes:
-    records = list(_some(3))
+    records = list(_citations(3))
     records[1] = records[1].replace(find, put, 1)
     return _set(*records)
 

@@ -127,8 +127,8 @@ def write_practice(
     moved = timedelta(days=generation)
     for table, rows in (
         (PATIENTS, (_patient(number, rng, change, seed) for number in range(first, first + patients))),
-        (APPOINTMENTS, (one for number in range(first, first + patients) for one in _visits(number, rng, change))),
-        (PRESCRIPTIONS, (one for number in range(first, first + patients) for one in _scripts(number, rng, change))),
+        (APPOINTMENTS, (row for number in range(first, first + patients) for row in _visits(number, rng, change))),
+        (PRESCRIPTIONS, (row for number in range(first, first + patients) for row in _scripts(number, rng, change))),
         (INVENTORY, (_stock(number, rng, change) for number in range(len(_DRUGS)))),
     ):
         waiting: list[dict[str, Any]] = []

@@ -152,7 +152,7 @@ def _measure(rng: random.Random, arms: Sequence[str], sizes: Sequence[int], n: i
 
 
 def _events(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> Json:
-    def some(count: int) -> list[Json]:
+    def events(count: int) -> list[Json]:
         return [
             {
                 "term": rng.choice(pools().diseases).capitalize(),
@@ -188,8 +188,8 @@ def _events(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> Js
         "frequencyThreshold": "5",
         "timeFrame": "Through Week 24",
         "eventGroups": groups,
-        "seriousEvents": some(rng.randrange(1, 20)),
-        "otherEvents": some(rng.randrange(3, 40)),
+        "seriousEvents": events(rng.randrange(1, 20)),
+        "otherEvents": events(rng.randrange(3, 40)),
     }
 
 

@@ -247,7 +247,7 @@ def _arms(rng: random.Random, drug: str) -> Json:
 
 
 def _outcomes(rng: random.Random) -> Json:
-    def some(count: int) -> list[Json]:
+    def outcomes(count: int) -> list[Json]:
         return [
             {
                 "measure": f"Change From Baseline in {rng.choice(words.OUTCOMES)} ({rng.choice(pools().terms)})",
@@ -257,9 +257,12 @@ def _outcomes(rng: random.Random) -> Json:
             for _ in range(count)
         ]
 
-    module = {"primaryOutcomes": some(rng.randrange(1, 3)), "secondaryOutcomes": some(int(rng.gammavariate(1.5, 4)))}
+    module = {
+        "primaryOutcomes": outcomes(rng.randrange(1, 3)),
+        "secondaryOutcomes": outcomes(int(rng.gammavariate(1.5, 4))),
+    }
     if rng.random() < 0.1:
-        module["otherOutcomes"] = some(rng.randrange(1, 6))
+        module["otherOutcomes"] = outcomes(rng.randrange(1, 6))
     return {name: value for name, value in module.items() if value}
 
 
@@ -320,9 +323,9 @@ def _location(rng: random.Random) -> Json:
 
 
 def _references(rng: random.Random, ordinal: int) -> Json:
-    found: list[Json] = []
+    references: list[Json] = []
     if ordinal % 2 == 0:
-        found.append(
+        references.append(
             {"pmid": str(article_of(ordinal)), "type": rng.choice(("RESULT", "DERIVED")), "citation": _cited(rng)}
         )
     if rng.random() < 0.35:
@@ -330,8 +333,8 @@ def _references(rng: random.Random, ordinal: int) -> Json:
             reference: Json = {"type": "BACKGROUND", "citation": _cited(rng)}
             if rng.random() < 0.9:
                 reference = {"pmid": str(FIRST_PMID + rng.randrange(30_000))} | reference
-            found.append(reference)
-    module: Json = {"references": found} if found else {}
+            references.append(reference)
+    module: Json = {"references": references} if references else {}
     if rng.random() < 0.1:
         module["seeAlsoLinks"] = [{"label": "Study page", "url": f"https://example.org/trials/{ordinal}"}]
     return module

@@ -90,25 +90,29 @@ class Exports:
 
     def _job(self, number: int, request: Request, url: str, level: str) -> _Job:
         types = [name for value in request.values("_type") for name in value.split(",")]
-        said = moment(request.value("_since"))
-        since = microseconds(said) if said else -1
+        since_time = moment(request.value("_since"))
+        since = microseconds(since_time) if since_time else -1
         job = _Job(number, self._store.now(), url + request.target, {}, {"output": [], "deleted": [], "error": []}, 0)
-        some = [one for one in self._store.current() if one.time > since and (not types or one.kind in types)]
-        some = [one for one in some if not level or one.kind not in _OF_NOBODY]
-        living = sorted((one for one in some if one.body is not None), key=lambda one: one.kind)
-        for kind, group in groupby(living, key=lambda one: one.kind):
-            self._write(job, url, "output", kind, [one.body for one in group if one.body is not None])
+        versions = [
+            version
+            for version in self._store.current()
+            if version.time > since and (not types or version.kind in types)
+        ]
+        versions = [version for version in versions if not level or version.kind not in _OF_NOBODY]
+        living = sorted((version for version in versions if version.body is not None), key=lambda version: version.kind)
+        for kind, group in groupby(living, key=lambda version: version.kind):
+            self._write(job, url, "output", kind, [version.body for version in group if version.body is not None])
         if since >= 0:
-            gone = list(_deletions(job.time, [one for one in some if one.body is None]))
+            gone = list(_deletions(job.time, [version for version in versions if version.body is None]))
             self._write(job, url, "deleted", "Bundle", gone)
         self._write(job, url, "error", "OperationOutcome", self._habits.errors)
         return job
 
-    def _write(self, job: _Job, url: str, where: str, kind: str, some: Sequence[Resource]) -> None:
-        for start in range(0, len(some), self._habits.per_file):
-            part = some[start : start + self._habits.per_file]
+    def _write(self, job: _Job, url: str, where: str, kind: str, resources: Sequence[Resource]) -> None:
+        for start in range(0, len(resources), self._habits.per_file):
+            part = resources[start : start + self._habits.per_file]
             name = f"{kind}.{where}.{start // self._habits.per_file:03d}.ndjson"
-            job.files[name] = b"".join(orjson.dumps(one) + b"\n" for one in part)
+            job.files[name] = b"".join(orjson.dumps(resource) + b"\n" for resource in part)
             count = {"count": len(part) + self._habits.miscounts} if self._habits.counts else {}
             job.lists[where].append({"type": kind, "url": f"{url}/bulk/files/{job.number}/{name}", **count})
 
@@ -133,14 +137,14 @@ class Exports:
             job.polls += 1
             wait = {"Retry-After": self._habits.retry_after} if self._habits.retry_after else {}
             return Reply(202, b"", {"X-Progress": f"{job.polls} of {self._habits.polls}", **wait})
-        every = [(name, one) for name, some in job.lists.items() for one in some]
+        every = [(name, listing) for name, listings in job.lists.items() for listing in listings]
         size = self._habits.per_manifest
         here = every[page * size : (page + 1) * size]
         manifest: dict[str, Any] = {
             "transactionTime": instant(job.time),
             "request": job.request,
             "requiresAccessToken": self._habits.token_for_files,
-            **{where: [one for name, one in here if name == where] for where in job.lists},
+            **{where: [listing for name, listing in here if name == where] for where in job.lists},
         }
         if (page + 1) * size < len(every):
             manifest["link"] = [{"relation": "next", "url": f"{url}/bulk/status/{job.number}/{page + 1}"}]
@@ -168,11 +172,12 @@ class Exports:
         return Reply(206, body[start : last + 1], {**headers, **place})
 
 
-def _deletions(time: int, some: Sequence[Version]) -> Iterator[Resource]:
-    """Transactions that delete *some*."""
-    for start in range(0, len(some), _TOGETHER):
+def _deletions(time: int, versions: Sequence[Version]) -> Iterator[Resource]:
+    """Transactions that delete *versions*."""
+    for start in range(0, len(versions), _TOGETHER):
         entry = [
-            {"request": {"method": "DELETE", "url": f"{one.kind}/{one.id}"}} for one in some[start : start + _TOGETHER]
+            {"request": {"method": "DELETE", "url": f"{version.kind}/{version.id}"}}
+            for version in versions[start : start + _TOGETHER]
         ]
         meta = {"lastUpdated": instant(time)}
         yield {"resourceType": "Bundle", "id": f"gone-{start}", "meta": meta, "type": "transaction", "entry": entry}

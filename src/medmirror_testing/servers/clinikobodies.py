@@ -22,21 +22,21 @@ _RELATIONS: Mapping[str, tuple[str, ...]] = {
 _ARRAYS = {"concession_type": "concession_types", "referring_doctor": "contacts", **LISTS}
 
 
-def body(account: Account, kind: str, one: Version) -> bytes:
+def body(account: Account, kind: str, version: Version) -> bytes:
     """The record as JSON, its links those of the real API."""
-    if not one.alone and not one.fields and kind != "appointment":
-        return _sample(account, kind, one)
-    found = {} if one.alone else orjson.loads(_sample(account, kind, one))
-    found |= {**_times(kind, one), **_related(kind, one.fields)}
-    if one.alone:
-        path = f"{LISTS[kind]}/{one.id}"
-        found = {"id": one.id, **_BLANK.get(kind, {}), **found, "links": {"self": f"{records.BASE}/{path}"}}
-    return orjson.dumps(found)
+    if not version.alone and not version.fields and kind != "appointment":
+        return _sample(account, kind, version)
+    record = {} if version.alone else orjson.loads(_sample(account, kind, version))
+    record |= {**_times(kind, version), **_related(kind, version.fields)}
+    if version.alone:
+        path = f"{LISTS[kind]}/{version.id}"
+        record = {"id": version.id, **_BLANK.get(kind, {}), **record, "links": {"self": f"{records.BASE}/{path}"}}
+    return orjson.dumps(record)
 
 
-def deletion(kind: str, one: Version) -> bytes:
+def deletion(kind: str, version: Version) -> bytes:
     """All that the list of deleted ones says."""
-    return others.deletion(kind, LISTS[kind], one.ordinal, State(deleted=one.deleted // SECOND))
+    return others.deletion(kind, LISTS[kind], version.ordinal, State(deleted=version.deleted // SECOND))
 
 
 _BLANK: Mapping[str, Mapping[str, Any]] = {
@@ -45,44 +45,46 @@ _BLANK: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _sample(account: Account, kind: str, one: Version) -> bytes:
+def _sample(account: Account, kind: str, version: Version) -> bytes:
     updated, archived, cancelled, deleted = (
-        time // SECOND for time in (one.updated, one.archived, one.cancelled, one.deleted)
+        time // SECOND for time in (version.updated, version.archived, version.cancelled, version.deleted)
     )
-    state, seed = State(updated, archived, cancelled, deleted, one.revision), account.seed
-    made: Mapping[str, Callable[[], bytes]] = {
-        "patient": lambda: records.patient(one.ordinal, state, seed),
-        "appointment": lambda: records.appointment(one.ordinal, state, one.patient, seed),
-        "practitioner": lambda: others.practitioner(one.ordinal, state, seed, active=one.active),
-        "business": lambda: others.business(one.ordinal, state, seed),
-        "appointment_type": lambda: others.appointment_type(one.ordinal, state, seed),
-        "attachment": lambda: others.attachment(one.ordinal, state, one.patient, seed),
-        "invoice": lambda: others.invoice(one.ordinal, state, one.patient, one.ordinal, seed),
+    state, seed = State(updated, archived, cancelled, deleted, version.revision), account.seed
+    bodies: Mapping[str, Callable[[], bytes]] = {
+        "patient": lambda: records.patient(version.ordinal, state, seed),
+        "appointment": lambda: records.appointment(version.ordinal, state, version.patient, seed),
+        "practitioner": lambda: others.practitioner(version.ordinal, state, seed, active=version.active),
+        "business": lambda: others.business(version.ordinal, state, seed),
+        "appointment_type": lambda: others.appointment_type(version.ordinal, state, seed),
+        "attachment": lambda: others.attachment(version.ordinal, state, version.patient, seed),
+        "invoice": lambda: others.invoice(version.ordinal, state, version.patient, version.ordinal, seed),
     }
-    own, wanted = (records.moment(time) for time in (records.created(one.ordinal), one.created // SECOND))
-    return made[kind]().replace(f'"created_at":"{own}"'.encode(), f'"created_at":"{wanted}"'.encode(), 1)
+    own, wanted = (records.moment(time) for time in (records.created(version.ordinal), version.created // SECOND))
+    return bodies[kind]().replace(f'"created_at":"{own}"'.encode(), f'"created_at":"{wanted}"'.encode(), 1)
 
 
-def _times(kind: str, one: Version) -> dict[str, str | None]:
-    found = {"created_at": one.created, "updated_at": one.updated}
+def _times(kind: str, version: Version) -> dict[str, str | None]:
+    times = {"created_at": version.created, "updated_at": version.updated}
     if kind in ("patient", "appointment"):
-        found |= {"archived_at": one.archived, "deleted_at": one.deleted}
+        times |= {"archived_at": version.archived, "deleted_at": version.deleted}
     if kind == "appointment":
-        found |= {"cancelled_at": one.cancelled, "starts_at": one.starts, "ends_at": one.starts + _HOUR}
-    return {name: records.moment(time // SECOND) if time else None for name, time in found.items()}
+        times |= {"cancelled_at": version.cancelled, "starts_at": version.starts, "ends_at": version.starts + _HOUR}
+    return {name: records.moment(time // SECOND) if time else None for name, time in times.items()}
 
 
 def _related(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """*fields* as they are read: relations as links."""
-    found = dict(fields)
+    related = dict(fields)
     for name in _RELATIONS.get(kind, ()):
-        if f"{name}_id" in found:
-            other = found.pop(f"{name}_id")
-            found[name] = records.links_to(f"{_ARRAYS[name]}/{other}") if other is not None else None
-    return found
+        if f"{name}_id" in related:
+            other = related.pop(f"{name}_id")
+            related[name] = records.links_to(f"{_ARRAYS[name]}/{other}") if other is not None else None
+    return related
 
 
-def told(account: Account, kind: str, fields: Mapping[str, Any]) -> tuple[dict[str, Any], int | None, str | None]:
+def parse_fields(
+    account: Account, kind: str, fields: Mapping[str, Any]
+) -> tuple[dict[str, Any], int | None, str | None]:
     """What somebody who writes a record said: (its fields, when it starts, what is wrong with it)."""
     values, starts = dict(fields), None
     if "ends_at" in values and not values["ends_at"]:
@@ -92,12 +94,12 @@ def told(account: Account, kind: str, fields: Mapping[str, Any]) -> tuple[dict[s
             starts = microseconds(datetime.fromisoformat(str(values.pop("starts_at"))))
         except (ValueError, TypeError):
             return values, None, "starts_at is invalid"
-    known = _WRITABLE[kind] | {f"{name}_id" for name in _RELATIONS[kind]}
-    if unknown := values.keys() - known:
+    writable = _WRITABLE[kind] | {f"{name}_id" for name in _RELATIONS[kind]}
+    if unknown := values.keys() - writable:
         return values, starts, f"{sorted(unknown)[0]} is not permitted"
     for name in ("patient", "practitioner", "business", "appointment_type"):
         other = values.get(f"{name}_id") if kind == "appointment" else None
-        if other is not None and account.one(name, str(other)) is None:
+        if other is not None and account.find(name, str(other)) is None:
             return values, starts, f"{name} must exist"
     return values, starts, None
 

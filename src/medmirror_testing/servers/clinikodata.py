@@ -88,7 +88,7 @@ class Account:
             self._settle()
             return dict(self._seen[kind])
 
-    def one(self, kind: str, id: str) -> Version | None:
+    def find(self, kind: str, id: str) -> Version | None:
         """The record *id* as a reader finds it now."""
         with self.lock:
             self._settle()
@@ -102,17 +102,17 @@ class Account:
     def ids(self, kind: str) -> set[str]:
         """Ids of what is there and not deleted, what comes late too: what a mirror must hold in the end."""
         with self.lock:
-            return {id for id, one in self._newest[kind].items() if not one.deleted}
+            return {id for id, version in self._newest[kind].items() if not version.deleted}
 
     def gone(self, kind: str) -> set[str]:
         """Ids of what was deleted."""
         with self.lock:
-            return {id for id, one in self._newest[kind].items() if one.deleted}
+            return {id for id, version in self._newest[kind].items() if version.deleted}
 
     def versions(self, kind: str) -> dict[str, int]:
         """The time of change of each record, deleted ones too, as the API writes it: in microseconds, whole seconds."""
         with self.lock:
-            return {id: one.updated // SECOND * SECOND for id, one in self._newest[kind].items()}
+            return {id: version.updated // SECOND * SECOND for id, version in self._newest[kind].items()}
 
     def between(self, kind: str, column: str, low: int, high: int) -> list[Version]:
         """Those that are seen and whose time *column* lies in [*low*, *high*), in the order of (time, id)."""
@@ -178,18 +178,20 @@ class Account:
         with self.lock:
             other = self._newest["patient"][into].ordinal
             mine = self._newest["patient"][duplicate].ordinal
-            for id, one in list(self._newest["appointment"].items()):
-                if one.patient == mine:
+            for id, version in list(self._newest["appointment"].items()):
+                if version.patient == mine:
                     self._replace("appointment", id, at, {}, patient=other)
             self.delete("patient", duplicate, at=at)
 
     def touch(self, kinds: Iterable[str] = ("patient", "appointment")) -> str | None:
         """Change any record; return its id."""
         with self.lock:
-            found = [(kind, id) for kind in kinds for id, one in self._newest[kind].items() if not one.deleted]
-            if not found:
+            candidates = [
+                (kind, id) for kind in kinds for id, version in self._newest[kind].items() if not version.deleted
+            ]
+            if not candidates:
                 return None
-            kind, id = self.faults.random.choice(found)
+            kind, id = self.faults.random.choice(candidates)
             self.change(kind, id)
             return id
 
@@ -240,6 +242,6 @@ class Account:
     def _ordered(self, kind: str, column: str) -> list[tuple[int, str]]:
         order = self._order.get((kind, column))
         if order is None:
-            order = sorted((getattr(one, column), one.id) for one in self._seen[kind].values())
+            order = sorted((getattr(version, column), version.id) for version in self._seen[kind].values())
             self._order[kind, column] = order
         return order

@@ -53,18 +53,18 @@ def listed(account: Account, kind: str, state: str, request: Request) -> Listed:
     """The page of the list of *kind* in *state* ("", archived, cancelled, deleted, inactive) that is asked for."""
     filters = [_filter(text, kind, state) for text in request.values("q[]")]
     columns = _sort(request)
-    low, high = _range([one for one in filters if one[0] == columns[0][0]])
-    tests = [_test(account, kind, one) for one in filters]
+    low, high = _range([version for version in filters if version[0] == columns[0][0]])
+    tests = [_test(account, kind, version) for version in filters]
     lifted = {field for field, _, _ in filters}
-    found = [
-        one
-        for one in account.between(kind, _TIMES[columns[0][0]], low, high)
-        if _visible(one, kind, state, lifted) and all(test(one) for test in tests)
+    matches = [
+        version
+        for version in account.between(kind, _TIMES[columns[0][0]], low, high)
+        if _visible(version, kind, state, lifted) and all(test(version) for test in tests)
     ]
     for column, down in reversed(columns if len(columns) > 1 or columns[0][1] else ()):
-        found.sort(key=attrgetter(_TIMES[column]), reverse=down)
+        matches.sort(key=attrgetter(_TIMES[column]), reverse=down)
     page, per_page = _number(request, "page", 1, 1 << 31), _number(request, "per_page", _DEFAULT, MOST)
-    return Listed(found[(page - 1) * per_page : page * per_page], len(found), page, per_page)
+    return Listed(matches[(page - 1) * per_page : page * per_page], len(matches), page, per_page)
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:
@@ -76,13 +76,13 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
 
 def _sort(request: Request) -> list[tuple[str, bool]]:
     order = request.value("order", "asc")
-    made = []
+    columns = []
     for text in request.value("sort", "created_at").split(","):
         column, _, own = text.partition(":")
         if column not in _TIMES:
             raise Refused("This column is not sortable.")
-        made.append((column, (own or order) == "desc"))
-    return made
+        columns.append((column, (own or order) == "desc"))
+    return columns
 
 
 def _filter(text: str, kind: str, state: str) -> tuple[str, str, str]:
@@ -115,15 +115,15 @@ def _range(filters: Sequence[tuple[str, str, str]]) -> tuple[int, int]:
     return low, high
 
 
-def _test(account: Account, kind: str, one: tuple[str, str, str]) -> Test:
-    field, operator, value = one
+def _test(account: Account, kind: str, condition: tuple[str, str, str]) -> Test:
+    field, operator, value = condition
     if operator == "*":
         return lambda version: True
     if field in _TIMES:
         name = _TIMES[field]
         if operator in ("?", "!?"):
             return lambda version: bool(getattr(version, name)) == (operator == "?")
-        low, high = _range([one])
+        low, high = _range([condition])
         return lambda version: bool(getattr(version, name)) and low <= getattr(version, name) < high
     return _text_test(account, kind, field, operator, value)
 
@@ -144,16 +144,16 @@ def _text_test(account: Account, kind: str, field: str, operator: str, value: st
     return lambda version: bool(like.fullmatch(text(version)))
 
 
-def _visible(one: Version, kind: str, state: str, lifted: set[str]) -> bool:
-    """Whether a list shows *one*; *lifted*: fields whose filter brings back what is left out otherwise."""
-    if bool(one.deleted) != (state == "deleted"):
+def _visible(version: Version, kind: str, state: str, lifted: set[str]) -> bool:
+    """Whether a list shows *version*; *lifted*: fields whose filter brings back what is left out otherwise."""
+    if bool(version.deleted) != (state == "deleted"):
         return False
     if state == "deleted":
         return True
     if kind == "practitioner":
-        return one.active == (state != "inactive")
+        return version.active == (state != "inactive")
     if state == "archived":
-        return bool(one.archived)
+        return bool(version.archived)
     if state == "cancelled":
-        return bool(one.cancelled) and (not one.archived or "archived_at" in lifted)
-    return (not one.archived or "archived_at" in lifted) and (not one.cancelled or "cancelled_at" in lifted)
+        return bool(version.cancelled) and (not version.archived or "archived_at" in lifted)
+    return (not version.archived or "archived_at" in lifted) and (not version.cancelled or "cancelled_at" in lifted)

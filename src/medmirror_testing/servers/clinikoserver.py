@@ -111,10 +111,10 @@ class ClinikoServer:
                 if request.method == "GET":
                     return self._list(account, kind, id, request)
                 return self._create(account, kind, request) if request.method == "POST" and not id else _not_allowed()
-            found = account.one(kind, id)
-            if found is None or found.deleted:
+            version = account.find(kind, id)
+            if version is None or version.deleted:
                 return _not_found()
-            return self._one(account, kind, found, rest, request)
+            return self._handle_record(account, kind, version, rest, request)
         except clinikoquery.Refused as error:
             return json_reply({"message": str(error)}, 400)
 
@@ -124,8 +124,8 @@ class ClinikoServer:
             page = page._replace(records=(), total=0)
         bare = state == "deleted" and kind == "patient"
         bodies = [
-            clinikobodies.deletion(kind, one) if bare else clinikobodies.body(account, kind, one)
-            for one in page.records
+            clinikobodies.deletion(kind, version) if bare else clinikobodies.body(account, kind, version)
+            for version in page.records
         ]
         path = request.path.removeprefix("/v1")
         links = {"self": self._link(path, request, page.page)}
@@ -135,37 +135,37 @@ class ClinikoServer:
             links["previous"] = self._link(path, request, page.page - 1)
         total = page.total if page.page % 2 else str(page.total)  # it may be either
         around = orjson.dumps({"total_entries": total, "links": links})[1:]
-        made = b'{"%s":[%s],%s' % (LISTS[kind].encode(), b",".join(bodies), around)
+        body = b'{"%s":[%s],%s' % (LISTS[kind].encode(), b",".join(bodies), around)
         if self.faults.strikes("touched", request.path):
             account.touch()
-        return Reply(200, made, {"Content-Type": "application/json; charset=utf-8"})
+        return Reply(200, body, {"Content-Type": "application/json; charset=utf-8"})
 
     def _link(self, path: str, request: Request, page: int) -> str:
         query = [(name, value) for name, value in request.query if name != "page"]
         return f"{self.url}{path}?{urlencode([*query, ('page', str(page))])}"
 
-    def _one(self, account: Account, kind: str, found: Version, rest: str, request: Request) -> Reply:
+    def _handle_record(self, account: Account, kind: str, version: Version, rest: str, request: Request) -> Reply:
         if request.method == "GET" and not rest:
-            hidden = found.cancelled and "cancelled_at:*" not in request.values("q[]")
-            return _not_found() if hidden else _record(account, kind, found.id)
+            hidden = version.cancelled and "cancelled_at:*" not in request.values("q[]")
+            return _not_found() if hidden else _record(account, kind, version.id)
         if kind not in clinikobodies.REQUIRED:
             return _not_allowed()
         if request.method == "DELETE" and not rest:
-            account.delete(kind, found.id)
+            account.delete(kind, version.id)
             return Reply(204)
         if request.method == "PATCH" and rest == "cancel" and kind == "appointment":
             if request.json().get("cancellation_reason") not in _REASONS:
                 return _unprocessable("cancellation_reason", "is not included in the list")
-            account.cancel(found.id)
+            account.cancel(version.id)
             return Reply(204)
         if request.method in ("PATCH", "PUT") and not rest:
-            return self._change(account, kind, found, request)
+            return self._change(account, kind, version, request)
         return _not_allowed()
 
     def _create(self, account: Account, kind: str, request: Request) -> Reply:
         if kind not in clinikobodies.REQUIRED:
             return _not_allowed()
-        fields, starts, wrong = clinikobodies.told(account, kind, _body(request))
+        fields, starts, wrong = clinikobodies.parse_fields(account, kind, _body(request))
         for name in clinikobodies.REQUIRED[kind]:
             if not fields.get(name):
                 return _unprocessable(name, "can't be blank")
@@ -176,12 +176,12 @@ class ClinikoServer:
         id = account.create(kind, fields, starts or 0)
         return _record(account, kind, id, 201)
 
-    def _change(self, account: Account, kind: str, found: Version, request: Request) -> Reply:
-        fields, starts, wrong = clinikobodies.told(account, kind, _body(request))
+    def _change(self, account: Account, kind: str, version: Version, request: Request) -> Reply:
+        fields, starts, wrong = clinikobodies.parse_fields(account, kind, _body(request))
         if wrong:
             return json_reply({"message": wrong}, 422)
-        account.change(kind, found.id, starts=starts or 0, **fields)
-        return _record(account, kind, found.id)
+        account.change(kind, version.id, starts=starts or 0, **fields)
+        return _record(account, kind, version.id)
 
 
 def _without_shard(key: str) -> str:
@@ -209,17 +209,19 @@ def _parts(path: str) -> tuple[str, str, str]:
 
 def _body(request: Request) -> dict[str, Any]:
     try:
-        found = request.json()
+        fields = request.json()
     except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
+        fields = None
+    if not isinstance(fields, dict):
         raise clinikoquery.Refused("The body is no JSON object.")
-    return found
+    return fields
 
 
 def _record(account: Account, kind: str, id: str, status: int = 200) -> Reply:
-    found = account.newest(kind, id)
-    return Reply(status, clinikobodies.body(account, kind, found), {"Content-Type": "application/json; charset=utf-8"})
+    version = account.newest(kind, id)
+    return Reply(
+        status, clinikobodies.body(account, kind, version), {"Content-Type": "application/json; charset=utf-8"}
+    )
 
 
 def _not_found() -> Reply:

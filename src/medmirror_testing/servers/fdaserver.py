@@ -32,15 +32,15 @@ class FdaServer(FileServer):
         for number, size in enumerate(sizes, 1):
             with tempfile.TemporaryDirectory() as place:
                 part = (number, len(sizes))
-                made = write_openfda(Path(place), endpoint, size, first=begin, part=part, updated=day, **more)
-                path, body = f"/{name}/{made.path.name}", made.path.read_bytes()
+                written = write_openfda(Path(place), endpoint, size, first=begin, part=part, updated=day, **more)
+                path, body = f"/{name}/{written.path.name}", written.path.read_bytes()
             self.put(path, body, changed)
             facts = {"display_name": f"{name} (part {number} of {len(sizes)})", "records": size}
             partitions.append({**facts, "file": f"{self.url}{path}", "size_mb": f"{len(body) / 1e6:.2f}"})
             begin += size
         self.exports[name] = {"export_date": day, "total_records": sum(sizes), "partitions": partitions}
         self.publish(changed)
-        return [str(one["file"]).removeprefix(self.url) for one in partitions]
+        return [str(partition["file"]).removeprefix(self.url) for partition in partitions]
 
     def publish(self, changed: datetime | None = None) -> None:
         """Write the manifest of what is exported now."""
@@ -48,5 +48,8 @@ class FdaServer(FileServer):
         for name, facts in self.exports.items():
             area, kind = name.split("/")
             results.setdefault(area, {})[kind] = facts
-        meta = {"disclaimer": "Made up.", "last_updated": max(one["export_date"] for one in self.exports.values())}
+        meta = {
+            "disclaimer": "Made up.",
+            "last_updated": max(export["export_date"] for export in self.exports.values()),
+        }
         self.put("/download.json", orjson.dumps({"meta": meta, "results": results}), changed)

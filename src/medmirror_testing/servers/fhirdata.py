@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from medmirror.clock import at as moment_of
 from medmirror.clock import microseconds
 from medmirror_testing.samples.fhir_basics import Clinic, Resource, name_of
-from medmirror_testing.samples.fhir_states import as_it_is, changed_at, everything, state_of
+from medmirror_testing.samples.fhir_states import changed_at, current_resource, everything, state_of
 from medmirror_testing.servers.hostile import Faults
 
 MILLISECOND = 1000
@@ -45,7 +45,7 @@ class FhirStore:
         self._now = now
         self._faults = faults or Faults()
         self._kept: dict[tuple[str, str], list[Version]] = {}
-        self._made = 0
+        self._puts = 0
         self._last = 0
         self._lock = threading.RLock()
         self.stamped = True  # False: resources do not say when they were last changed
@@ -59,8 +59,8 @@ class FhirStore:
         """Write *resource* (with an id, or it gets one) as its next version, of now or the time *at*; nobody sees it
         before *late* seconds from now."""
         with self._lock:
-            self._made += 1
-            kind, id = str(resource["resourceType"]), str(resource.get("id") or f"new-{self._made}")
+            self._puts += 1
+            kind, id = str(resource["resourceType"]), str(resource.get("id") or f"new-{self._puts}")
             return self._add(kind, id, at, late, copy.deepcopy(dict(resource)))
 
     def delete(self, kind: str, id: str, *, at: int | None = None, late: float = 0.0) -> Version:
@@ -84,9 +84,9 @@ class FhirStore:
             body["meta"] = {**(body.get("meta") or {}), "versionId": str(number), **stamp}
             if not self.stamped:
                 body["meta"].pop("lastUpdated", None)
-        made = Version(kind, id, number, time, self.now() + int(late * 1_000_000), body)
-        versions.append(made)
-        return made
+        version = Version(kind, id, number, time, self.now() + int(late * 1_000_000), body)
+        versions.append(version)
+        return version
 
     def read(self, kind: str, id: str) -> Version | None:
         """The newest version of the resource that can be seen, perhaps one of a deletion; None: there never was one."""
@@ -95,40 +95,42 @@ class FhirStore:
 
     @staticmethod
     def _newest(versions: Sequence[Version], now: int) -> Version | None:
-        seen = [one for one in versions if one.seen <= now]
+        seen = [version for version in versions if version.seen <= now]
         return seen[-1] if seen else None
 
     def living(self, kind: str | None = None) -> list[Version]:
         """The newest version of every resource (of *kind*) that is not deleted, in the order of time, then id."""
-        return [one for one in self.current(kind) if one.body is not None]
+        return [version for version in self.current(kind) if version.body is not None]
 
     def current(self, kind: str | None = None) -> list[Version]:
         """The newest version of every resource (of *kind*), deleted ones too, in the order of time, then id."""
         with self._lock:
             now = self.now()
-            some = [self._newest(kept, now) for key, kept in self._kept.items() if kind in (None, key[0])]
-        return sorted((one for one in some if one is not None), key=lambda one: (one.time, one.id))
+            newest = [self._newest(kept, now) for key, kept in self._kept.items() if kind in (None, key[0])]
+        return sorted(
+            (version for version in newest if version is not None), key=lambda version: (version.time, version.id)
+        )
 
     def history(self, kind: str, id: str | None = None) -> list[Version]:
         """Every version of the resources of *kind* (of the one called *id*) that can be seen, newest first."""
         with self._lock:
             now = self.now()
-            found = [
-                one
+            versions = [
+                version
                 for key, kept in self._kept.items()
                 if key[0] == kind and id in (None, key[1])
-                for one in kept
-                if one.seen <= now
+                for version in kept
+                if version.seen <= now
             ]
-        return sorted(found, key=lambda one: (one.time, one.number), reverse=True)
+        return sorted(versions, key=lambda version: (version.time, version.number), reverse=True)
 
 
 def touch(store: FhirStore, kind: str) -> None:
     """Write the oldest living resource of *kind* anew, as it is: the one that shifts all others when it goes to the
     end."""
-    some = store.living(kind)
-    if some and some[0].body is not None:
-        store.put(some[0].body)
+    versions = store.living(kind)
+    if versions and versions[0].body is not None:
+        store.put(versions[0].body)
 
 
 def fill(store: FhirStore, patients: int = 20, *, seed: int = 0, day: int = 0) -> int:
@@ -138,11 +140,11 @@ def fill(store: FhirStore, patients: int = 20, *, seed: int = 0, day: int = 0) -
 
 
 def _filled(store: FhirStore, clinic: Clinic) -> Iterator[Version]:
-    for made in everything(clinic):
-        state = state_of(made, clinic.day)
-        time = microseconds(changed_at(made, state))
+    for instance in everything(clinic):
+        state = state_of(instance, clinic.day)
+        time = microseconds(changed_at(instance, state))
         if state.deleted:
-            store.put(as_it_is(clinic._replace(day=0), made), at=time - 1_000_000)
-            store.delete(made.kind, name_of(clinic.seed, made.kind, made.number), at=time)
+            store.put(current_resource(clinic._replace(day=0), instance), at=time - 1_000_000)
+            store.delete(instance.kind, name_of(clinic.seed, instance.kind, instance.number), at=time)
         else:
-            yield store.put(as_it_is(clinic, made), at=time)
+            yield store.put(current_resource(clinic, instance), at=time)

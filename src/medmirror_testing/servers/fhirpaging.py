@@ -54,8 +54,8 @@ class _Held(NamedTuple):
     kind: str
     query: Query
     offset: int
-    found: Sequence[Version] | None  # the snapshot
-    made: int
+    matches: Sequence[Version] | None  # the snapshot
+    begun: int
     empty: int
     history: bool
 
@@ -71,24 +71,24 @@ class Pager:
 
     def search(self, base: str, kind: str, query: Query) -> Resource:
         """The first page of a search."""
-        found = self._found(kind, query)
-        return self._page(base, _Held(kind, query, 0, found, self._store.now(), self._habits.empty_pages, False))
+        matches = self._select(kind, query)
+        return self._page(base, _Held(kind, query, 0, matches, self._store.now(), self._habits.empty_pages, False))
 
     def history(self, base: str, kind: str, query: Query) -> Resource:
         """The first page of the history of a type; newest versions first."""
-        found = self._versions(kind, query)
-        return self._page(base, _Held(kind, query, 0, found, self._store.now(), 0, True))
+        versions = self._versions(kind, query)
+        return self._page(base, _Held(kind, query, 0, versions, self._store.now(), 0, True))
 
-    def of_one(self, base: str, kind: str, id: str) -> Resource:
+    def instance_history(self, base: str, kind: str, id: str) -> Resource:
         """Every version of one resource, newest first."""
-        entry = [_history_entry(base, one) for one in self._store.history(kind, id)]
+        entry = [_history_entry(base, version) for version in self._store.history(kind, id)]
         return {"resourceType": "Bundle", "type": "history", "total": len(entry), "entry": entry}
 
     def next(self, base: str, token: str) -> Resource:
         """The page behind *token*. Raises Gone."""
         with self._lock:
             held = self._held.get(token)
-        if held is None or self._store.now() - held.made > self._habits.token_seconds * 1_000_000:
+        if held is None or self._store.now() - held.begun > self._habits.token_seconds * 1_000_000:
             raise Gone
         return self._page(base, held)
 
@@ -100,12 +100,12 @@ class Pager:
     def _page(self, base: str, held: _Held) -> Resource:
         asked = dict(held.query).get("_count", "50")
         count = min(max(int(asked), 1), MOST) if asked.isdigit() else 50
-        if held.found is not None and (self._habits.paging == "snapshot" or not held.offset):
-            found = held.found
+        if held.matches is not None and (self._habits.paging == "snapshot" or not held.offset):
+            matches = held.matches
         else:
-            found = self._versions(held.kind, held.query) if held.history else self._found(held.kind, held.query)
-        some = found[held.offset : held.offset + count] if not held.empty else ()
-        entry = [_history_entry(base, one) if held.history else _entry(base, one) for one in some]
+            matches = self._versions(held.kind, held.query) if held.history else self._select(held.kind, held.query)
+        shown = matches[held.offset : held.offset + count] if not held.empty else ()
+        entry = [_history_entry(base, version) if held.history else _entry(base, version) for version in shown]
         if self._habits.outcomes and not held.history:
             entry.append(_warning())
         bundle: Resource = {
@@ -116,9 +116,9 @@ class Pager:
             "entry": entry,
         }
         if self._habits.totals:
-            bundle["total"] = len(found)
-        if held.offset + len(some) < len(found):
-            onward = held._replace(offset=held.offset + len(some), found=found, empty=max(0, held.empty - 1))
+            bundle["total"] = len(matches)
+        if held.offset + len(shown) < len(matches):
+            onward = held._replace(offset=held.offset + len(shown), matches=matches, empty=max(0, held.empty - 1))
             bundle["link"].append({"relation": "next", "url": f"{base}?_page={self._token(onward)}"})
         return bundle
 
@@ -128,63 +128,66 @@ class Pager:
             self._held[token] = held
         return token
 
-    def _found(self, kind: str, query: Query) -> list[Version]:
-        found = [one for one in self._store.living(kind) if all(_matches(one, *asked) for asked in query)]
+    def _select(self, kind: str, query: Query) -> list[Version]:
+        matches = [version for version in self._store.living(kind) if all(_matches(version, *asked) for asked in query)]
         order = dict(query).get("_sort", "")
         if not self._habits.sorts or not order:
-            return sorted(found, key=lambda one: one.id)
+            return sorted(matches, key=lambda version: version.id)
         for name in reversed(order.split(",")):
             key = _SORTS.get(name.lstrip("-"))
             if key is None:
                 raise BadQuery(name)
-            found.sort(key=key, reverse=name.startswith("-"))
-        return found
+            matches.sort(key=key, reverse=name.startswith("-"))
+        return matches
 
     def _versions(self, kind: str, query: Query) -> list[Version]:
         since = dict(query).get("_since")
         least = _time(since) if since else 0
-        return [one for one in self._store.history(kind) if one.time >= least]
+        return [version for version in self._store.history(kind) if version.time >= least]
 
 
-_SORTS: Mapping[str, Callable[[Version], Any]] = {"_lastUpdated": lambda one: one.time, "_id": lambda one: one.id}
+_SORTS: Mapping[str, Callable[[Version], Any]] = {
+    "_lastUpdated": lambda version: version.time,
+    "_id": lambda version: version.id,
+}
 
 
-def _matches(one: Version, name: str, value: str) -> bool:
+def _matches(version: Version, name: str, value: str) -> bool:
     if name in ("_count", "_sort", "_total", "_format", "_elements"):
         return True
     if name == "_lastUpdated":
-        how, said = (value[:2], value[2:]) if value[:2] in _COMPARE else ("eq", value)
-        return _COMPARE[how](one.time, _time(said))
+        how, bound = (value[:2], value[2:]) if value[:2] in _COMPARE else ("eq", value)
+        return _COMPARE[how](version.time, _time(bound))
     if name == "_id":
-        return one.id in value.split(",")
-    body = one.body or {}
+        return version.id in value.split(",")
+    body = version.body or {}
     if name in ("_tag", "identifier"):
         system, _, code = value.rpartition("|")
-        some = (body.get("meta") or {}).get("tag") if name == "_tag" else body.get("identifier")
+        codings = (body.get("meta") or {}).get("tag") if name == "_tag" else body.get("identifier")
         field = "code" if name == "_tag" else "value"
-        return any(each.get("system", "") == system and each.get(field) == code for each in some or ())
+        return any(each.get("system", "") == system and each.get(field) == code for each in codings or ())
     raise BadQuery(name)
 
 
 def matching(store: FhirStore, kind: str, query: str) -> list[Version]:
     """The living resources that the text of a query (of If-None-Exist) finds."""
     asked = parse_qsl(query)
-    return [one for one in store.living(kind) if all(_matches(one, *each) for each in asked)]
+    return [version for version in store.living(kind) if all(_matches(version, *each) for each in asked)]
 
 
 def _time(text: str) -> int:
-    found = moment(text.replace(" ", "+"))
-    if found is None:
+    time = moment(text.replace(" ", "+"))
+    if time is None:
         raise BadQuery("a time")
-    return microseconds(found)
+    return microseconds(time)
 
 
 def _text(query: Query) -> str:
     return "&".join(f"{quote(name)}={quote(value)}" for name, value in query)
 
 
-def _entry(base: str, one: Version) -> Resource:
-    return {"fullUrl": f"{base}/{one.kind}/{one.id}", "resource": one.body, "search": {"mode": "match"}}
+def _entry(base: str, version: Version) -> Resource:
+    return {"fullUrl": f"{base}/{version.kind}/{version.id}", "resource": version.body, "search": {"mode": "match"}}
 
 
 def _warning() -> Resource:
@@ -192,17 +195,17 @@ def _warning() -> Resource:
     return {"resource": {"resourceType": "OperationOutcome", "issue": [issue]}, "search": {"mode": "outcome"}}
 
 
-def _history_entry(base: str, one: Version) -> Resource:
+def _history_entry(base: str, version: Version) -> Resource:
     """An entry of a history: a deletion has no resource."""
-    url = f"{one.kind}/{one.id}"
-    answer = {"etag": f'W/"{one.number}"', "lastModified": instant(one.time)}
-    if one.body is None:
+    url = f"{version.kind}/{version.id}"
+    answer = {"etag": f'W/"{version.number}"', "lastModified": instant(version.time)}
+    if version.body is None:
         request = {"method": "DELETE", "url": url}
         return {"fullUrl": f"{base}/{url}", "request": request, "response": {"status": "204", **answer}}
-    request = {"method": "PUT" if one.number > 1 else "POST", "url": url if one.number > 1 else one.kind}
+    request = {"method": "PUT" if version.number > 1 else "POST", "url": url if version.number > 1 else version.kind}
     return {
         "fullUrl": f"{base}/{url}",
-        "resource": one.body,
+        "resource": version.body,
         "request": request,
-        "response": {"status": "200" if one.number > 1 else "201", **answer},
+        "response": {"status": "200" if version.number > 1 else "201", **answer},
     }

@@ -26,6 +26,6 @@ def outcome(status: int, code: str) -> Reply:
     return fhir({"resourceType": "OperationOutcome", "issue": [issue]}, status)
 
 
-def validators(one: Version) -> dict[str, str]:
+def validators(version: Version) -> dict[str, str]:
     """The headers that say which version an answer is of."""
-    return {"ETag": f'W/"{one.number}"', "Last-Modified": format_datetime(moment_of(one.time), usegmt=True)}
+    return {"ETag": f'W/"{version.number}"', "Last-Modified": format_datetime(moment_of(version.time), usegmt=True)}

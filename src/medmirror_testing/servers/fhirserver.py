@@ -80,13 +80,13 @@ class FhirServer:
         if not request.path.startswith(ROOT):
             return outcome(404, "not-found")
         try:
-            return self._of_resources(request, [part for part in request.path[len(ROOT) :].split("/") if part])
+            return self._handle_resources(request, [part for part in request.path[len(ROOT) :].split("/") if part])
         except BadQuery:
             return outcome(400, "invalid")
         except Gone:
             return outcome(410, "expired")
 
-    def _of_resources(self, request: Request, parts: list[str]) -> Reply:
+    def _handle_resources(self, request: Request, parts: list[str]) -> Reply:
         if parts and parts[-1] == "$export":
             return self.exports.kick_off(request, self.http.url, "/".join(parts[:-1]))
         if not parts:
@@ -99,7 +99,7 @@ class FhirServer:
             return self._create(request, parts[0]) if request.method == "POST" else self._search(request, parts[0])
         if parts[-1] == "_history":
             return self._history(request, parts)
-        return self._one(request, parts[0], parts[1])
+        return self._handle_instance(request, parts[0], parts[1])
 
     def _search(self, request: Request, kind: str) -> Reply:
         if self.faults.strikes("empty", request.path):
@@ -114,9 +114,9 @@ class FhirServer:
             return outcome(405, "not-supported")
         if len(parts) == 2:
             return fhir(self.pager.history(self.base, parts[0], request.query))
-        return fhir(self.pager.of_one(self.base, parts[0], parts[1]))
+        return fhir(self.pager.instance_history(self.base, parts[0], parts[1]))
 
-    def _one(self, request: Request, kind: str, id: str) -> Reply:
+    def _handle_instance(self, request: Request, kind: str, id: str) -> Reply:
         now = self.store.read(kind, id)
         if request.method == "PUT":
             return self._update(request, kind, id, now)
@@ -134,11 +134,11 @@ class FhirServer:
     def _create(self, request: Request, kind: str) -> Reply:
         asked = request.headers.get("if-none-exist")
         if asked and self.ways.conditional:
-            found = matching(self.store, kind, asked)
-            if len(found) > 1:
+            matches = matching(self.store, kind, asked)
+            if len(matches) > 1:
                 return outcome(412, "multiple-matches")
-            if found:
-                return self._written(200, found[0])
+            if matches:
+                return self._written(200, matches[0])
         value = self._resource(request, kind)
         if isinstance(value, Reply):
             return value
@@ -165,9 +165,12 @@ class FhirServer:
             return outcome(400, "invalid")
         return value if kind != "Patient" or value.get("name") else outcome(422, "required")
 
-    def _written(self, status: int, one: Version) -> Reply:
-        place = {"Location": f"{self.base}/{one.kind}/{one.id}/_history/{one.number}", **validators(one)}
-        return fhir(one.body, status, place) if self.ways.body_on_write else Reply(status, b"", place)
+    def _written(self, status: int, version: Version) -> Reply:
+        place = {
+            "Location": f"{self.base}/{version.kind}/{version.id}/_history/{version.number}",
+            **validators(version),
+        }
+        return fhir(version.body, status, place) if self.ways.body_on_write else Reply(status, b"", place)
 
 
 def _metadata() -> Resource:

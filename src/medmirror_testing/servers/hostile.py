@@ -82,22 +82,22 @@ class Faults:
     def calm(self, what: What | None = None) -> None:
         """Let nothing go wrong any more, or *what* no more."""
         with self._lock:
-            self._faults = [one for one in self._faults if what is not None and one.what != what]
+            self._faults = [fault for fault in self._faults if what is not None and fault.what != what]
             if what is None:
                 self.skew = 0.0
 
     def strikes(self, what: What, path: str = "", method: str = "") -> Fault | None:
         """The fault *what* if it happens to this request (and is counted for it); None: all goes well."""
         with self._lock:
-            for one in self._faults:
-                if one.what != what or not one.fits(path, method):
+            for fault in self._faults:
+                if fault.what != what or not fault.fits(path, method):
                     continue
-                if one.chance < 1.0 and self.random.random() >= one.chance:
+                if fault.chance < 1.0 and self.random.random() >= fault.chance:
                     continue
-                if one.times is not None:
-                    one.times -= 1
+                if fault.times is not None:
+                    fault.times -= 1
                 self.struck[what] = self.struck.get(what, 0) + 1
-                return one
+                return fault
         return None
 
     def lateness(self) -> float:

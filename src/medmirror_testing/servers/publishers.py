@@ -60,7 +60,7 @@ class FileServer:
 
     def asked(self, path: str) -> list[Request]:
         """The requests for *path*."""
-        return [one for one in self.server.seen if one.path == path]
+        return [request for request in self.server.seen if request.path == path]
 
     def _handle(self, request: Request) -> Reply:
         self.before(request.path)

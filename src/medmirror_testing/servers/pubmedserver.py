@@ -27,9 +27,9 @@ class PubmedServer(FileServer):
     def add(self, number: int, citations: int, *, folder: str = "baseline", year: int = 26, **more: Any) -> str:
         """Publish a file of samples (``samples.pubmed.write_pubmed``); return its name."""
         with tempfile.TemporaryDirectory() as place:
-            made = write_pubmed(Path(place), citations, year=year, number=number, **more)
-            self.publish(folder, made.path.name, made.path.read_bytes())
-            return made.path.name
+            written = write_pubmed(Path(place), citations, year=year, number=number, **more)
+            self.publish(folder, written.path.name, written.path.read_bytes())
+            return written.path.name
 
     def publish(self, folder: str, name: str, body: bytes, md5: str | None = None) -> None:
         """Publish *body* as *name*, with the MD5 that it has, or *md5*."""
@@ -56,6 +56,6 @@ class PubmedServer(FileServer):
         for path, stored in sorted(self.files.items()):
             if path.startswith(f"/{folder}/"):
                 name = path.rsplit("/", 1)[1]
-                said = f"{stored.changed:%Y-%m-%d %H:%M}  {len(stored.body):>5}" if self.dated else ""
-                lines.append(f'<a href="{name}">{name}</a>   {said}')
+                columns = f"{stored.changed:%Y-%m-%d %H:%M}  {len(stored.body):>5}" if self.dated else ""
+                lines.append(f'<a href="{name}">{name}</a>   {columns}')
         return Reply(200, "\n".join([*lines, "</pre></body></html>"]).encode(), {"Content-Type": "text/html"})

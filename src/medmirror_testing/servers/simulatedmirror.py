@@ -63,7 +63,7 @@ class Tables:
 
     def living(self) -> dict[str, int]:
         """The edition of each record that is not deleted."""
-        return {id: one.edition for id, one in self.rows.items() if self.gone.get(id, -1) < one.stamp}
+        return {id: version.edition for id, version in self.rows.items() if self.gone.get(id, -1) < version.stamp}
 
 
 class Mirror:

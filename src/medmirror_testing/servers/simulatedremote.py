@@ -58,10 +58,10 @@ class Server:
             return Answer([], 0)
         rows = system.rows if what == "rows" else system.gone
         of = attrgetter(field)
-        found = [row for row in rows.values() if low <= of(row) <= high]
-        found.sort(key=lambda row: (of(row), row.id[::-1]))  # among equals: some order, always the same
+        matches = [row for row in rows.values() if low <= of(row) <= high]
+        matches.sort(key=lambda row: (of(row), row.id[::-1]))  # among equals: some order, always the same
         size = system.life.page
-        return Answer(found[(page - 1) * size : page * size], len(found))
+        return Answer(matches[(page - 1) * size : page * size], len(matches))
 
     def _pass(self) -> None:
         self.calls += 1
@@ -149,7 +149,7 @@ class SimulatedRemote:
         """The records of one time, of which there are more than fit on a page: twice through, with the same ids."""
         before: set[str] | None = None
         while True:
-            found: dict[str, Row] = {}
+            tied: dict[str, Row] = {}
             page, total = 1, None
             while total is None or (page - 1) * self.size < total:
                 answer = self.server.ask(what, time, time + self.unit - 1, page, field)
@@ -158,12 +158,12 @@ class SimulatedRemote:
                 if total is not None and answer.total != total:
                     break
                 total = answer.total
-                found |= {row.id: row for row in answer.rows}
+                tied |= {row.id: row for row in answer.rows}
                 page += 1
             else:
-                if set(found) == before:
-                    return list(found.values())
-                before = set(found)
+                if set(tied) == before:
+                    return list(tied.values())
+                before = set(tied)
 
     def page(self, what: str, rows: list[Row], upto: Position | None) -> Page:
         """*rows* as a page, counted among the records that were read."""

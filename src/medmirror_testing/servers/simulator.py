@@ -167,12 +167,12 @@ def _history(rng: random.Random, life: Life, rows: dict[str, Row], clock: Callab
 
     The stamps of one record ascend: its transactions wait for one another, and a later one is not stamped earlier.
     """
-    known: dict[str, Row] = {}
+    latest: dict[str, Row] = {}
     for number in range(rng.choice((0, 3, 20, 60))):
         stamp = life.start - rng.randrange(60, 700 * 86_400) * SECOND
         stamp -= stamp % (rng.choice((1, 1, 50)) * SECOND)
-        known[f"{number:03}"] = Row(f"{number:03}", stamp, 0, life.start + rng.randrange(-40, 60) * DAY)
-    rows.update(known)
+        latest[f"{number:03}"] = Row(f"{number:03}", stamp, 0, life.start + rng.randrange(-40, 60) * DAY)
+    rows.update(latest)
     events: list[Event] = []
     count, dead, visible = rng.choice((5, 20, 60)), set[str](), dict[str, int]()
     moments = sorted(life.start + rng.randrange(life.length) for _ in range(count))
@@ -181,11 +181,11 @@ def _history(rng: random.Random, life: Life, rows: dict[str, Row], clock: Callab
         stamp, at = clock(moment) + life.skew, moment + late
         size = rng.choice((1, 1, 1, 1, 1, 2, rng.randrange(1, 3 * life.page + 2)))
         for _ in range(min(size, 40)):
-            new = not known or rng.random() < 0.4
-            id = f"{len(known):03}" if new else rng.choice(sorted(known))
+            new = not latest or rng.random() < 0.4
+            id = f"{len(latest):03}" if new else rng.choice(sorted(latest))
             if id in dead:
                 continue
-            before = known.get(id)
+            before = latest.get(id)
             begins = life.start + rng.randrange(-40, 90) * DAY + rng.randrange(DAY)
             row = Row(id, stamp, 0, begins)
             if before is not None:
@@ -201,6 +201,6 @@ def _history(rng: random.Random, life: Life, rows: dict[str, Row], clock: Callab
             gone = before is not None and rng.random() < 0.12
             if gone:
                 dead.add(id)
-            known[id], visible[id] = row, at_last
+            latest[id], visible[id] = row, at_last
             events.append(Event(at_last, row, gone))
     return sorted(events)

@@ -28,10 +28,10 @@ class TrialsServer(FileServer):
 
     def put_study(self, ordinal: int, day: str, *, revision: int = 0) -> str:
         """Have the sample study *ordinal*, last updated on *day*; return its number."""
-        one = study(ordinal, seed=0, revision=revision)
-        one["protocolSection"]["statusModule"]["lastUpdatePostDateStruct"] = {"date": day, "type": "ACTUAL"}
-        number = str(one["protocolSection"]["identificationModule"]["nctId"])
-        self.studies[number] = one
+        record = study(ordinal, seed=0, revision=revision)
+        record["protocolSection"]["statusModule"]["lastUpdatePostDateStruct"] = {"date": day, "type": "ACTUAL"}
+        number = str(record["protocolSection"]["identificationModule"]["nctId"])
+        self.studies[number] = record
         return number
 
     def _api(self, request: Request) -> Reply | None:
@@ -43,28 +43,28 @@ class TrialsServer(FileServer):
         same = tuple(sorted((name, value) for name, value in request.query if name not in _FREE))
         start, token = 0, request.value("pageToken")
         if token:
-            known = self._tokens.get(token)
-            if known is None or known[1] != same or self.faults.strikes("expired", request.path):
+            held = self._tokens.get(token)
+            if held is None or held[1] != same or self.faults.strikes("expired", request.path):
                 return json_reply({"error": "Invalid pageToken"}, 400)
-            start = known[0]
-        found = self._found(request.value("filter.advanced"))
+            start = held[0]
+        matches = self._select(request.value("filter.advanced"))
         size = min(int(request.value("pageSize", "10")), self.most)
-        listed = [one for number, one in found if number not in self.missing]
+        listed = [record for number, record in matches if number not in self.missing]
         page: dict[str, Any] = {"studies": listed[start : start + size]}
         if request.value("countTotal") == "true" and not token:
-            page["totalCount"] = len(found)
+            page["totalCount"] = len(matches)
         if start + size < len(listed):
-            made = f"t{len(self._tokens):06d}"
-            self._tokens[made] = (start + size, same)
-            page["nextPageToken"] = made
+            next_token = f"t{len(self._tokens):06d}"
+            self._tokens[next_token] = (start + size, same)
+            page["nextPageToken"] = next_token
         return json_reply(page)
 
-    def _found(self, wanted: str) -> list[tuple[str, dict[str, Any]]]:
+    def _select(self, wanted: str) -> list[tuple[str, dict[str, Any]]]:
         asked = _RANGE.fullmatch(wanted)
         since = date.fromisoformat(asked[1]) if asked else date.min
-        dated = sorted((_updated(one), number, one) for number, one in self.studies.items())
-        return [(number, one) for day, number, one in dated if date.fromisoformat(day) >= since]
+        dated = sorted((_updated(record), number, record) for number, record in self.studies.items())
+        return [(number, record) for day, number, record in dated if date.fromisoformat(day) >= since]
 
 
-def _updated(one: dict[str, Any]) -> str:
-    return str(one["protocolSection"]["statusModule"]["lastUpdatePostDateStruct"]["date"])
+def _updated(record: dict[str, Any]) -> str:
+    return str(record["protocolSection"]["statusModule"]["lastUpdatePostDateStruct"]["date"])
