@@ -68,7 +68,7 @@ def _measure(request: Callable[[httpx.Client, int], int], address: str, clients:
     bad = 0
     lock = threading.Lock()
 
-    def one(number: int) -> None:
+    def repeat(number: int) -> None:
         nonlocal bad
         mine, wrong, turn = [], 0, number
         with httpx.Client(base_url=address, timeout=60) as client:
@@ -83,7 +83,7 @@ def _measure(request: Callable[[httpx.Client, int], int], address: str, clients:
             taken.extend(mine)
             bad += wrong
 
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(clients)]
+    threads = [threading.Thread(target=repeat, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -135,9 +135,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--organizations", type=int, default=1000)
-    told = parser.parse_args()
-    found = run(told.clients, told.seconds, told.organizations)
-    rows = [_COLUMNS, *([str(cell) for cell in row] for row in found)]
+    options = parser.parse_args()
+    measured = run(options.clients, options.seconds, options.organizations)
+    rows = [_COLUMNS, *([str(cell) for cell in row] for row in measured)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(_COLUMNS))]
     print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
     for row in rows:

@@ -32,6 +32,7 @@ from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
+from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.servers.clinikodata import SECOND, Account
 from medmirror_testing.servers.clinikoserver import ClinikoServer
 from medmirror_testing.servers.clock import SimulatedClock
@@ -59,11 +60,11 @@ def run(engine: Engine, settings: Settings, appointments: int, years: int, every
     with ClinikoServer({KEY: account}, clock=clock.clock) as server:
         remote = {"url": server.url, "user_agent": AGENT}
         wanted = Organization("clinic", "cliniko", "cliniko", settings=remote, secret="env:BENCH_BACKFILL_KEY")
-        one = organizations.put(engine, replace(wanted, recent_first=True))
+        organization = organizations.put(engine, replace(wanted, recent_first=True))
         queue = Waiting(clock)
         handle = handler(engine, settings, clock.clock)
         hot: list[float] = []
-        idle = [_sync(engine, settings, clock, one) for _ in range(4)][1:]
+        idle = [_sync(engine, settings, clock, organization) for _ in range(4)][1:]
         first = (START - timedelta(days=365 * years + 1)).date().isoformat()
         asked = jobs.submit(
             engine, queue, jobs.Request("clinic", "cliniko", kind="backfill", args={"from": first}), clock.now()
@@ -81,7 +82,7 @@ def run(engine: Engine, settings: Settings, appointments: int, years: int, every
             if clock.now() - synced >= timedelta(seconds=every):
                 account.change("patient", sorted(account.ids("patient"))[len(hot) % 200], notes="seen")
                 clock.advance(1)
-                hot.append(_sync(engine, settings, clock, one))
+                hot.append(_sync(engine, settings, clock, organization))
                 synced = clock.now()
         with engine.connect() as conn:
             held = conn.execute(text("SELECT count(*), count(DISTINCT id) FROM cliniko.appointment")).one()
@@ -103,32 +104,32 @@ def run(engine: Engine, settings: Settings, appointments: int, years: int, every
 
 def _job(engine: Engine, job_id: Any) -> jobs.Job:
     with engine.connect() as conn:
-        found = jobs.get(conn, job_id)
-    assert found is not None
-    return found
+        job = jobs.get(conn, job_id)
+    assert job is not None
+    return job
 
 
-def _sync(engine: Engine, settings: Settings, clock: SimulatedClock, one: Organization) -> float:
+def _sync(engine: Engine, settings: Settings, clock: SimulatedClock, organization: Organization) -> float:
     """Seconds that a sync takes."""
     began = time.perf_counter()
-    sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.SyncRequest())
+    sync_engine.run(Tools(engine, settings, clock.clock), organization, SyncRequest())
     return time.perf_counter() - began
 
 
-def show(found: dict[str, Any]) -> str:
+def show(figures: dict[str, Any]) -> str:
     """The table."""
-    hours, calls, hot = found["simulated"] / 3600, found["calls"], found["hot"]
+    hours, calls, hot = figures["simulated"] / 3600, figures["calls"], figures["hot"]
     lines = [
-        f"backfill {found['state']}: {found['held']:,} appointments held, {found['distinct']:,} of them distinct,"
-        f" {found['there']:,} at the clinic",
-        f"work: {found['seconds']:,.0f} s, {found['held'] / found['seconds']:,.0f} records/s, the local clinic's own"
-        f" work included; put off and taken up again {found['deferrals']:,} times",
+        f"backfill {figures['state']}: {figures['held']:,} appointments held, {figures['distinct']:,} of them distinct,"
+        f" {figures['there']:,} at the clinic",
+        f"work: {figures['seconds']:,.0f} s, {figures['held'] / figures['seconds']:,.0f} records/s, the local clinic's"
+        f" own work included; put off and taken up again {figures['deferrals']:,} times",
         f"by the clinic's clock: {hours:.1f} h, {calls:,} calls, {calls / hours / 60:,.0f} a minute",
     ]
     if hot:
         lines.append(
             f"{len(hot)} syncs beside it: median {statistics.median(hot) * 1000:.0f} ms (most {max(hot) * 1000:.0f});"
-            f" without it {statistics.median(found['idle']) * 1000:.0f} ms; none was put off"
+            f" without it {statistics.median(figures['idle']) * 1000:.0f} ms; none was put off"
         )
     return "\n".join(lines)
 
@@ -142,9 +143,9 @@ def main() -> None:
     asked = parser.parse_args()
     with lab.opened(None, None, 1, True, lambda what: None) as room, room.database() as dsn:
         engine, settings = open_database(Settings.from_environment(dsn=dsn))
-        found = run(engine, settings, asked.appointments, asked.years, asked.every)
+        figures = run(engine, settings, asked.appointments, asked.years, asked.every)
         engine.dispose()
-    print(show(found))
+    print(show(figures))
 
 
 if __name__ == "__main__":

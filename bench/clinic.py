@@ -37,6 +37,7 @@ from medmirror.settings import ScheduleSettings, Settings
 from medmirror.sync import engine as sync_engine
 from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
+from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.servers.clinikodata import SECOND, Account
 from medmirror_testing.servers.clinikoserver import ClinikoServer
 from medmirror_testing.servers.clock import SimulatedClock
@@ -119,19 +120,19 @@ def _poisson(rng: random.Random, mean: float) -> int:
 
 def _happen(account: Account, rng: random.Random, what: str, at: datetime, now: datetime) -> Iterator[tuple[str, str]]:
     patients, appointments = sorted(account.ids("patient")), sorted(account.ids("appointment"))
-    some, other = rng.choice(appointments), rng.choice(patients)
+    appointment, other = rng.choice(appointments), rng.choice(patients)
     ahead = at + timedelta(days=rng.randrange(1, 60), hours=rng.randrange(8))
     if what == "book":
         yield "appointment", account.put("appointment", at=at, starts=microseconds(ahead), patient=rng.randrange(600))
     elif what == "move":
-        account.move(some, ahead, at=at)
-        yield "appointment", some
+        account.move(appointment, ahead, at=at)
+        yield "appointment", appointment
     elif what == "cancel":
-        account.cancel(some, at=at)
-        yield "appointment", some
+        account.cancel(appointment, at=at)
+        yield "appointment", appointment
     elif what == "arrive":
-        account.change("appointment", some, at=at, patient_arrived=True)
-        yield "appointment", some
+        account.change("appointment", appointment, at=at, patient_arrived=True)
+        yield "appointment", appointment
     elif what == "edit":
         account.change("patient", other, at=at, notes=f"seen {at:%H:%M}")
         yield "patient", other
@@ -141,8 +142,8 @@ def _happen(account: Account, rng: random.Random, what: str, at: datetime, now: 
         account.archive("patient", other, at=at)
         yield "patient", other
     elif what == "drop":
-        account.delete("appointment", some, at=at)
-        yield "appointment", some
+        account.delete("appointment", appointment, at=at)
+        yield "appointment", appointment
     else:
         account.delete("patient", other, at=at)
         yield "patient", other
@@ -178,7 +179,7 @@ def week(
     keys = [f"bench{number:02d}-au1" for number in range(clinics)]
     rng = random.Random(7)
     with ClinikoServer(dict(zip(keys, accounts, strict=True)), clock=clock.clock) as server:
-        known = [_add(engine, server, number, key) for number, key in enumerate(keys)]
+        registered = [_add(engine, server, number, key) for number, key in enumerate(keys)]
         queue = Waiting(clock)
         handle = handler(engine, settings, clock.clock)
         hourly = Hourly(server.url, keys[0])
@@ -196,25 +197,26 @@ def week(
             scheduler.tick(engine, queue, clock.clock, ScheduleSettings())
             for job_id in queue.due():
                 runner.execute(engine, queue, job_id, handle, clock.clock, "bench")
-            waiting, seen = _seen(engine, known, waiting)
+            waiting, seen = _seen(engine, registered, waiting)
             late += [
-                (one.kind, (clock.now() - moment_of(one.time)).total_seconds(), moment_of(one.time)) for one in seen
+                (change.kind, (clock.now() - moment_of(change.time)).total_seconds(), moment_of(change.time))
+                for change in seen
             ]
         after = _spent(engine, server, hourly)
         spent = {name: after[name] - before[name] for name in after}
         clock.advance(4 * 3600)
-        for one in known:  # nothing is left that nobody has looked at
-            sync_engine.run(sync_engine.Tools(engine, settings, clock.clock), one, sync_engine.SyncRequest())
-        return {**spent, "late": late, **_compare(engine, known, accounts)}
+        for organization in registered:  # nothing is left that nobody has looked at
+            sync_engine.run(Tools(engine, settings, clock.clock), organization, SyncRequest())
+        return {**spent, "late": late, **_compare(engine, registered, accounts)}
 
 
 def _add(engine: Engine, server: ClinikoServer, number: int, key: str) -> Organization:
     os.environ[f"BENCH_KEY_{number}"] = key
     settings = {"url": server.url, "user_agent": AGENT}
-    one = Organization(
+    organization = Organization(
         f"clinic_{number:02d}", "cliniko", "cliniko", settings=settings, secret=f"env:BENCH_KEY_{number}"
     )
-    return organizations.put(engine, replace(one, zone=ZONE.key))
+    return organizations.put(engine, replace(organization, zone=ZONE.key))
 
 
 def _through(engine: Engine, queue: Waiting, handle: runner.Handler, clock: SimulatedClock, seconds: int) -> None:
@@ -240,7 +242,7 @@ def _spent(engine: Engine, server: ClinikoServer, hourly: Hourly) -> dict[str, i
     }
 
 
-def _seen(engine: Engine, known: list[Organization], waiting: list[Change]) -> tuple[list[Change], list[Change]]:
+def _seen(engine: Engine, registered: list[Organization], waiting: list[Change]) -> tuple[list[Change], list[Change]]:
     """Which of the changes the mirror shows by now, by the state of each clinic."""
     query = "SELECT organization_id, incremental_at FROM medmirror.sync_state"
     with engine.connect() as conn:
@@ -249,54 +251,57 @@ def _seen(engine: Engine, known: list[Organization], waiting: list[Change]) -> t
             for row in conn.execute(text(query))
             if row.incremental_at
         }
-    bounds = [upto.get(one.organization_id, 0) for one in known]
-    seen = [one for one in waiting if one.time < bounds[one.clinic]]
-    return [one for one in waiting if one.time >= bounds[one.clinic]], seen
+    bounds = [upto.get(organization.organization_id, 0) for organization in registered]
+    seen = [change for change in waiting if change.time < bounds[change.clinic]]
+    return [change for change in waiting if change.time >= bounds[change.clinic]], seen
 
 
-def _compare(engine: Engine, known: list[Organization], accounts: list[Account]) -> dict[str, int]:
+def _compare(engine: Engine, registered: list[Organization], accounts: list[Account]) -> dict[str, int]:
     """How many records the mirror lacks, has in another version or state, or has twice."""
-    found: Counter[str] = Counter(lost=0, wrong=0, twice=0, compared=0)
+    counts: Counter[str] = Counter(lost=0, wrong=0, twice=0, compared=0)
     query = text("SELECT feed, source_id, version, state FROM medmirror.sync_mapping WHERE organization_id = :whose")
-    for one, account in zip(known, accounts, strict=True):
+    for organization, account in zip(registered, accounts, strict=True):
         with engine.connect() as conn:
-            rows = conn.execute(query, {"whose": one.organization_id}).all()
+            rows = conn.execute(query, {"whose": organization.organization_id}).all()
         have = {(row.feed, row.source_id): row for row in rows}
-        found["twice"] += len(rows) - len(have)
+        counts["twice"] += len(rows) - len(have)
         for kind in KINDS:
             versions = account.versions(kind)
             gone = account.gone(kind)
             for id, version in versions.items():
                 row = have.get((kind, id))
-                found["compared"] += 1
+                counts["compared"] += 1
                 if row is None:
-                    found["lost"] += id not in gone
+                    counts["lost"] += id not in gone
                 elif id in gone:
-                    found["wrong"] += row.state != "deleted"
+                    counts["wrong"] += row.state != "deleted"
                 else:
-                    found["wrong"] += row.version // SECOND != version // SECOND or row.state == "deleted"
-    return dict(found)
+                    counts["wrong"] += row.version // SECOND != version // SECOND or row.state == "deleted"
+    return dict(counts)
 
 
-def show(found: dict[str, Any], clinics: int, days: int) -> str:
+def show(figures: dict[str, Any], clinics: int, days: int) -> str:
     """The table."""
     over = clinics * days
-    old = {"calls": found["old_calls"] * clinics, "records": found["old_records"] * clinics}
+    old = {"calls": figures["old_calls"] * clinics, "records": figures["old_records"] * clinics}
     lines = [f"{f'{clinics} clinics, {days} simulated days':32}  hourly full    scheduled   saved  goal"]
     for name, goal in (("calls", 90), ("records", 95)):
-        numbers = f"{old[name] / over:13,.1f}{found[name] / over:13,.1f}{1 - found[name] / old[name]:8.1%}{goal:4} %"
+        numbers = (
+            f"{old[name] / over:13,.1f}{figures[name] / over:13,.1f}{1 - figures[name] / old[name]:8.1%}{goal:4} %"
+        )
         lines.append(f"{name + ' a clinic and day':32}{numbers}")
-    lines.append(f"{'syncs a clinic and day':32}{24:13,.1f}{found['syncs'] / over:13,.1f}")
+    lines.append(f"{'syncs a clinic and day':32}{24:13,.1f}{figures['syncs'] / over:13,.1f}")
     lines.append(
-        f"{found['compared']:,} records compared in the end: lost {found['lost']}, in a wrong version or state"
-        f" {found['wrong']}, twice {found['twice']}"
+        f"{figures['compared']:,} records compared in the end: lost {figures['lost']}, in a wrong version or state"
+        f" {figures['wrong']}, twice {figures['twice']}"
     )
     for kind in ("patient", "appointment"):
-        waits = [(at, at + timedelta(seconds=seconds)) for what, seconds, at in found["late"] if what == kind]
+        waits = [(at, at + timedelta(seconds=seconds)) for what, seconds, at in figures["late"] if what == kind]
         hours = sorted((seen - at).total_seconds() / 3600 for at, seen in waits)
         lines.append(
             f"{len(hours):,} changes of {kind}s, hours until seen: median {statistics.median(hours):.1f},"
-            f" most {hours[-1]:.1f}; of business hours most {max(_open_hours(*one) for one in waits):.1f} (promised: 4)"
+            f" most {hours[-1]:.1f};"
+            f" of business hours most {max(_open_hours(*span) for span in waits):.1f} (promised: 4)"
         )
     return "\n".join(lines)
 
@@ -316,9 +321,9 @@ def main() -> None:
     asked = parser.parse_args()
     with lab.opened(None, None, 1, True, lambda what: None) as room, room.database() as dsn:
         engine, settings = open_database(Settings.from_environment(dsn=dsn))
-        found = week(engine, settings, asked.clinics, asked.patients, asked.appointments, asked.days)
+        figures = week(engine, settings, asked.clinics, asked.patients, asked.appointments, asked.days)
         engine.dispose()
-    print(show(found, asked.clinics, asked.days))
+    print(show(figures, asked.clinics, asked.days))
 
 
 if __name__ == "__main__":

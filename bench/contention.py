@@ -56,7 +56,7 @@ def writers(lab: Lab) -> Report:
         with lab.database() as dsn, _foreign(dsn, foreign) as killed:
             cost, results = _load(lab, dsn, files, name)
             with psycopg.connect(dsn) as conn:
-                found = conn.execute(
+                rows_by_version = conn.execute(
                     "SELECT count(*), count(*) FILTER (WHERE version >> 32 & 1048575 = %s) FROM pubmed.citation_fact",
                     [_WRITERS],
                 ).fetchone() or (0, 0)
@@ -69,7 +69,7 @@ def writers(lab: Lab) -> Report:
         rate = 100 * sums["deadlocks"] / max(1, chunks + sums["retries"])
         rows.append([name, chunks, *sums.values(), rate, len(killed)])
         keys = files[0].records
-        lost = sum(abs(count - keys) for count in (*found, wide))
+        lost = sum(abs(count - keys) for count in (*rows_by_version, wide))
         report.at_most(f"{name}: rows lost, or not of the newest file", lost, 0)
         report.at_most(f"{name}: deadlocks of 100 transactions", rate, 1, " %")
         report.at_most(f"{name}: rejects", sums["rejected"], 0)
@@ -97,8 +97,8 @@ def _load(lab: Lab, dsn: str, files: list[Sample], name: str) -> tuple[Measured,
                 )
                 for file in files
             ]
-            results.extend(json.loads(one.communicate()[0]) for one in running)
-        if codes := {one.returncode for one in running} - {0, 3}:
+            results.extend(json.loads(loader.communicate()[0]) for loader in running)
+        if codes := {loader.returncode for loader in running} - {0, 3}:
             raise RuntimeError(f"a loader ended with {codes}; see {lab.log}")
         return sum(result["read"] for result in results)
 
@@ -128,7 +128,7 @@ def _foreign(dsn: str, wanted: bool) -> Iterator[list[str]]:
 def _shuffled(lab: Lab, citations: int, number: int) -> Sample:
     """A PubMed file whose citations stand in random order; each *number* has other content for the same keys."""
     name = f"pubmed26n{number:04d}.xml.gz"
-    return lab.made(("shuffled", citations, number), name, lambda path: _write_shuffled(path, citations, number))
+    return lab.sample(("shuffled", citations, number), name, lambda path: _write_shuffled(path, citations, number))
 
 
 def _write_shuffled(path: Path, citations: int, number: int) -> samples.pubmed.PubmedFile:

@@ -45,7 +45,7 @@ def against_pandas(lab: Lab) -> Report:
 
 
 def _export(lab: Lab, rows: int) -> Sample:
-    return lab.made(("pms_csv", rows), "patient-1.csv", lambda path: samples.write_pms_csv(path, "patient", rows))
+    return lab.sample(("pms_csv", rows), "patient-1.csv", lambda path: samples.write_pms_csv(path, "patient", rows))
 
 
 def _options(lab: Lab) -> list[str]:
@@ -58,7 +58,7 @@ def _options(lab: Lab) -> list[str]:
 def _streaming(lab: Lab, report: Report, sample: Sample) -> None:
     mapping = Path(_options(lab)[-1])
     words = ["-m", "bench.splitter", "csv", str(sample.path), str(mapping)]
-    found = lab.command("splitter, patients", words, lab.server).result
-    rows = [["patients", found["bytes"] / 1e6, found["read"], found["cpu"], found["grown_mib"]]]
-    report.at_most("patients: memory of the streaming reader", found["grown_mib"], 64, " MiB")
+    cost = lab.command("splitter, patients", words, lab.server).result
+    rows = [["patients", cost["bytes"] / 1e6, cost["read"], cost["cpu"], cost["grown_mib"]]]
+    report.at_most("patients: memory of the streaming reader", cost["grown_mib"], 64, " MiB")
     report.tables.append(columns(["the splitter alone", "MB", "blocks", "CPU s", "memory grew MiB"], rows))

@@ -107,9 +107,9 @@ class Total(NamedTuple):
     calls: int = 0
     records: int = 0
 
-    def plus(self, one: Outcome) -> Total:
-        """With the run *one*."""
-        more = (1, one.changes, one.lost, one.lost > 0, one.after_full, one.calls, one.records)
+    def plus(self, outcome: Outcome) -> Total:
+        """These sums with those of the run *outcome*."""
+        more = (1, outcome.changes, outcome.lost, outcome.lost > 0, outcome.after_full, outcome.calls, outcome.records)
         return Total(*(a + int(b) for a, b in zip(self, more, strict=True)))
 
 
@@ -120,7 +120,7 @@ SIDES = {
 }
 
 
-def one(habits: Habits, seed: int) -> list[Outcome]:
+def outcomes(habits: Habits, seed: int) -> list[Outcome]:
     """The run of *seed*, by every side."""
     return [run(seed, habits) for run in SIDES.values()]
 
@@ -129,8 +129,8 @@ def table(habits: Habits, first: int, runs: int, processes: int) -> str:
     """The table of *runs* runs with *habits*, from seed *first*."""
     totals = dict.fromkeys(SIDES, Total())
     with ProcessPoolExecutor(processes) as pool:
-        for outcomes in pool.map(partial(one, habits), range(first, first + runs), chunksize=50):
-            for name, outcome in zip(SIDES, outcomes, strict=True):
+        for row in pool.map(partial(outcomes, habits), range(first, first + runs), chunksize=50):
+            for name, outcome in zip(SIDES, row, strict=True):
                 totals[name] = totals[name].plus(outcome)
     ours = totals["medmirror"]
     rows = []

@@ -40,19 +40,19 @@ class Prepared(NamedTuple):
 
 def prepare(dsn: str, target: Target, folder: Path) -> Prepared:
     """Write the rows that a load has left in *dsn* to *folder*."""
-    made = Prepared(folder / f"{target.feed}.copy", folder / f"{target.feed}.lines", 0)
+    prepared = Prepared(folder / f"{target.feed}.copy", folder / f"{target.feed}.lines", 0)
     statement = SQL("COPY {} ({}) TO STDOUT (FORMAT BINARY)").format(target.table, _columns(target))
-    with psycopg.connect(dsn) as conn, made.binary.open("wb") as file, conn.cursor().copy(statement) as copy:
+    with psycopg.connect(dsn) as conn, prepared.binary.open("wb") as file, conn.cursor().copy(statement) as copy:
         file.writelines(copy)
     key = sources.get(target.source).feed(target.feed).key[0].name
     query = SQL("SELECT {}, {}::text FROM {}").format(Identifier(key), Identifier(target.document), target.table)
     rows = 0
-    with psycopg.connect(dsn) as conn, conn.cursor("rows") as cursor, made.lines.open("wb") as file:
+    with psycopg.connect(dsn) as conn, conn.cursor("rows") as cursor, prepared.lines.open("wb") as file:
         cursor.itersize = 200
         for name, text in cursor.execute(query):
             file.write(name.encode() + b"\t" + orjson.dumps(orjson.loads(text)) + b"\n")
             rows += 1
-    return made._replace(rows=rows)
+    return prepared._replace(rows=rows)
 
 
 def copy_binary(lab: Lab, target: Target, prepared: Prepared, *, indexes: bool) -> Measured:
@@ -110,10 +110,10 @@ def _columns(target: Target) -> Composed:
 
 def _drop_indexes(dsn: str, target: Target) -> None:
     with psycopg.connect(dsn) as conn:
-        found = conn.execute(
+        indexes = conn.execute(
             "SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
             " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE i.indrelid = %s::regclass AND NOT i.indisprimary",
             [f"{target.source}.{target.feed}"],
         ).fetchall()
-        for names in found:
+        for names in indexes:
             conn.execute(SQL("DROP INDEX {}").format(Identifier(*names)))

@@ -33,18 +33,18 @@ def against_copy(lab: Lab) -> Report:
         _Input("object of labels", LABEL, lab.labels(labels)),
     ]
     report = Report("json", f"JSON: {studies:,} studies and {labels:,} labels, against COPY alone of the same rows")
-    loads: dict[str, list[Measured]] = {one.name: [] for one in inputs}
+    loads: dict[str, list[Measured]] = {entry.name: [] for entry in inputs}
     stages: dict[str, dict[str, float]] = {}
     alone: dict[Target, list[list[Measured]]] = {STUDY: [], LABEL: []}
     prepared: dict[Target, Prepared] = {}
     for _ in range(lab.runs):
-        for one in inputs:
+        for entry in inputs:
             with lab.database() as dsn:
-                load = lab.load(dsn, one.target.source, [one.sample.path], name=one.name)
-                loads[one.name].append(load.cost)
-                stages[one.name] = load.result["cpu_seconds"]
-                if one.target not in prepared:
-                    prepared[one.target] = floors.prepare(dsn, one.target, lab.scratch)
+                load = lab.load(dsn, entry.target.source, [entry.sample.path], name=entry.name)
+                loads[entry.name].append(load.cost)
+                stages[entry.name] = load.result["cpu_seconds"]
+                if entry.target not in prepared:
+                    prepared[entry.target] = floors.prepare(dsn, entry.target, lab.scratch)
         for target, rows in prepared.items():
             alone[target].append(
                 [
@@ -56,24 +56,29 @@ def against_copy(lab: Lab) -> Report:
     for rows in prepared.values():
         rows.binary.unlink()
         rows.lines.unlink()
-    for one in inputs:
-        found = alone[one.target]
-        references = [middle(column) for column in zip(*found, strict=True)]
+    for entry in inputs:
+        floor_runs = alone[entry.target]
+        references = [middle(column) for column in zip(*floor_runs, strict=True)]
         ratios = [
-            median(load.cpu / floor[place].cpu for load, floor in zip(loads[one.name], found, strict=True))
+            median(load.cpu / floor[place].cpu for load, floor in zip(loads[entry.name], floor_runs, strict=True))
             for place in range(3)
         ]
-        cost = middle(loads[one.name])
+        cost = middle(loads[entry.name])
         report.tables += [
-            f"{one.name}, {one.sample.size / 1e6:,.0f} MB\n\n{table([cost, *references])}",
+            f"{entry.name}, {entry.sample.size / 1e6:,.0f} MB\n\n{table([cost, *references])}",
             columns(
                 ["medmirror's CPU, times that of", ""],
                 [[reference.name, number] for reference, number in zip(references, ratios, strict=True)],
             ),
-            _stages(cost, stages[one.name]),
+            _stages(cost, stages[entry.name]),
         ]
-        report.at_most(f"{one.name}: CPU, times COPY alone", ratios[0], _LIMIT, " x")
-        report.keep(**{one.name: loads[one.name], f"{one.target.feed} alone": [run for runs in found for run in runs]})
+        report.at_most(f"{entry.name}: CPU, times COPY alone", ratios[0], _LIMIT, " x")
+        report.keep(
+            **{
+                entry.name: loads[entry.name],
+                f"{entry.target.feed} alone": [run for runs in floor_runs for run in runs],
+            }
+        )
     _streaming(lab, report, inputs)
     return report
 
@@ -86,12 +91,12 @@ def _stages(cost: Measured, stages: dict[str, float]) -> str:
 
 def _streaming(lab: Lab, report: Report, inputs: list[_Input]) -> None:
     rows = []
-    for one in inputs:
-        if one.sample.path.is_file():
-            words = ["-m", "bench.splitter", one.target.source, str(one.sample.path)]
-            found = lab.command(f"splitter, {one.name}", words, lab.server).result
-            rows.append([one.name, found["bytes"] / 1e6, found["read"], found["cpu"], found["grown_mib"]])
-            report.at_most(f"{one.name}: memory of the streaming reader", found["grown_mib"], 64, " MiB")
+    for entry in inputs:
+        if entry.sample.path.is_file():
+            words = ["-m", "bench.splitter", entry.target.source, str(entry.sample.path)]
+            cost = lab.command(f"splitter, {entry.name}", words, lab.server).result
+            rows.append([entry.name, cost["bytes"] / 1e6, cost["read"], cost["cpu"], cost["grown_mib"]])
+            report.at_most(f"{entry.name}: memory of the streaming reader", cost["grown_mib"], 64, " MiB")
     titles = ["the splitter alone", "MB", "blocks", "CPU s", "memory grew MiB"]
     report.tables.append(columns(titles, rows))
 

@@ -151,7 +151,7 @@ class Lab:
     def pubmed(self, citations: int, *, number: int = 1, **options: Any) -> Sample:
         """A gzipped PubMed file of so many citations."""
         name = f"pubmed26n{number:04d}.xml.gz"
-        return self.made(
+        return self.sample(
             ("pubmed", citations, number, options),
             name,
             lambda path: samples.write_pubmed(path, citations, number=number, **options),
@@ -159,7 +159,7 @@ class Lab:
 
     def studies(self, studies: int, **options: Any) -> Sample:
         """ClinicalTrials.gov studies: an array, or a folder with ``shape="folder"``."""
-        return self.made(
+        return self.sample(
             ("studies", studies, options),
             "studies" if options.get("shape") == "folder" else "studies.json",
             lambda path: samples.write_studies(path, studies, **options),
@@ -168,9 +168,9 @@ class Lab:
     def labels(self, records: int) -> Sample:
         """One openFDA object of drug labels."""
         name = "drug-label-0001-of-0001.json"
-        return self.made(("labels", records), name, lambda path: samples.write_openfda(path, "label", records))
+        return self.sample(("labels", records), name, lambda path: samples.write_openfda(path, "label", records))
 
-    def made(self, what: object, name: str, write: Callable[[Path], _Written]) -> Sample:
+    def sample(self, what: object, name: str, write: Callable[[Path], _Written]) -> Sample:
         """The sample called *name*, made unless an earlier run has left the same one."""
         key = hashlib.sha256(f"{what!r} {_generator()}".encode()).hexdigest()[:16]
         folder = self.scratch / "inputs" / key
@@ -179,8 +179,8 @@ class Lab:
             self.on_step(f"making {name} {what}")
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            made = write(folder / name)
-            facts.write_text(json.dumps([made.records, made.size, len(made.changed)]))
+            written = write(folder / name)
+            facts.write_text(json.dumps([written.records, written.size, len(written.changed)]))
         return Sample(folder / name, *json.loads(facts.read_text()))
 
 

@@ -46,11 +46,11 @@ class Answer(NamedTuple):
     compared: int
 
 
-def quality(found: Pairs, truth: Pairs) -> Quality:
-    """Precision, recall and F1 of *found*."""
-    right = len(found & truth)
-    f1 = 2 * right / (len(found) + len(truth))
-    return Quality(len(found), len(found) - right, right / max(len(found), 1), right / len(truth), f1)
+def quality(pairs: Pairs, truth: Pairs) -> Quality:
+    """Precision, recall and F1 of *pairs*."""
+    right = len(pairs & truth)
+    f1 = 2 * right / (len(pairs) + len(truth))
+    return Quality(len(pairs), len(pairs) - right, right / max(len(pairs), 1), right / len(truth), f1)
 
 
 # Ours
@@ -58,7 +58,7 @@ def quality(found: Pairs, truth: Pairs) -> Quality:
 
 def ours(records: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Answer:
     """What medmirror makes of (source, id, canonical record)s, without a database; model and thresholds as shipped."""
-    rows = [_row(*one) for one in records]
+    rows = [_row(*record) for record in records]
     flags = ("changed", "gone")
     schema = [(name, pyarrow.bool_() if name in flags else pyarrow.string()) for name in scoring.columns()]
     began = time.perf_counter()
@@ -66,12 +66,12 @@ def ours(records: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Answer:
         scorer.take(pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(schema)))
         compared = scorer.score(REVIEW_AT)
         keys = scorer.keys()
-        found: dict[str, Pairs] = {"joined": set(), "review": set()}
+        pairs: dict[str, Pairs] = {"joined": set(), "review": set()}
         standing, thresholds = Standing(), Thresholds()
         doubted = doubtful(scorer, "patient", thresholds, standing)
-        for one in decide(scorer, "patient", thresholds, standing, doubted):
-            found[one.status].add(_pair(keys[one.left][2], keys[one.right][2]))
-    return Answer(found["joined"], found["joined"] | found["review"], time.perf_counter() - began, compared)
+        for record in decide(scorer, "patient", thresholds, standing, doubted):
+            pairs[record.status].add(_pair(keys[record.left][2], keys[record.right][2]))
+    return Answer(pairs["joined"], pairs["joined"] | pairs["review"], time.perf_counter() - began, compared)
 
 
 def _row(source: str, source_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,18 +125,18 @@ def as_febrl(entries: Iterable[duplicates.Entry]) -> Any:
 
     rows = [
         {
-            "rec_id": one.source_id,
-            "given_name": one.given,
-            "surname": one.family,
-            "street_number": one.street.partition(" ")[0],
-            "address_1": one.street.partition(" ")[2],
-            "suburb": one.city,
-            "postcode": one.post_code,
-            "state": one.state,
-            "date_of_birth": one.birth_date.replace("-", ""),
-            "soc_sec_id": one.identifier,
+            "rec_id": entry.source_id,
+            "given_name": entry.given,
+            "surname": entry.family,
+            "street_number": entry.street.partition(" ")[0],
+            "address_1": entry.street.partition(" ")[2],
+            "suburb": entry.city,
+            "postcode": entry.post_code,
+            "state": entry.state,
+            "date_of_birth": entry.birth_date.replace("-", ""),
+            "soc_sec_id": entry.identifier,
         }
-        for one in entries
+        for entry in entries
     ]
     return pandas.DataFrame(rows).set_index("rec_id").replace("", None)
 
@@ -157,8 +157,8 @@ def by_recordlinkage(frames: list[Any]) -> Answer:
     compare.exact("state", "state")
     compare.string("address_1", "address_1", threshold=0.85)
     features = compare.compute(candidates, *frames)
-    found = {_pair(left, right) for left, right in features[features.sum(axis=1) > 3].index}
-    return Answer(found, found, time.perf_counter() - began, len(candidates))
+    pairs = {_pair(left, right) for left, right in features[features.sum(axis=1) > 3].index}
+    return Answer(pairs, pairs, time.perf_counter() - began, len(candidates))
 
 
 def by_splink(frames: list[Any]) -> Answer:
@@ -204,9 +204,9 @@ def by_splink(frames: list[Any]) -> Answer:
     linker.training.estimate_u_using_random_sampling(max_pairs=10_000_000, seed=1)
     for column in ("date_of_birth", "postcode"):
         linker.training.estimate_parameters_using_expectation_maximisation(block_on(column))
-    found = linker.inference.predict(threshold_match_probability=0.5, warning_mode="never").as_pandas_dataframe()
-    pairs = [_pair(left, right) for left, right in zip(found.rec_id_l, found.rec_id_r, strict=True)]
-    upper = {pair for pair, share in zip(pairs, found.match_probability, strict=True) if share >= JOIN_AT}
+    predicted = linker.inference.predict(threshold_match_probability=0.5, warning_mode="never").as_pandas_dataframe()
+    pairs = [_pair(left, right) for left, right in zip(predicted.rec_id_l, predicted.rec_id_r, strict=True)]
+    upper = {pair for pair, share in zip(pairs, predicted.match_probability, strict=True) if share >= JOIN_AT}
     return Answer(upper, set(pairs), time.perf_counter() - began, len(pairs))
 
 
@@ -225,7 +225,7 @@ def people(lab: Lab) -> Report:
             rows += _lines(f"FEBRL {number}", name, answer, truth, report)
     entries = list(duplicates.register(_HOUSEHOLDS))
     truth, frame = duplicates.same_person(entries), as_febrl(entries)
-    ways = {"medmirror": ours((one.source, one.source_id, duplicates.canonical(one)) for one in entries)}
+    ways = {"medmirror": ours((entry.source, entry.source_id, duplicates.canonical(entry)) for entry in entries)}
     ways |= {"splink's example": by_splink([frame]), "recordlinkage's example": by_recordlinkage([frame])}
     for name, answer in ways.items():
         rows += _lines("households", name, answer, truth, report)
@@ -243,15 +243,11 @@ def _lines(name: str, by: str, answer: Answer, truth: Pairs, report: Report) -> 
     kinds = {"joined": answer.upper, "all": answer.all}
     if answer.upper == answer.all:
         kinds.pop("joined")
-    found = {kind: quality(pairs, truth) for kind, pairs in kinds.items()}
-    figures = {kind: one._asdict() for kind, one in found.items()}
+    qualities = {kind: quality(pairs, truth) for kind, pairs in kinds.items()}
+    figures = {kind: score._asdict() for kind, score in qualities.items()}
     report.figures.setdefault(name, {})[by] = {**figures, "seconds": answer.seconds}
     what = {"joined": "above the upper threshold", "all": "all that it found"}
-    return [
-        [name, by, what[kind], one.found, one.false, f"{one.precision:.5f}", f"{one.recall:.5f}", f"{one.f1:.5f}",
-         answer.seconds]
-        for kind, one in found.items()
-    ]  # fmt: skip
+    return [[name, by, what[kind], *_digits(score), answer.seconds] for kind, score in qualities.items()]
 
 
 def _register(lab: Lab, report: Report) -> None:
@@ -266,14 +262,16 @@ def _register(lab: Lab, report: Report) -> None:
         first = lab.command("medmirror dedup", words, dsn, records=records).cost
         again = lab.command("again, nothing changed", words, dsn, records=records).cost
         lab.command("change some", ["-c", code, dsn, str(changed), "1"], dsn, records=changed)
-        some = lab.command(f"again, {changed:,} changed", words, dsn, records=changed).cost
-        found = _found(dsn)
+        partial = lab.command(f"again, {changed:,} changed", words, dsn, records=changed).cost
+        statuses = _matches(dsn)
     truth = duplicates.same_person(duplicates.register(records))
-    report.tables.append(f"{records:,} generated patients, {len(truth):,} true pairs\n" + table([first, again, some]))
-    both = {"joined": found["joined"], "joined or for review": found["joined"] | found["review"]}
+    report.tables.append(
+        f"{records:,} generated patients, {len(truth):,} true pairs\n" + table([first, again, partial])
+    )
+    both = {"joined": statuses["joined"], "joined or for review": statuses["joined"] | statuses["review"]}
     rows = [[what, *_digits(quality(pairs, truth))] for what, pairs in both.items()]
     report.tables.append(columns(["generated patients", "links", "false", "precision", "recall", "F1"], rows))
-    report.keep(first=first, again=again, some=some)
+    report.keep(first=first, again=again, some=partial)
     report.figures["generated"] = {what: quality(pairs, truth)._asdict() for what, pairs in both.items()}
     report.at_most("generated: false links among a million joined", 1e6 * _false(both["joined"], truth), 100)
 
@@ -282,8 +280,8 @@ def _false(pairs: Pairs, truth: Pairs) -> float:
     return len(pairs - truth) / max(len(pairs), 1)
 
 
-def _digits(one: Quality) -> list[Any]:
-    return [one.found, one.false, f"{one.precision:.5f}", f"{one.recall:.5f}", f"{one.f1:.5f}"]
+def _digits(measured: Quality) -> list[Any]:
+    return [measured.found, measured.false, f"{measured.precision:.5f}", f"{measured.recall:.5f}", f"{measured.f1:.5f}"]
 
 
 def fill(dsn: str, records: int, moved: int) -> None:
@@ -294,38 +292,37 @@ def fill(dsn: str, records: int, moved: int) -> None:
     from sqlalchemy import text
 
     from medmirror.db import retry
-    from medmirror.ingest import canonicalstore as mapping
+    from medmirror.ingest import canonicalstore
     from medmirror.mapping import canonical_hash
     from medmirror.settings import Settings
 
     engine, _ = open_database(Settings.from_environment({}, dsn=dsn))
     entries = duplicates.register(records)
-    while some := list(islice(entries, 10_000)):
+    while chunk := list(islice(entries, 10_000)):
         for source in ("a", "b"):
             rows = []
-            for entry in some:
+            for entry in chunk:
                 if entry.source == source:
                     record = duplicates.canonical(entry._replace(phone=f"+613{entry.person:08d}") if moved else entry)
                     data = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-                    rows.append(
-                        mapping.Row("patient", entry.source_id, 1, bytes(16), "patient", data, canonical_hash(record),
-                                    bytes(16), 2)
-                    )  # fmt: skip
-            retry.in_transaction(engine, lambda conn, s=source, r=rows: mapping.store(conn, s, "org_1", 1, r))
+                    key, digest = entry.source_id, canonical_hash(record)
+                    row = canonicalstore.Row("patient", key, 1, bytes(16), "patient", data, digest, bytes(16), 2)
+                    rows.append(row)
+            retry.in_transaction(engine, lambda conn, s=source, r=rows: canonicalstore.store(conn, s, "org_1", 1, r))
     with engine.begin() as conn:
         conn.execute(text("ANALYZE"))
     engine.dispose()
 
 
-def _found(dsn: str) -> dict[str, Pairs]:
+def _matches(dsn: str) -> dict[str, Pairs]:
     import psycopg
 
-    found: dict[str, Pairs] = {"joined": set(), "review": set(), "undone": set()}
+    pairs: dict[str, Pairs] = {"joined": set(), "review": set(), "undone": set()}
     with psycopg.connect(dsn) as conn:
         conn.execute("SELECT set_config('medmirror.organization', '*', false)")
         for status, left, right in conn.execute("SELECT status, left_id, right_id FROM medmirror.match"):
-            found[status].add(_pair(left, right))
-    return found
+            pairs[status].add(_pair(left, right))
+    return pairs
 
 
 def main() -> None:

@@ -68,8 +68,8 @@ class Measured:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return found | {
+        figures = {field.name: getattr(self, field.name) for field in fields(self)}
+        return figures | {
             name: getattr(self, name) for name in ("cpu", "cpu_us_a_record", "records_a_second", "cores_busy")
         }
 
@@ -167,12 +167,12 @@ def _adopt_orphans() -> None:
 
 
 def _children(pid: int) -> list[int]:
-    found: list[int] = []
+    pids: list[int] = []
     with suppress(OSError):
         for task in (_PROC / str(pid) / "task").iterdir():
             with suppress(OSError):
-                found += map(int, (task / "children").read_text().split())
-    return found
+                pids += map(int, (task / "children").read_text().split())
+    return pids
 
 
 def _stat(pid: int) -> tuple[str, list[str]] | None:

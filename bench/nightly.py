@@ -11,7 +11,7 @@ from typing import Any
 from bench.lab import Lab
 from bench.report import Report, columns
 from medmirror.db import connect, ledger, migrate, retry, runs
-from medmirror.ingest import deletions as infer
+from medmirror.ingest import deletions
 from medmirror.model import Certificate
 from medmirror.nightly import config, night
 from medmirror.settings import Settings
@@ -46,12 +46,12 @@ def _night(lab: Lab, share: int) -> list[Any]:
     path.write_text(_TEXT.format(cpu=share), encoding="utf-8")
     with lab.database() as dsn:
         settings = replace(Settings.from_environment({}, dsn=dsn), workers=2)
-        made = night.run(config.read(path), settings)
-    assert made is not None
-    assert made["status"] == "done", made["failed"]
-    cost = made["cost"]
+        receipt = night.run(config.read(path), settings)
+    assert receipt is not None
+    assert receipt["status"] == "done", receipt["failed"]
+    cost = receipt["cost"]
     busy, busiest = 100 * cost["cpu_share_mean"], 100 * cost["cpu_share_peak"]
-    return [share, busy, busiest, made["seconds"], cost["seconds_waited_for_cpu"]]
+    return [share, busy, busiest, receipt["seconds"], cost["seconds_waited_for_cpu"]]
 
 
 def _passes(lab: Lab, records: int) -> list[list[Any]]:
@@ -62,16 +62,16 @@ def _passes(lab: Lab, records: int) -> list[list[Any]]:
         run_id = _begin(engine)
         missing = records // 100
         whole, fewer = (_filled(engine, run_id, name, records, since) for name, since in (("a", 0), ("b", missing)))
-        found = []
+        rows = []
         for name, number in (("all seen", whole), ("1 % missing", fewer), ("missing again", fewer)):
-            one = infer.Pass("org_1", "cliniko", (number,), os.urandom(32))
+            whole_pass = deletions.Pass("org_1", "cliniko", (number,), os.urandom(32))
             began = time.perf_counter()
             certificate = {"appointment": Certificate(("appointment",), True, None, 0)}
-            (verdict,) = infer.judge(engine, one, certificate, infer.Limits(), run_id)
+            (verdict,) = deletions.judge(engine, whole_pass, certificate, deletions.Limits(), run_id)
             seconds = time.perf_counter() - began
-            found.append([name, verdict.living, verdict.newly + verdict.again, verdict.written, seconds])
+            rows.append([name, verdict.living, verdict.newly + verdict.again, verdict.written, seconds])
         engine.dispose()
-    return found
+    return rows
 
 
 def _begin(engine: Any) -> int:

@@ -67,21 +67,21 @@ def usual(given: Calendars) -> Iterator[object]:
     by_subject: dict[object, list[Interval]] = {}
     for other in given.destination:
         by_subject.setdefault(other.subject, []).append(other)
-    for one in given.source:
-        for other in by_subject.get(one.subject, ()):
-            if clash(one, other, 60 * SECOND) is not None:
-                yield one.id, other.id
+    for entry in given.source:
+        for other in by_subject.get(entry.subject, ()):
+            if clash(entry, other, 60 * SECOND) is not None:
+                yield entry.id, other.id
 
 
 def timed(work: Callable[[], Iterator[object]], runs: int) -> tuple[float, float, int]:
     """(median seconds, median CPU seconds, how many were found)."""
-    seconds, cpu, found = [], [], 0
+    seconds, cpu, clashing = [], [], 0
     for _ in range(runs):
         began, used = time.perf_counter(), time.process_time()
-        found = sum(1 for _ in work())
+        clashing = sum(1 for _ in work())
         seconds.append(time.perf_counter() - began)
         cpu.append(time.process_time() - used)
-    return median(seconds), median(cpu), found
+    return median(seconds), median(cpu), clashing
 
 
 def costs(count: int, runs: int) -> Report:
@@ -91,14 +91,14 @@ def costs(count: int, runs: int) -> Report:
     slowest = 0.0
     for subjects, name in ((25_000, "25,000 patients"), (40, "40 practitioners"), (1, "one calendar")):
         given = calendars(count, subjects, name)
-        seconds, cpu, found = timed(lambda given=given: clashes(given.source, given.destination), runs)  # type: ignore[misc]
-        rows.append([name, "sweep", count, seconds, cpu, 1e6 * cpu / count, found])
+        seconds, cpu, clashing = timed(lambda given=given: clashes(given.source, given.destination), runs)  # type: ignore[misc]
+        rows.append([name, "sweep", count, seconds, cpu, 1e6 * cpu / count, clashing])
         slowest = max(slowest, cpu)
     few = calendars(USUAL, 1, "one calendar")
     swept = timed(lambda: clashes(few.source, few.destination), runs)
     brute = timed(lambda: usual(few), runs)
-    for way, (seconds, cpu, found) in (("sweep", swept), ("each against each", brute)):
-        rows.append([few.name, way, USUAL, seconds, cpu, 1e6 * cpu / USUAL, found])
+    for way, (seconds, cpu, clashing) in (("sweep", swept), ("each against each", brute)):
+        rows.append([few.name, way, USUAL, seconds, cpu, 1e6 * cpu / USUAL, clashing])
     report.tables.append(
         columns(["calendar", "way", "entries", "seconds", "CPU s", "us/entry", "clashes"], rows, left=2)
     )

@@ -40,26 +40,26 @@ def per_megabyte(lab: Lab) -> Report:
         _Input("cliniko", "cliniko", _ORGANIZATION, _cliniko(lab, 500 * scale, 3_000 * scale)),
         _Input("fhir", "fhir", _ORGANIZATION, _fhir(lab, 100 * scale)),
     ]
-    runs: dict[str, list[Measured]] = {one.name: [] for one in inputs}
+    runs: dict[str, list[Measured]] = {entry.name: [] for entry in inputs}
     mapping: dict[str, float] = {}
     for _ in range(lab.runs):
-        for one in inputs:
+        for entry in inputs:
             with lab.database() as dsn:
-                load = lab.load(dsn, one.source, [one.sample.path], *one.options, name=one.name)
-                runs[one.name].append(load.cost)
-                mapping[one.name] = load.result["cpu_seconds"].get("map", 0.0)
+                load = lab.load(dsn, entry.source, [entry.sample.path], *entry.options, name=entry.name)
+                runs[entry.name].append(load.cost)
+                mapping[entry.name] = load.result["cpu_seconds"].get("map", 0.0)
     report = Report("practice", "Practice systems' JSON, mapped while it is loaded, beside openFDA's")
-    report.tables.append(table([middle(some) for some in runs.values()]))
-    cost = {one.name: [run.cpu / (one.sample.size / 1e6) for run in runs[one.name]] for one in inputs}
+    report.tables.append(table([middle(costs) for costs in runs.values()]))
+    cost = {entry.name: [run.cpu / (entry.sample.size / 1e6) for run in runs[entry.name]] for entry in inputs}
     rows = [
         [
-            one.name,
-            one.sample.size / 1e6,
-            one.sample.size / one.sample.records,
-            1e3 * median(cost[one.name]),
-            1e6 * mapping[one.name] / one.sample.records,
+            entry.name,
+            entry.sample.size / 1e6,
+            entry.sample.size / entry.sample.records,
+            1e3 * median(cost[entry.name]),
+            1e6 * mapping[entry.name] / entry.sample.records,
         ]
-        for one in inputs
+        for entry in inputs
     ]
     titles = ["input", "MB", "bytes/record", "CPU ms/MB", "of it mapping, us/record"]
     report.tables.append(columns(titles, rows))
@@ -73,23 +73,23 @@ def per_megabyte(lab: Lab) -> Report:
 
 def _drugs(lab: Lab, endpoint: str, records: int) -> Sample:
     name = f"drug-{endpoint}-0001-of-0001.json"
-    return lab.made((endpoint, records), name, lambda path: samples.write_openfda(path, endpoint, records))  # type: ignore[arg-type]
+    return lab.sample((endpoint, records), name, lambda path: samples.write_openfda(path, endpoint, records))  # type: ignore[arg-type]
 
 
 def _cliniko(lab: Lab, patients: int, appointments: int) -> Sample:
     def write(folder: Path) -> int:
-        made = samples.write_cliniko(folder, patients=patients, appointments=appointments, per_page=1_000)
-        return sum(made.records.values())
+        export = samples.write_cliniko(folder, patients=patients, appointments=appointments, per_page=1_000)
+        return sum(export.records.values())
 
-    return lab.made(("cliniko", patients, appointments), "cliniko", _folder(write))
+    return lab.sample(("cliniko", patients, appointments), "cliniko", _folder(write))
 
 
 def _fhir(lab: Lab, patients: int) -> Sample:
     def write(folder: Path) -> int:
-        made = samples.write_fhir(folder, patients=patients, per_file=100_000)
-        return sum(made.records.values())
+        export = samples.write_fhir(folder, patients=patients, per_file=100_000)
+        return sum(export.records.values())
 
-    return lab.made(("fhir", patients), "fhir", _folder(write))
+    return lab.sample(("fhir", patients), "fhir", _folder(write))
 
 
 def _folder(write: Callable[[Path], int]) -> Callable[[Path], _Written]:

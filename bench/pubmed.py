@@ -49,7 +49,7 @@ def first_and_again(lab: Lab) -> Report:
         turn = number % len(sides)
         for side in sides[turn:] + sides[:turn]:
             with lab.database() as dsn:
-                starts[side].append(_one(lab, side, dsn, single))
+                starts[side].append(_load_one_record(lab, side, dsn, single))
             with lab.database() as dsn:
                 if side != OURS:
                     new[side].append(lab.opponent(side, dsn, sample.path, sample.records))
@@ -79,9 +79,9 @@ def first_and_again(lab: Lab) -> Report:
     ]
     report.at_most("first load, CPU a citation", middle(new[OURS]).cpu_us_a_record, 250, " us")
     for name, factor in _FACTORS.items():
-        known = name in sides
-        cpu = ratio(new[name], new[OURS], "cpu_us_a_record") if known else None
-        wall = ratio(new[name], new[OURS], "seconds") if known else None
+        installed = name in sides
+        cpu = ratio(new[name], new[OURS], "cpu_us_a_record") if installed else None
+        wall = ratio(new[name], new[OURS], "seconds") if installed else None
         report.at_least(f"first load, CPU of {name}", cpu, factor, " x")
         report.at_least(f"first load, time of {name}", wall, factor, " x")
     report.at_most("the same again, CPU a citation", middle(again[OURS]).cpu_us_a_record, 60, " us")
@@ -131,7 +131,7 @@ def _count(before: Mapping[str, Sequence[int]], after: Mapping[str, Sequence[int
     return sum(map(sum, after.values())) - sum(map(sum, before.values()))
 
 
-def _one(lab: Lab, side: str, dsn: str, sample: Sample) -> Measured:
+def _load_one_record(lab: Lab, side: str, dsn: str, sample: Sample) -> Measured:
     if side == OURS:
         return lab.load(dsn, "pubmed", [sample.path], name=f"{side}, one record").cost
     return replace(lab.opponent(side, dsn, sample.path, sample.records), name=f"{side}, one record")
@@ -140,14 +140,14 @@ def _one(lab: Lab, side: str, dsn: str, sample: Sample) -> Measured:
 def _ratios(runs: Runs, starts: Runs) -> str:
     rows = []
     ours = _net(runs[OURS], starts[OURS])
-    for name, some in runs.items():
-        net = _net(some, starts[name])
+    for name, loads in runs.items():
+        net = _net(loads, starts[name])
         start = middle(starts[name]).cpu
         rows.append(
             [
                 name,
-                ratio(some, runs[OURS], "cpu_us_a_record"),
-                ratio(some, runs[OURS], "seconds"),
+                ratio(loads, runs[OURS], "cpu_us_a_record"),
+                ratio(loads, runs[OURS], "seconds"),
                 start,
                 net,
                 net / ours,

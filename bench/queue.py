@@ -34,8 +34,7 @@ from medmirror.db import connect, migrate
 from medmirror.jobs import Job, Request, runner, worker
 from medmirror.jobs.queue.postgres import PostgresQueue
 from medmirror.settings import usable_cpus
-from medmirror.sync import organizations
-from medmirror.sync.steps import Report as Reports
+from medmirror.sync import organizations, steps
 
 PROCESSES = 8
 _SPAWN = multiprocessing.get_context("spawn")
@@ -94,15 +93,15 @@ def _books(place: Lab, organisations: int) -> Iterator[tuple[str, Engine]]:
 def _running(target: Callable[..., None], *args: Any) -> Iterator[list[BaseProcess]]:
     """Eight processes of *target*, and then no longer."""
     started: list[BaseProcess] = [_SPAWN.Process(target=target, args=args, daemon=True) for _ in range(PROCESSES)]
-    for one in started:
-        one.start()
+    for process in started:
+        process.start()
     try:
         yield started
     finally:
-        for one in started:
-            if one.is_alive() and one.pid:
-                os.kill(one.pid, signal.SIGTERM)
-            one.join(30)
+        for process in started:
+            if process.is_alive() and process.pid:
+                os.kill(process.pid, signal.SIGTERM)
+            process.join(30)
 
 
 def _until(engine: Engine, query: str, n: int = PROCESSES) -> Any:
@@ -110,8 +109,8 @@ def _until(engine: Engine, query: str, n: int = PROCESSES) -> Any:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         with engine.connect() as conn:
-            if found := conn.scalar(text(query), {"n": n} if ":n" in query else {}):
-                return found
+            if value := conn.scalar(text(query), {"n": n} if ":n" in query else {}):
+                return value
         time.sleep(0.05)
     raise SystemExit(f"waited in vain for: {query}")
 
@@ -125,11 +124,11 @@ def _stop() -> threading.Event:
     return stop
 
 
-def _nothing(job: Job, report: Reports) -> Mapping[str, Any]:
+def _nothing(job: Job, report: steps.Report) -> Mapping[str, Any]:
     return {}
 
 
-def _forever(job: Job, report: Reports) -> Mapping[str, Any]:
+def _forever(job: Job, report: steps.Report) -> Mapping[str, Any]:
     while True:
         report("fetched", {})
         time.sleep(0.2)
@@ -152,7 +151,7 @@ def _taker(dsn: str, ids: Sequence[UUID]) -> None:
     """Tries to do each of *ids*, as all others do at the same time."""
     engine, queue = connect.engine(dsn), _Nowhere(dsn)
 
-    def handler(job: Job, report: Reports) -> Mapping[str, Any]:
+    def handler(job: Job, report: steps.Report) -> Mapping[str, Any]:
         with engine.begin() as conn:
             values = {"id": job.job_id, "claims": job.claims, "pid": os.getpid()}
             conn.execute(text("INSERT INTO public.ran VALUES (:id, :claims, :pid)"), values)
@@ -231,8 +230,8 @@ def _begins(dsn: str, engine: Engine, count: int, place: Lab) -> list[float]:
         _until(engine, "SELECT count(*) = 0 FROM medmirror.job WHERE state <> 'succeeded'")
     queue.close()
     with engine.connect() as conn:
-        found = conn.scalars(text("SELECT extract(epoch FROM started_at - created_at) FROM medmirror.job"))
-        return [float(one) for one in found]
+        delays = conn.scalars(text("SELECT extract(epoch FROM started_at - created_at) FROM medmirror.job"))
+        return [float(delay) for delay in delays]
 
 
 def _recovery(dsn: str, engine: Engine, deaths: int, place: Lab) -> list[float]:

@@ -31,21 +31,21 @@ class Report:
     goals: list[Goal] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
-    def at_most(self, what: str, found: float | None, limit: float, unit: str = "") -> None:
-        """Note the goal that *found* is *limit* or less."""
-        self._goal(f"{what}: at most {limit:g}{unit}", found, unit, None if found is None else found <= limit)
+    def at_most(self, what: str, measured: float | None, limit: float, unit: str = "") -> None:
+        """Note the goal that *measured* is *limit* or less."""
+        self._goal(f"{what}: at most {limit:g}{unit}", measured, unit, None if measured is None else measured <= limit)
 
-    def at_least(self, what: str, found: float | None, limit: float, unit: str = "") -> None:
-        """Note the goal that *found* is *limit* or more."""
-        self._goal(f"{what}: at least {limit:g}{unit}", found, unit, None if found is None else found >= limit)
+    def at_least(self, what: str, measured: float | None, limit: float, unit: str = "") -> None:
+        """Note the goal that *measured* is *limit* or more."""
+        self._goal(f"{what}: at least {limit:g}{unit}", measured, unit, None if measured is None else measured >= limit)
 
-    def _goal(self, wanted: str, found: float | None, unit: str, met: bool | None) -> None:
-        self.goals.append(Goal(wanted, "not known here" if found is None else f"{_short(found)}{unit}", met))
+    def _goal(self, wanted: str, measured: float | None, unit: str, met: bool | None) -> None:
+        self.goals.append(Goal(wanted, "not known here" if measured is None else f"{_short(measured)}{unit}", met))
 
     def keep(self, **loads: Measured | Sequence[Measured]) -> None:
         """Put measurements among the raw figures."""
         for name, load in loads.items():
-            self.figures[name] = load.as_dict() if isinstance(load, Measured) else [one.as_dict() for one in load]
+            self.figures[name] = load.as_dict() if isinstance(load, Measured) else [run.as_dict() for run in load]
 
     def text(self) -> str:
         """The claim as printed."""
@@ -106,11 +106,11 @@ def write_markdown(path: Path, reports: Sequence[Report], head: str) -> None:
         begin, end = f"<!-- bench {report.name} -->", f"<!-- end {report.name} -->"
         body = f"{begin}\n```text\n{head}\n\n{report.text()}\n```\n{end}"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        before, found, after = _parted(pattern, text)
-        text = f"{before}{body}{after}" if found else f"{text.rstrip()}\n\n{body}\n"
+        before, replaced, after = _parted(pattern, text)
+        text = f"{before}{body}{after}" if replaced else f"{text.rstrip()}\n\n{body}\n"
     path.write_text(text, encoding="utf-8")
 
 
 def _parted(pattern: re.Pattern[str], text: str) -> tuple[str, bool, str]:
-    found = pattern.search(text)
-    return (text[: found.start()], True, text[found.end() :]) if found else (text, False, "")
+    match = pattern.search(text)
+    return (text[: match.start()], True, text[match.end() :]) if match else (text, False, "")

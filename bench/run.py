@@ -71,9 +71,9 @@ def main() -> int:
             reports.append(CLAIMS[name](place))
             print(f"\n{reports[-1].text()}", flush=True)
     if options.json:
-        found = {"machine": head, "quick": options.quick, "runs": runs}
+        figures = {"machine": head, "quick": options.quick, "runs": runs}
         claims = {report.name: report.as_dict() for report in reports}
-        options.json.write_text(json.dumps(found | {"claims": claims}, indent=1))
+        options.json.write_text(json.dumps(figures | {"claims": claims}, indent=1))
     if options.markdown:
         write_markdown(options.markdown, reports, head)
     missed = [goal for report in reports for goal in report.goals if goal.met is False]

@@ -17,7 +17,7 @@ from bench.lab import Lab
 from bench.measure import Measured, table
 from bench.report import Report, columns, middle
 from medmirror.db import connect
-from medmirror.ingest import resources as measure
+from medmirror.ingest.resources import cpu_seconds, postmaster
 
 _EVERY = 0.1
 _FROM, _TO = 0.1, 0.9  # the steady part: between the commits of these shares of all records
@@ -49,9 +49,9 @@ def workers(lab: Lab) -> Report:
                 name = f"{count} {'worker' if count == 1 else 'workers'}"
                 costs[count].append(lab.load(dsn, "pubmed", [sample.path], name=name, workers=count).cost)
                 steady[count].append(_steady(dsn, moments))
-    whole = median(one.seconds / two.seconds for one, two in zip(costs[1], costs[2], strict=True))
-    part = median(two.speed / one.speed for one, two in zip(steady[1], steady[2], strict=True))
-    both = {count: [median(values) for values in zip(*found, strict=True)] for count, found in steady.items()}
+    whole = median(single.seconds / double.seconds for single, double in zip(costs[1], costs[2], strict=True))
+    part = median(double.speed / single.speed for single, double in zip(steady[1], steady[2], strict=True))
+    both = {count: [median(values) for values in zip(*parts, strict=True)] for count, parts in steady.items()}
     cores = len(os.sched_getaffinity(0))
     report.tables += [
         table(middle(runs) for runs in costs.values()),
@@ -73,7 +73,7 @@ def workers(lab: Lab) -> Report:
     report.at_least("2 workers against 1, steady part", part, 1.7, " x")
     report.at_least("both cores busy with us, steady part", 100 * both[2][1] / cores, 85, " %")
     report.keep(one=costs[1], two=costs[2])
-    report.figures["steady"] = {str(count): [found._asdict() for found in some] for count, some in steady.items()}
+    report.figures["steady"] = {str(count): [part._asdict() for part in parts] for count, parts in steady.items()}
     return report
 
 
@@ -81,14 +81,14 @@ def workers(lab: Lab) -> Report:
 def _watching(dsn: str) -> Iterator[list[_Moment]]:
     """Moments of the time that this is open; complete when it has ended."""
     engine = connect.engine(dsn)
-    server = measure.postmaster(engine)
+    server = postmaster(engine)
     engine.dispose()
     moments: list[_Moment] = []
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(_EVERY):
-            ours = (measure.cpu_seconds(os.getpid()) or 0.0) + (measure.cpu_seconds(server) or 0.0)
+            ours = (cpu_seconds(os.getpid()) or 0.0) + (cpu_seconds(server) or 0.0)
             moments.append(_Moment(time.time(), ours, _machine()))
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -23,11 +23,11 @@ def vectors(lab: Lab) -> Report:
     report = Report("search", f"Search over {sample.records:,} citations")
     with lab.database() as dsn:
         load = lab.load(dsn, "pubmed", [sample.path], name="load")
-        made = lab.command("vectors (medmirror index)", ["-m", "medmirror", "index", "pubmed", "--json"], dsn)
+        index = lab.command("vectors (medmirror index)", ["-m", "medmirror", "index", "pubmed", "--json"], dsn)
         again = lab.command("vectors, nothing changed", ["-m", "medmirror", "index", "pubmed", "--json"], dsn)
         lab.rest(dsn)
         records = sample.records
-        costs = [replace(one.cost, records=records) for one in (load, made, again)]
+        costs = [replace(step.cost, records=records) for step in (load, index, again)]
         engine, _ = open_database(Settings.from_environment({}, dsn=dsn))
         rows = []
         for query in _QUERIES:

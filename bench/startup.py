@@ -26,9 +26,9 @@ def costs(lab: Lab) -> Report:
             for name, options in (("1 record, new database", ()), ("1 record again", ("--force",)), ("skipped", ())):
                 cost = lab.load(dsn, "pubmed", [sample.path], *options, name=name).cost
                 ours.setdefault(name, []).append(cost)
-            one = lab.load(dsn, "pubmed", [sample.path], "--force", name="1 record again, 1 worker", workers=1)
-            ours.setdefault(one.cost.name, []).append(one.cost)
-    runs += [middle(some) for some in ours.values()]
+            single = lab.load(dsn, "pubmed", [sample.path], "--force", name="1 record again, 1 worker", workers=1)
+            ours.setdefault(single.cost.name, []).append(single.cost)
+    runs += [middle(loads) for loads in ours.values()]
     for side in opponents():
         with lab.database() as dsn:
             runs.append(lab.opponent(side, dsn, sample.path, 1))

@@ -23,7 +23,7 @@ from medmirror.errors import EmbeddedServerError
 from medmirror.ingest.dedup import digest
 from medmirror.model import Block, Item
 from medmirror.readers import files
-from medmirror.readers.xml import record as xmlrecord
+from medmirror.readers.xml.record import row_maker
 from medmirror.settings import MIB, Settings
 from medmirror.sources.base import Context, Feed, Source
 from medmirror.sources.pubmed import SPEC
@@ -60,7 +60,9 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     source = sources.get(name)
     context = source.context(stream.name, files.head(stream), stream.open, {})
     with stream.open() as file:
-        block = next(one for one in source.split(file, context, 2 * MIB, 64 * MIB) if isinstance(one, Block))
+        block = next(
+            candidate for candidate in source.split(file, context, 2 * MIB, 64 * MIB) if isinstance(candidate, Block)
+        )
     items = [item for item in source.items(block.data, 0, context) if isinstance(item, Item)]
     yield _Input(source, source.feed(items[0].feed), stream, context, block.data, items)
     del streams
@@ -114,8 +116,8 @@ def test_scan(given: _Input, timed: Callable[..., Any]) -> None:
 
     def scan() -> int:
         view = memoryview(given.data)
-        found = [item for item in given.source.items(given.data, 0, given.context) if isinstance(item, Item)]
-        return len([digest(view[item.start : item.end]) for item in found])
+        items = [item for item in given.source.items(given.data, 0, given.context) if isinstance(item, Item)]
+        return len([digest(view[item.start : item.end]) for item in items])
 
     assert timed(len(given.items), scan) == len(given.items)
 
@@ -124,18 +126,18 @@ def test_rows(given: _Input, timed: Callable[..., Any]) -> None:
     """Items to COPY tuples, as a load makes them: PubMed's by the compiled library."""
     if given.source.name == "pubmed" and not native.available():
         pytest.skip("the compiled part is not here")
-    made = timed(len(given.items), given.source.rows, given.feed, given.data, given.items)
-    assert all(isinstance(row, bytes) for row in made)
+    rows = timed(len(given.items), given.source.rows, given.feed, given.data, given.items)
+    assert all(isinstance(row, bytes) for row in rows)
 
 
 def test_rows_reference(given: _Input, timed: Callable[..., Any]) -> None:
     """PubMed's items to COPY tuples without the compiled library."""
     if given.source.name != "pubmed":
         pytest.skip("there is one way to make these rows")
-    make = xmlrecord.row_maker(SPEC)
-    some = given.items[:50]
-    made = timed(len(some), lambda: [make(given.data[item.start : item.end]) for item in some])
-    assert made == given.source.rows(given.feed, given.data, some)
+    make = row_maker(SPEC)
+    items = given.items[:50]
+    rows = timed(len(items), lambda: [make(given.data[item.start : item.end]) for item in items])
+    assert rows == given.source.rows(given.feed, given.data, items)
 
 
 def test_encode(given: _Input, timed: Callable[..., Any]) -> None:
@@ -146,15 +148,15 @@ def test_encode(given: _Input, timed: Callable[..., Any]) -> None:
     for item in given.items[:100]:
         record = given.source.record(given.feed, given.data, item)
         values.append((*item.key, False, *(record.get(name) for name in names)))
-    assert len(timed(len(values), lambda: [encode(one) for one in values])) == len(values)
+    assert len(timed(len(values), lambda: [encode(row) for row in values])) == len(values)
 
 
 def test_copy(given: _Input, timed: Callable[..., Any], server: str) -> None:
     """COPY of the tuples of a block into the wide table, rolled back."""
     engine, _ = open_database(Settings.from_environment({}, dsn=server))
     engine.dispose()
-    made = [row for row in given.source.rows(given.feed, given.data, given.items) if isinstance(row, bytes)]
-    once = dict(zip((item.key for item in given.items), made, strict=True))
+    rows = [row for row in given.source.rows(given.feed, given.data, given.items) if isinstance(row, bytes)]
+    once = dict(zip((item.key for item in given.items), rows, strict=True))
     data = b"".join((copyformat.SIGNATURE, *once.values(), copyformat.TRAILER))
     names = SQL(", ").join(Identifier(column.name) for column in given.feed.all_columns)
     statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(

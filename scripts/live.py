@@ -48,7 +48,7 @@ def live(folder: Path) -> None:
     os.environ |= {"LIVE_CLINIKO_KEY": KEY, "LIVE_WEBHOOK_SECRET": webhook}
     with ClinikoServer(account) as cliniko:
         print(f"A practice system at {cliniko.url}: {len(account.ids('patient'))} patients, made up.")
-        made = json.loads(_medmirror("keys", "add", "demo", "--scope", "read", "--scope", "sync", "--all", "--json"))
+        issued = json.loads(_medmirror("keys", "add", "demo", "--scope", "read", "--scope", "sync", "--all", "--json"))
         with _serving() as address:  # first, so that its scheduler is seldom quicker than we are
             _medmirror(
                 *("organizations", "add", ORG, "--remote", "cliniko", "--secret", "env:LIVE_CLINIKO_KEY"),
@@ -56,7 +56,7 @@ def live(folder: Path) -> None:
                 *("--set", f"url={cliniko.url}", "--set", "user_agent=Demo (demo@medmirror.example)"),
             )
             api = f"{address}/api/v1/cliniko"
-            key = {"Authorization": f"Bearer {made['token']}"}
+            key = {"Authorization": f"Bearer {issued['token']}"}
             _first_sync(api, key)
             _change(account, api, webhook)
             _picture(address, folder)
@@ -64,8 +64,8 @@ def live(folder: Path) -> None:
 
 def _first_sync(api: str, key: Mapping[str, str]) -> None:
     print("\nThe first sync, asked for over HTTP; it reads everything:")
-    status, said = _ask(f"{api}/sync/{ORG}?mode=incremental", key, b"")
-    job = said["job_id"] if status == 409 else said["job"]["job_id"]  # 409: the scheduler has begun it already
+    status, answer = _ask(f"{api}/sync/{ORG}?mode=incremental", key, b"")
+    job = answer["job_id"] if status == 409 else answer["job"]["job_id"]  # 409: the scheduler has begun it already
     print(f"  POST /api/v1/cliniko/sync/{ORG} -> {status}, job {job}{WORDS.get(status, '')}")
     for _ in range(300):
         _, state = _ask(f"{api}/status/{ORG}?include_logs=true", key)
@@ -97,7 +97,7 @@ def _change(account: Account, api: str, webhook: str) -> None:
 
 
 def _picture(address: str, folder: Path) -> None:
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         print(f"\nThe status page is at {address}/ (no Chromium here to draw it).")
         return
@@ -120,8 +120,8 @@ def _serving() -> Iterator[str]:
         address = ""
         for line in process.stderr:
             print(f"  {line.rstrip()}")
-            found = re.search(r"serves at (\S+)", line)
-            address = found[1] if found else address
+            match = re.search(r"serves at (\S+)", line)
+            address = match[1] if match else address
             if address and "keys add" in line:
                 break
         if not address:
@@ -133,9 +133,9 @@ def _serving() -> Iterator[str]:
         process.wait(timeout=60)
 
 
-def _repeat(said: Iterable[str]) -> None:
+def _repeat(lines: Iterable[str]) -> None:
     """Show the warnings of `medmirror serve`: they tell why something did not come."""
-    for line in said:
+    for line in lines:
         if "WARNING" in line or "ERROR" in line:
             print(f"  {line.rstrip()}", flush=True)
 

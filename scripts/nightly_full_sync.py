@@ -61,29 +61,31 @@ heavy = true
 
 def main(words: list[str] | None = None) -> int:
     """Make the folder if need be, run its night; return the exit code."""
-    told = arguments().parse_args(words)
+    options = arguments().parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    folder: Path = told.folder
-    names = [f"org_{number}" for number in range(1, told.organizations + 1)]
-    if told.day is not None or not (folder / "nightly.toml").exists():
-        make(folder, names, told.patients, told.articles, told.day or 0, told.cpu)
+    folder: Path = options.folder
+    names = [f"org_{number}" for number in range(1, options.organizations + 1)]
+    if options.day is not None or not (folder / "nightly.toml").exists():
+        make(folder, names, options.patients, options.articles, options.day or 0, options.cpu)
     for name in of_system("sql", names):  # an address of a database is a secret: the file only names a variable
         os.environ.setdefault(variable(name), f"sqlite:///{(folder / name / 'practice.db').absolute()}")
     try:
-        made = night.run(config.read(folder / "nightly.toml"), Settings.from_environment())
+        outcome = night.run(config.read(folder / "nightly.toml"), Settings.from_environment())
     except MedmirrorError as error:
         print(f"nightly_full_sync: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped cleanly; run the same command again to go on", file=sys.stderr)
         return 130
-    assert made is not None
-    for part in made["parts"]:
+    assert outcome is not None
+    for part in outcome["parts"]:
         print(f"{part['status']:8} {part['seconds']:8.1f} s  {part.get('read') or '':>9}  {part['name']}")
-    for note in page.notes(made):
+    for note in page.notes(outcome):
         print(note)
-    print(f"night of {made['nominal']}: {made['status']} in {made['seconds']:.1f} s; receipt: {made['page']}")
-    return receipt.exit_code(made)
+    print(
+        f"night of {outcome['nominal']}: {outcome['status']} in {outcome['seconds']:.1f} s; receipt: {outcome['page']}"
+    )
+    return receipt.exit_code(outcome)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -106,8 +108,8 @@ def make(folder: Path, names: list[str], patients: int, articles: int, day: int,
     clinics(folder, names, patients, day)
     tables = [f'[load.{name}]\npaths = ["{name}/"]\n' for name in PUBLIC]
     for system, table in TABLES.items():
-        if some := of_system(system, names):
-            tables.append(table.format(names=str(some).replace("'", '"')))
+        if users := of_system(system, names):
+            tables.append(table.format(names=str(users).replace("'", '"')))
     tables += [PRACTICE.format(name=name, variable=variable(name)) for name in of_system("sql", names)]
     draft = folder / ".nightly.toml"
     draft.write_text("\n".join([HEAD.format(cpu=cpu), *tables]), encoding="utf-8")
@@ -118,16 +120,16 @@ def public(folder: Path, articles: int, day: int) -> None:
     """Articles, trials and drugs; each day after the first brings files of changes."""
     for name in PUBLIC:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    some = max(5, articles // 10)
+    few = max(5, articles // 10)
     for number in range(day + 1):
-        count, change = (articles, 0.0) if number == 0 else (some, 0.5)
+        count, change = (articles, 0.0) if number == 0 else (few, 0.5)
         samples.write_pubmed(
             folder / f"pubmed/pubmed26n{number + 1:04}.xml.gz", count, number=number + 1, change=change
         )
-        samples.write_studies(folder / f"clinicaltrials/studies-{number}.json", some, change=change, big=False)
+        samples.write_studies(folder / f"clinicaltrials/studies-{number}.json", few, change=change, big=False)
         for endpoint in FDA_ENDPOINTS:
             path = folder / f"openfda/{endpoint}-{number}.json"
-            samples.write_openfda(path, endpoint, some, change=change, updated=f"2026-01-{24 + number}")
+            samples.write_openfda(path, endpoint, few, change=change, updated=f"2026-01-{24 + number}")
 
 
 def clinics(folder: Path, names: list[str], patients: int, day: int) -> None:

@@ -25,8 +25,8 @@ def main(folder: Path, first: int, last: int) -> int:
         print(f"no file numbered {first} to {last} in {folder}", file=sys.stderr)
         return 2
     result = medmirror.load("pubmed", paths, force=True)
-    found = f"{result.unchanged:,} unchanged, {result.inserted:,} were missing, {result.updated:,} stale"
-    print(f"{len(paths)} files: {found}")
+    counts = f"{result.unchanged:,} unchanged, {result.inserted:,} were missing, {result.updated:,} stale"
+    print(f"{len(paths)} files: {counts}")
     return result.exit_code
 
 

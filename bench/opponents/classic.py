@@ -86,12 +86,12 @@ def _parse(piece: bytes) -> list[Json]:
 
 
 def _parse_studies(lines: list[bytes]) -> list[Json]:
-    found = []
+    rows = []
     for line in lines:
         if len(line) > 2:
             study = json.loads(line.rstrip(b",\n"))
             protocol = study["protocolSection"]
-            found.append(
+            rows.append(
                 {
                     "nct_id": protocol["identificationModule"]["nctId"],
                     "brief_title": protocol["identificationModule"].get("briefTitle"),
@@ -99,7 +99,7 @@ def _parse_studies(lines: list[bytes]) -> list[Json]:
                     "study": study,
                 }
             )
-    return found
+    return rows
 
 
 if __name__ == "__main__":

@@ -168,20 +168,20 @@ def _seldom(part: Element, row: Json) -> None:
                 person["list_id"] = part.get("ID")
             _append(row, "investigators", person)
     elif tag == "OtherAbstract":
-        found: Json = {"type": part.get("Type"), "language": part.get("Language")}
-        found["sections"] = [_section(x) for x in part if x.tag == "AbstractText"]
+        abstract: Json = {"type": part.get("Type"), "language": part.get("Language")}
+        abstract["sections"] = [_section(x) for x in part if x.tag == "AbstractText"]
         for x in part.iterchildren("CopyrightInformation"):
-            found["copyright"] = _text(x)
-        _append(row, "other_abstracts", found)
+            abstract["copyright"] = _text(x)
+        _append(row, "other_abstracts", abstract)
 
 
 def _section(part: Element) -> Json:
-    found = {"text": _text(part)}
+    section = {"text": _text(part)}
     if part.get("Label") is not None:
-        found["label"] = part.get("Label")
+        section["label"] = part.get("Label")
     if part.get("NlmCategory") is not None:
-        found["category"] = part.get("NlmCategory")
-    return found
+        section["category"] = part.get("NlmCategory")
+    return section
 
 
 _TITLE = "PubmedArticle/MedlineCitation/Article/ArticleTitle"
@@ -237,10 +237,10 @@ _GRANT = {"GrantID": "grant_id", "Acronym": "acronym", "Agency": "agency", "Coun
 
 
 def _databank(bank: Element) -> Json:
-    found: Json = {"name": _text(bank[0])}
+    databank: Json = {"name": _text(bank[0])}
     if len(bank) > 1:
-        found["accessions"] = [_text(x) for x in bank[1]]
-    return found
+        databank["accessions"] = [_text(x) for x in bank[1]]
+    return databank
 
 
 def _abstract(abstract: Element, row: Json) -> None:
@@ -313,17 +313,17 @@ def _identifier(part: Element) -> Json:
 
 def _heading(heading: Element) -> Json:
     first = heading[0]
-    found: Json = {"descriptor": _text(first), "ui": first.get("UI")}
-    _flags(first, found)
+    descriptor: Json = {"descriptor": _text(first), "ui": first.get("UI")}
+    _flags(first, descriptor)
     if first.get("Type") is not None:
-        found["type"] = first.get("Type")
+        descriptor["type"] = first.get("Type")
     if len(heading) > 1:
-        found["qualifiers"] = qualifiers = []
+        descriptor["qualifiers"] = qualifiers = []
         for x in heading[1:]:
             qualifier = {"qualifier": _text(x), "ui": x.get("UI")}
             _flags(x, qualifier)
             qualifiers.append(qualifier)
-    return found
+    return descriptor
 
 
 def _flags(part: Element, into: Json) -> None:
@@ -342,13 +342,13 @@ def _keywords(part: Element, row: Json) -> None:
 
 
 def _correction(link: Element) -> Json:
-    found = {"type": link.get("RefType")}
+    correction = {"type": link.get("RefType")}
     for part in link:
         if part.tag == "PMID":
-            found["pmid"], found["pmid_version"] = _text(part), part.get("Version")
+            correction["pmid"], correction["pmid_version"] = _text(part), part.get("Version")
         else:
-            found["source" if part.tag == "RefSource" else "note"] = _text(part)
-    return found
+            correction["source" if part.tag == "RefSource" else "note"] = _text(part)
+    return correction
 
 
 def _pubmed_data(data: Element, row: Json) -> None:
@@ -360,9 +360,9 @@ def _pubmed_data(data: Element, row: Json) -> None:
             row["history"] = [_event(x) for x in part]
         elif tag == "ArticleIdList":
             row["article_ids"] = ids = _ids(part)
-            for found in ids:
-                if found["type"] in ("doi", "pmc") and found["value"] and row[found["type"]] is None:
-                    row[found["type"]] = found["value"]
+            for identifier in ids:
+                if identifier["type"] in ("doi", "pmc") and identifier["value"] and row[identifier["type"]] is None:
+                    row[identifier["type"]] = identifier["value"]
         elif tag == "PublicationStatus":
             row["publication_status"] = _text(part)
         elif tag == "ObjectList":
@@ -372,9 +372,9 @@ def _pubmed_data(data: Element, row: Json) -> None:
 
 
 def _event(element: Element) -> Json:
-    found = {x.tag.lower(): _text(x) for x in element}
-    found["status"] = element.get("PubStatus")
-    return found
+    event = {x.tag.lower(): _text(x) for x in element}
+    event["status"] = element.get("PubStatus")
+    return event
 
 
 def _ids(part: Element) -> list[Json]:
@@ -382,15 +382,15 @@ def _ids(part: Element) -> list[Json]:
 
 
 def _references(part: Element) -> Json:
-    found: Json = {}
+    references: Json = {}
     for x in part:
         if x.tag == "Reference":
             reference: Json = {"citation": _text(x[0])}
             if len(x) > 1:
                 reference["article_ids"] = _ids(x[1])
-            found.setdefault("references", []).append(reference)
+            references.setdefault("references", []).append(reference)
         elif x.tag == "Title":
-            found["title"] = _text(x)
+            references["title"] = _text(x)
         else:
-            found.setdefault("lists", []).append(_references(x))
-    return found
+            references.setdefault("lists", []).append(_references(x))
+    return references

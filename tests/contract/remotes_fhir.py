@@ -14,7 +14,7 @@ from remotes import START, Opener, Side
 from medmirror import remotes
 from medmirror.clock import microseconds
 from medmirror.remotes.base import Around, Remote, Secret
-from medmirror_testing.samples.fhir_basics import Clinic, Made
+from medmirror_testing.samples.fhir_basics import Clinic, Instance
 from medmirror_testing.samples.fhir_records import resource
 from medmirror_testing.servers.clock import SimulatedClock
 from medmirror_testing.servers.fhirdata import FhirStore
@@ -70,7 +70,7 @@ def _make(store: FhirStore, times: Sequence[datetime]) -> list[str]:
 
 
 def _patient(number: int, changed: datetime) -> dict[str, Any]:
-    return resource(CLINIC, Made("Patient", number), revision=0, changed=changed)
+    return resource(CLINIC, Instance("Patient", number), revision=0, changed=changed)
 
 
 def _body(store: FhirStore, id: str) -> dict[str, Any]:

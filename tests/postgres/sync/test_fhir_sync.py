@@ -17,7 +17,7 @@ from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.samples.fhir_basics import Clinic
-from medmirror_testing.samples.fhir_states import as_it_is, everything
+from medmirror_testing.samples.fhir_states import current_resource, everything
 from medmirror_testing.servers.fhirserver import FhirServer
 
 CLINIC = Clinic(12)
@@ -30,7 +30,7 @@ def fhir_server() -> Iterator[FhirServer]:
         begun = microseconds(SYSTEM.now() - timedelta(days=30))
         for number, one in enumerate(everything(CLINIC)):
             if one.kind in KINDS:
-                made.store.put(as_it_is(CLINIC, one), at=begun + number * 600_000_000)
+                made.store.put(current_resource(CLINIC, one), at=begun + number * 600_000_000)
         made.ways.authorization = "Bearer t0k3n"
         yield made
 

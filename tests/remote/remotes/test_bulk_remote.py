@@ -26,7 +26,7 @@ from medmirror.remotes import bulk
 from medmirror.remotes.base import BEGINNING, Around, NoNotes, Page, Position, Remote, Secret
 from medmirror.remotes.bulk import files as bulkfiles
 from medmirror.remotes.bulk.export import File
-from medmirror_testing.samples.fhir_basics import Clinic, Made, Resource
+from medmirror_testing.samples.fhir_basics import Clinic, Instance, Resource
 from medmirror_testing.samples.fhir_records import resource
 from medmirror_testing.servers.clock import SimulatedClock
 from medmirror_testing.servers.fhirdata import fill
@@ -77,7 +77,7 @@ def here(server: FhirServer, clock: SimulatedClock) -> Iterator[Clinicside]:
 
 
 def patient(number: int, revision: int = 0) -> Resource:
-    made = resource(Clinic(100), Made("Patient", number), revision=revision, changed=START)
+    made = resource(Clinic(100), Instance("Patient", number), revision=revision, changed=START)
     return {**made, "id": f"p{number:03d}"}
 
 

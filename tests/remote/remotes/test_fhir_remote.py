@@ -31,7 +31,7 @@ from medmirror.remotes.base import BEGINNING, Around, NoNotes, Page, Position, R
 from medmirror.sync import fetch
 from medmirror.sync.marks import START as NO_MARK
 from medmirror.sync.marks import Mark
-from medmirror_testing.samples.fhir_basics import Clinic, Made, Resource
+from medmirror_testing.samples.fhir_basics import Clinic, Instance, Resource
 from medmirror_testing.samples.fhir_records import resource
 from medmirror_testing.servers.clock import SimulatedClock
 from medmirror_testing.servers.fhirdata import fill
@@ -67,7 +67,7 @@ def remote(server: FhirServer) -> Iterator[Remote]:
 
 
 def patient(number: int, revision: int = 0) -> Resource:
-    made = resource(Clinic(100), Made("Patient", number), revision=revision, changed=START)
+    made = resource(Clinic(100), Instance("Patient", number), revision=revision, changed=START)
     return {**made, "id": f"p{number:03d}"}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from medmirror.mapping import Mapped, mappers
 from medmirror.mapping.coverage import Coverage
-from medmirror_testing.samples.fhir_basics import Clinic, Made, exported_at
+from medmirror_testing.samples.fhir_basics import Clinic, Instance, exported_at
 from medmirror_testing.samples.fhir_records import KINDS, resource
 from medmirror_testing.samples.people import person
 
@@ -42,7 +42,7 @@ def record(kind: str, **document: Any) -> dict[str, Any]:
 def made(kind: str, number: int, release: Any) -> dict[str, Any]:
     owner = number // 2 if kind in ("Appointment", "Encounter", "MedicationRequest") else number
     clinic = Clinic(20, release=release)
-    return resource(clinic, Made(kind, number, owner), revision=0, changed=exported_at(0))
+    return resource(clinic, Instance(kind, number, owner), revision=0, changed=exported_at(0))
 
 
 def test_every_type_is_mapped_or_left_out_for_a_reason() -> None:
