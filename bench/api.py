@@ -94,7 +94,7 @@ def _measure(request: Callable[[httpx.Client, int], int], address: str, clients:
 
 
 def run(clients: int, seconds: float, count: int) -> list[list[object]]:
-    """The table's rows."""
+    """Measure; return the rows of the table."""
     with postgres(Settings.from_environment(), "medmirror-bench-") as own:
         engine, settings = open_database(replace(own.settings, dsn=own.dsn))
         try:

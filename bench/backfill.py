@@ -42,7 +42,8 @@ KEY = "backfill-au1"
 
 
 def history(account: Account, appointments: int, years: int) -> None:
-    """Five years of them, evenly, each made two weeks before it begins; and two hundred patients."""
+    """Fill *account* with *appointments* over *years*, evenly, each made two weeks before it begins; and with 200
+    patients."""
     now, span = microseconds(START), years * 365 * 86_400 * SECOND
     for number in range(200):
         account.put("patient", at=moment_of(now - span + number * SECOND))
@@ -52,7 +53,7 @@ def history(account: Account, appointments: int, years: int) -> None:
 
 
 def run(engine: Engine, settings: Settings, appointments: int, years: int, every: int) -> dict[str, Any]:
-    """Do it; return what it took."""
+    """Run the backfill, with a sync *every* so many simulated seconds beside it; return the figures."""
     clock = SimulatedClock(START)
     account = Account(clock.clock)
     history(account, appointments, years)
@@ -110,14 +111,14 @@ def _job(engine: Engine, job_id: Any) -> jobs.Job:
 
 
 def _sync(engine: Engine, settings: Settings, clock: SimulatedClock, organization: Organization) -> float:
-    """Seconds that a sync takes."""
+    """Run a sync; return its seconds."""
     began = time.perf_counter()
     sync_engine.run(Tools(engine, settings, clock.clock), organization, SyncRequest())
     return time.perf_counter() - began
 
 
 def show(figures: dict[str, Any]) -> str:
-    """The table."""
+    """The figures as text."""
     hours, calls, hot = figures["simulated"] / 3600, figures["calls"], figures["hot"]
     lines = [
         f"backfill {figures['state']}: {figures['held']:,} appointments held, {figures['distinct']:,} of them distinct,"
@@ -135,7 +136,7 @@ def show(figures: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run it and print the table."""
+    """Run the backfill and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--appointments", type=int, default=2_000_000)
     parser.add_argument("--years", type=int, default=5)

@@ -1,4 +1,4 @@
-"""A week of clinic life: what keeping twenty clinics in step costs, against a full sync of each every hour.
+"""A week of clinic life: the cost of keeping twenty clinics in step, against a full sync of each every hour.
 
     python -m bench.clinic [--clinics 20] [--patients 650] [--appointments 2000] [--days 7]
 
@@ -63,7 +63,7 @@ DAILY = {
 
 
 class Change(NamedTuple):
-    """Something that was changed: *clinic*, *kind*, *id*, and when."""
+    """A change of a record: *clinic*, *kind*, *id*, and its time."""
 
     clinic: int
     kind: str
@@ -72,7 +72,7 @@ class Change(NamedTuple):
 
 
 class Waiting:
-    """Jobs that wait, by simulated time: a queue for one process."""
+    """The waiting jobs, by simulated time: a queue for one process."""
 
     def __init__(self, clock: SimulatedClock) -> None:
         self._clock, self._heap, self._count = clock, list[tuple[datetime, int, int, UUID]](), 0
@@ -83,7 +83,7 @@ class Waiting:
         heapq.heappush(self._heap, (due, -priority, self._count, job_id))
 
     def due(self) -> Iterator[UUID]:
-        """Those whose time has come, the time let pass between them."""
+        """The jobs that are due; the time passes between them."""
         while self._heap and self._heap[0][0] <= self._clock.now():
             yield heapq.heappop(self._heap)[3]
 
@@ -99,7 +99,7 @@ class Waiting:
 
 
 def live(account: Account, clinic: int, rng: random.Random, now: datetime, seconds: int) -> Iterator[Change]:
-    """What happens at a clinic in the *seconds* before *now*."""
+    """The changes at a clinic in the *seconds* before *now*."""
     local = now.astimezone(ZONE)
     if local.weekday() >= 5 or not 8 <= local.hour < 18:
         return
@@ -150,7 +150,7 @@ def _happen(account: Account, rng: random.Random, what: str, at: datetime, now: 
 
 
 class Hourly:
-    """The sync as it was: patients and all appointments, every hour, by page numbers."""
+    """The sync as it was in the past: patients and all appointments, every hour, by page numbers."""
 
     def __init__(self, url: str, key: str) -> None:
         self._http = httpx.Client(base_url=url, auth=(key, ""), headers={"User-Agent": AGENT})
@@ -171,7 +171,7 @@ class Hourly:
 def week(
     engine: Engine, settings: Settings, clinics: int, patients: int, appointments: int, days: int
 ) -> dict[str, Any]:
-    """Live through *days*; return what it cost and whether the mirror is equal to the clinics in the end."""
+    """Live through *days*; return the costs, and whether the mirror is equal to the clinics in the end."""
     clock = SimulatedClock(START.astimezone(UTC) - timedelta(hours=2))
     accounts = [Account(clock.clock, seed=number) for number in range(clinics)]
     for account in accounts:
@@ -243,7 +243,7 @@ def _spent(engine: Engine, server: ClinikoServer, hourly: Hourly) -> dict[str, i
 
 
 def _seen(engine: Engine, registered: list[Organization], waiting: list[Change]) -> tuple[list[Change], list[Change]]:
-    """Which of the changes the mirror shows by now, by the state of each clinic."""
+    """(changes that the mirror does not show yet, changes that it shows), by the state of each clinic."""
     query = "SELECT organization_id, incremental_at FROM medmirror.sync_state"
     with engine.connect() as conn:
         upto = {
@@ -257,7 +257,7 @@ def _seen(engine: Engine, registered: list[Organization], waiting: list[Change])
 
 
 def _compare(engine: Engine, registered: list[Organization], accounts: list[Account]) -> dict[str, int]:
-    """How many records the mirror lacks, has in another version or state, or has twice."""
+    """The numbers of records that the mirror lacks, has in another version or state, or has twice."""
     counts: Counter[str] = Counter(lost=0, wrong=0, twice=0, compared=0)
     query = text("SELECT feed, source_id, version, state FROM medmirror.sync_mapping WHERE organization_id = :whose")
     for organization, account in zip(registered, accounts, strict=True):
@@ -281,7 +281,7 @@ def _compare(engine: Engine, registered: list[Organization], accounts: list[Acco
 
 
 def show(figures: dict[str, Any], clinics: int, days: int) -> str:
-    """The table."""
+    """The figures as a table."""
     over = clinics * days
     old = {"calls": figures["old_calls"] * clinics, "records": figures["old_records"] * clinics}
     lines = [f"{f'{clinics} clinics, {days} simulated days':32}  hourly full    scheduled   saved  goal"]
@@ -307,14 +307,14 @@ def show(figures: dict[str, Any], clinics: int, days: int) -> str:
 
 
 def _open_hours(at: datetime, seen: datetime) -> float:
-    """How many business hours lie between a change and the sync that saw it."""
+    """The business hours between a change and the sync that saw it."""
     first = at.astimezone(ZONE)
     opens, closes = (first.replace(hour=hour, minute=0, second=0, microsecond=0) for hour in (8, 18))
     return max(0.0, (min(seen, closes) - max(at, opens)).total_seconds() / 3600)
 
 
 def main() -> None:
-    """Run it and print the table."""
+    """Run the week and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("clinics", 20), ("patients", 650), ("appointments", 2000), ("days", 7)):
         parser.add_argument(f"--{name}", type=int, default=default)

@@ -1,4 +1,4 @@
-"""What a watermark loses, in 10,000 random lives of a hostile practice system: ``python -m bench.cursors``.
+"""The losses of a watermark in 10,000 random lives of a hostile practice system: ``python -m bench.cursors``.
 
 The program's own fetching (``medmirror.sync.fetch``) against the cursor that people write first: remember the greatest
 ``updated_at``, or the time at the end of the run, ask for what is newer, turn pages by number until one is not full.
@@ -73,7 +73,7 @@ class Usual:
             number += 1
 
     def lost(self) -> int:
-        """How many records are not as they are in the system."""
+        """The number of records that are not as they are in the system."""
         have, wanted = self.tables.living(), {id: row.edition for id, row in self.system.rows.items()}
         return sum(have.get(id) != wanted.get(id) for id in have.keys() | wanted.keys())
 
@@ -121,7 +121,7 @@ SIDES = {
 
 
 def outcomes(habits: Habits, seed: int) -> list[Outcome]:
-    """The run of *seed*, by every side."""
+    """The outcome of the run of *seed* on every side."""
     return [run(seed, habits) for run in SIDES.values()]
 
 

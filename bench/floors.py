@@ -1,4 +1,4 @@
-"""What Postgres alone needs for rows that are ready: COPY of prepared rows from a file, nothing read or parsed."""
+"""The cost of Postgres alone for rows that are ready: COPY of prepared rows from a file, nothing read or parsed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medmirror.settings import MIB, Settings
 
 
 class Target(NamedTuple):
-    """A feed whose wide table is copied to; *document* is its jsonb column."""
+    """A feed and its wide table, the target of COPY; *document* is the table's jsonb column."""
 
     source: str
     feed: str
@@ -80,7 +80,7 @@ def copy_binary(lab: Lab, target: Target, prepared: Prepared, *, indexes: bool) 
 
 
 def copy_text(lab: Lab, target: Target, prepared: Prepared) -> Measured:
-    """What a script would do: psycopg's ``write_row`` of (key, JSON) to a table of those two columns."""
+    """The usual script: psycopg's ``write_row`` of (key, JSON) to a table of those two columns."""
     name = "COPY of (key, jsonb) with write_row"
     lab.on_step(f"{name}: {target.feed}")
     with lab.database() as dsn:

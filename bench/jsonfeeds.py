@@ -102,7 +102,7 @@ def _streaming(lab: Lab, report: Report, inputs: list[_Input]) -> None:
 
 
 def others(lab: Lab) -> Report:
-    """The array of studies by what people use today; once, there is no goal."""
+    """The array of studies by the opponents; run once, without a goal."""
     sample = lab.studies(1_000 if lab.quick else 20_000)
     report = Report("studies", f"{sample.records:,} studies in an array, {sample.size / 1e6:,.0f} MB, all sides once")
     runs = []

@@ -1,4 +1,4 @@
-"""Where the claims are measured: one Postgres server, a fresh database a measurement, and generated input files.
+"""The place of the measurements: one Postgres server, a fresh database a measurement, and generated input files.
 
 Both sides of a comparison run as commands of their own, so that each pays for its start, and nothing of this process
 counts.
@@ -34,14 +34,14 @@ _numbers = itertools.count(1)
 
 
 class Load(NamedTuple):
-    """A load by medmirror's command: what it cost, and what it printed."""
+    """A load by medmirror's command: its cost, and the JSON that it printed."""
 
     cost: Measured
     result: dict[str, Any]
 
 
 class Sample(NamedTuple):
-    """A generated input: where it is, how many records and decoded bytes, and how many of them are later versions."""
+    """A generated input: its path, its records and decoded bytes, and how many records are later versions."""
 
     path: Path
     records: int
@@ -62,7 +62,8 @@ class _Written(Protocol):
 
 @dataclass(slots=True)
 class Lab:
-    """*server*: a DSN whose user may create databases. *runs*: of how many runs medians are taken."""
+    """The lab. *server*: a DSN whose user may create databases. *runs*: the number of runs that a median is taken
+    of."""
 
     server: str
     scratch: Path
@@ -94,7 +95,8 @@ class Lab:
             conn.execute(SQL(statement).format(Identifier(name)))
 
     def rest(self, dsn: str) -> None:
-        """Do what the server would do by itself before the next day's load, so that it falls into nobody's account."""
+        """Do the server's own work before the next day's load (VACUUM, CHECKPOINT), so that no measurement includes
+        it."""
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute("VACUUM (ANALYZE)")
             conn.execute("CHECKPOINT")
@@ -104,7 +106,7 @@ class Lab:
     def command(
         self, name: str, command: Sequence[str], dsn: str, *, records: int | None = None, every: float = 0.5
     ) -> Load:
-        """Run a medmirror or Python command, what it prints as JSON (if it does), and what it cost.
+        """Run a medmirror or Python command; return its cost, and the JSON that it printed, if any.
 
         Its messages go to ``commands.log`` in the scratch folder.
         """
@@ -121,7 +123,7 @@ class Lab:
         return Load(replace(cost, records=result.get("read", cost.records)), result)
 
     def environment(self, dsn: str) -> dict[str, str]:
-        """For a command that is to work on *dsn*, whatever this process's own environment says."""
+        """The environment of a command that works on *dsn*, whatever this process's own environment says."""
         own = {key: value for key, value in os.environ.items() if not key.startswith(("MEDMIRROR_", "PG"))}
         own.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode, too
         return own | {"MEDMIRROR_DSN": dsn}
@@ -171,7 +173,7 @@ class Lab:
         return self.sample(("labels", records), name, lambda path: samples.write_openfda(path, "label", records))
 
     def sample(self, what: object, name: str, write: Callable[[Path], _Written]) -> Sample:
-        """The sample called *name*, made unless an earlier run has left the same one."""
+        """The sample called *name*; *write* makes it unless an earlier run has left the same sample."""
         key = hashlib.sha256(f"{what!r} {_generator()}".encode()).hexdigest()[:16]
         folder = self.scratch / "inputs" / key
         facts = folder / "facts.json"
@@ -196,7 +198,7 @@ def _generator() -> str:
 def opened(
     dsn: str | None, scratch: Path | None, runs: int, quick: bool, on_step: Callable[[str], None]
 ) -> Iterator[Lab]:
-    """A lab on the server of *dsn*, else on an embedded one of its own, which goes with the lab however that ends.
+    """A lab on the server of *dsn*, else on an embedded one of its own, which ends with the lab.
 
     *scratch* keeps the inputs for the next time; None, on a server of its own: they go with it.
     """
@@ -209,7 +211,7 @@ def opened(
 
 
 def touched(dsn: str, schema: str) -> dict[str, tuple[int, int, int]]:
-    """Rows that were ever inserted, updated and deleted, by table of *schema*."""
+    """The numbers of rows ever inserted, updated and deleted, by table of *schema*."""
     with psycopg.connect(dsn) as conn:
         rows = conn.execute(
             "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE schemaname = %s", [schema]

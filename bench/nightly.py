@@ -1,4 +1,4 @@
-"""What a night costs: whether it keeps its share of the processors, and how fast it tells what has gone."""
+"""The cost of a night: whether it keeps its share of the processors, and how fast it finds deletions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs to find the entries of two calendars that claim the same time: ``python -m bench.overlaps``.
+"""The cost of finding the entries of two calendars that claim the same time: ``python -m bench.overlaps``.
 
 The sweep (``medmirror.sync.destination.overlap``) over generated calendars, half of each on either side, as the source
 and its destination would have them: shifted by some minutes, doubled, moved. Beside it the usual way, every entry of a
@@ -28,7 +28,7 @@ USUAL = 4_000  # entries that the usual way is given
 
 
 class Calendars(NamedTuple):
-    """Both sides."""
+    """The entries of both sides."""
 
     name: str
     source: list[Interval]
@@ -63,7 +63,7 @@ def _end(rng: random.Random, start: int, endless: float) -> int | None:
 
 
 def usual(given: Calendars) -> Iterator[object]:
-    """Every entry of a subject against every other."""
+    """The overlaps by comparing every entry of a subject with every other."""
     by_subject: dict[object, list[Interval]] = {}
     for other in given.destination:
         by_subject.setdefault(other.subject, []).append(other)
@@ -74,7 +74,7 @@ def usual(given: Calendars) -> Iterator[object]:
 
 
 def timed(work: Callable[[], Iterator[object]], runs: int) -> tuple[float, float, int]:
-    """(median seconds, median CPU seconds, how many were found)."""
+    """(median seconds, median CPU seconds, number of overlaps)."""
     seconds, cpu, clashing = [], [], 0
     for _ in range(runs):
         began, used = time.perf_counter(), time.process_time()
@@ -85,7 +85,7 @@ def timed(work: Callable[[], Iterator[object]], runs: int) -> tuple[float, float
 
 
 def costs(count: int, runs: int) -> Report:
-    """The table."""
+    """Measure; return the report."""
     report = Report("overlaps", f"Overlaps of more than 60 s among {count:,} entries")
     rows = []
     slowest = 0.0

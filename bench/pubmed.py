@@ -1,4 +1,4 @@
-"""Claims about PubMed with all its fields: the first load against what people use today, and loads of what is there."""
+"""Claims about PubMed with all its fields: the first load against the opponents, and loads of the same content."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def opponents() -> list[str]:
 
 
 def size(lab: Lab) -> int:
-    """How many citations most claims are about."""
+    """The number of citations of most claims."""
     return 6_000 if lab.quick else 30_000
 
 

@@ -1,5 +1,5 @@
-"""Jobs: how many a second, how soon one begins, how soon another worker takes what a dead one held, and that none runs
-twice. ``python -m bench.queue [--quick] [--markdown FILE]``
+"""Jobs: how many a second, how soon a job begins, how soon another worker takes the job of a dead one, and that no job
+runs twice. ``python -m bench.queue [--quick] [--markdown FILE]``
 
 Eight worker processes, whatever the machine has; handlers do nothing, so everything measured is the queue's own cost.
 """
@@ -43,14 +43,14 @@ _STARTING = 60.0  # seconds until jobs are due: asking for them, and starting th
 
 
 class _Nowhere(PostgresQueue):
-    """A queue that is told nothing: for jobs that are taken by their rows."""
+    """A queue without messages: for jobs that are taken by their rows."""
 
     def put(self, job_id: UUID, priority: int, delay: float) -> None:
         return
 
 
 def claims(place: Lab) -> Report:
-    """The goals of the queue."""
+    """Measure; return the report with the goals of the queue."""
     report = Report("queue", f"Jobs: 1,000 organisations, {PROCESSES} worker processes on {usable_cpus()} processors")
     organisations, tries, deaths = (100, 500, 2) if place.quick else (1_000, 10_000, 6)
     with _books(place, organisations) as (dsn, engine):
@@ -91,7 +91,7 @@ def _books(place: Lab, organisations: int) -> Iterator[tuple[str, Engine]]:
 
 @contextmanager
 def _running(target: Callable[..., None], *args: Any) -> Iterator[list[BaseProcess]]:
-    """Eight processes of *target*, and then no longer."""
+    """Run eight processes of *target* until the `with` ends."""
     started: list[BaseProcess] = [_SPAWN.Process(target=target, args=args, daemon=True) for _ in range(PROCESSES)]
     for process in started:
         process.start()
@@ -148,7 +148,7 @@ def _bare(dsn: str, concurrency: int) -> None:
 
 
 def _taker(dsn: str, ids: Sequence[UUID]) -> None:
-    """Tries to do each of *ids*, as all others do at the same time."""
+    """Try to run each of *ids*, as all other processes do at the same time."""
     engine, queue = connect.engine(dsn), _Nowhere(dsn)
 
     def handler(job: Job, report: steps.Report) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What a claim's measurement found, as text, as JSON, and as a part of RESULTS.md."""
+"""The result of a claim's measurement, as text, as JSON, and as a part of RESULTS.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.measure import Measured
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is asked for, what was measured, and whether that meets it (None: it could not be measured here)."""
+    """A goal: the wanted value, the measured value, and whether it is met (None: it could not be measured here)."""
 
     wanted: str
     found: str
@@ -73,7 +73,8 @@ def middle(runs: Sequence[Measured]) -> Measured:
 
 
 def ratio(theirs: Sequence[Measured], ours: Sequence[Measured], what: str) -> float | None:
-    """How many times as much *what* (``cpu_us_a_record`` or ``seconds``) they need as we do: median of the runs."""
+    """How many times as much *what* (``cpu_us_a_record`` or ``seconds``) *theirs* need as *ours*: the median of the
+    runs."""
     pairs = [(getattr(a, what), getattr(b, what)) for a, b in zip(theirs, ours, strict=True)]
     return median(a / b for a, b in pairs) if all(a and b for a, b in pairs) else None
 

@@ -30,7 +30,7 @@ class _Moment(NamedTuple):
 
 
 class _Steady(NamedTuple):
-    """Of the steady part: records a second, cores that we kept busy, cores that were busy at all."""
+    """The steady part: records a second, cores that we kept busy, cores that were busy at all."""
 
     speed: float
     ours: float
@@ -79,7 +79,7 @@ def workers(lab: Lab) -> Report:
 
 @contextmanager
 def _watching(dsn: str) -> Iterator[list[_Moment]]:
-    """Moments of the time that this is open; complete when it has ended."""
+    """Moments of the time until the `with` ends; complete after that."""
     engine = connect.engine(dsn)
     server = postmaster(engine)
     engine.dispose()

@@ -1,4 +1,4 @@
-"""What search costs: making the vectors, which no load pays for, and a query."""
+"""The cost of search: making the vectors, which no load pays for, and a query."""
 
 from __future__ import annotations
 

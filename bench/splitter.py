@@ -1,5 +1,4 @@
-"""How much memory the streaming reader takes by itself: ``python -m bench.splitter SOURCE FILE [MAPPING]`` prints it as
-JSON."""
+"""The memory of the streaming reader alone: ``python -m bench.splitter SOURCE FILE [MAPPING]`` prints it as JSON."""
 
 from __future__ import annotations
 

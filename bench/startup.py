@@ -1,4 +1,4 @@
-"""What a load costs before its first record: imports, processes, connections, tables."""
+"""The cost of a load before its first record: imports, processes, connections, tables."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def timed(benchmark: BenchmarkFixture, given: _Input) -> Callable[..., Any]:
-    """``timed(records, function, *arguments)``: the benchmark, grouped by source, records noted."""
+    """The benchmark as ``timed(records, function, *arguments)``, grouped by source, with the number of records."""
 
     def run(records: int, function: Callable[..., Any], *arguments: Any) -> Any:
         benchmark.group = given.source.name

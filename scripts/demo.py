@@ -89,7 +89,7 @@ def show(samples: Path) -> None:
     heading("Load each publisher's files")
     medmirror("load", "pubmed", samples / "baseline")
     medmirror("load", "clinicaltrials", samples / "trials" / "ctg-studies.json")
-    medmirror("load", samples / "drugs")  # the source is told from the content
+    medmirror("load", samples / "drugs")  # the content names the source
 
     heading("Search")
     medmirror("search", "metformin heart failure", "--limit", "3")
@@ -105,7 +105,8 @@ def show(samples: Path) -> None:
 
 
 def clinics(night: Path) -> None:
-    """A night for four clinics, each with another system, and the public sources; then what a user does about it."""
+    """A night for four clinics, each with another system, and the public sources; then the commands that a user runs
+    next."""
     heading("A night: four clinics with four systems, and the public sources, as one job")
     names = [f"org_{number}" for number in range(1, CLINICS + 1)]
     nightly_full_sync.make(night, names, patients=60, articles=100, day=0, cpu=100)

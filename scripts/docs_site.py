@@ -1,4 +1,4 @@
-"""What mkdocs does beyond its own for this project's pages; mkdocs.yml names it as a hook.
+"""The hook of mkdocs for this project's pages; mkdocs.yml names it.
 
 README, CONTRIBUTING and the like stand where their readers look for them, outside docs/. They become pages of the site
 under the addresses of ``OUTSIDE``, and links between them and docs/ are turned so that they lead there.
@@ -52,7 +52,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """The finished page, as it is; an error if it would have a reader's browser ask another server for anything."""
+    """The finished page, unchanged; an error if a reader's browser would load anything from another server."""
     if asks := _ASKS.findall(output):
         raise PluginError(f"{page.file.src_uri} loads from elsewhere: {', '.join(sorted(set(asks)))}")
     return output

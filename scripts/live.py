@@ -41,7 +41,7 @@ SHOWN = "SELECT tombstone, cancelled_at IS NOT NULL FROM cliniko.appointments WH
 
 
 def live(folder: Path) -> None:
-    """Live through it; leave the picture of the status page in *folder* if there is a browser to draw it."""
+    """Run the live minute; write the picture of the status page to *folder* if there is a browser to draw it."""
     account = Account()
     account.fill(patients=120, appointments=400)
     webhook = secrets.token_urlsafe(24)
@@ -111,7 +111,7 @@ def _picture(address: str, folder: Path) -> None:
 
 @contextmanager
 def _serving() -> Iterator[str]:
-    """`medmirror serve` on a free port, with the page open to this machine; stopped as an operator would."""
+    """Run `medmirror serve` on a free port, with the status page open to this machine; stop it as an operator would."""
     command = [sys.executable, "-m", "medmirror", "serve", "--port", "0", "--open-status", "--log-level", "WARNING"]
     print("$ medmirror serve --port 0 --open-status")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -134,7 +134,7 @@ def _serving() -> Iterator[str]:
 
 
 def _repeat(lines: Iterable[str]) -> None:
-    """Show the warnings of `medmirror serve`: they tell why something did not come."""
+    """Print the warnings of `medmirror serve`: they tell why a change did not come."""
     for line in lines:
         if "WARNING" in line or "ERROR" in line:
             print(f"  {line.rstrip()}", flush=True)

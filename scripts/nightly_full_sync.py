@@ -89,7 +89,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """What may be said on the command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--organizations", type=int, default=5, help="how many clinics (5)")
@@ -117,7 +117,7 @@ def make(folder: Path, names: list[str], patients: int, articles: int, day: int,
 
 
 def public(folder: Path, articles: int, day: int) -> None:
-    """Articles, trials and drugs; each day after the first brings files of changes."""
+    """Write articles, trials and drugs; each day after the first brings files of changes."""
     for name in PUBLIC:
         (folder / name).mkdir(parents=True, exist_ok=True)
     few = max(5, articles // 10)
@@ -133,7 +133,7 @@ def public(folder: Path, articles: int, day: int) -> None:
 
 
 def clinics(folder: Path, names: list[str], patients: int, day: int) -> None:
-    """The exports of each clinic, out of its own system."""
+    """Write the exports of each clinic in the form of its own system."""
     mappings = folder / "mappings"
     mappings.mkdir(parents=True, exist_ok=True)
     for kind, text in samples.PMS_MAPPINGS.items():

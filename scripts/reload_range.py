@@ -1,4 +1,4 @@
-"""Load PubMed files of a range of numbers again, whatever the ledger says: after a repair, or to be sure.
+"""Load PubMed files of a range of numbers again, whatever the ledger says: after a repair, or to be certain.
 
     python scripts/reload_range.py /data/pubmed 1335 1340
 

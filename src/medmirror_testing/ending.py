@@ -1,4 +1,4 @@
-"""A program that is told to end does so in order: what its ``with`` and ``finally`` clean up is cleaned up."""
+"""The end of a program by a signal: what its ``with`` and ``finally`` clean up is cleaned up."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ _USUAL: dict[signal.Signals, Callable[[int, FrameType | None], Any] | signal.Han
 
 
 class Signals:
-    """What to do about SIGINT, SIGTERM and SIGHUP: raise KeyboardInterrupt, at once or, while they are held, later."""
+    """The handler of SIGINT, SIGTERM and SIGHUP: it raises KeyboardInterrupt, at once or, while signals are held,
+    later."""
 
     def __init__(self) -> None:
         self.first: int | None = None  #: the first one that came
         self._held = False
 
     def hold(self) -> None:
-        """From now on only remember a signal: what is done now must not end half way."""
+        """Only remember a signal from now on: the work that follows must not end half way."""
         self._held = True
 
-    def let(self) -> None:
-        """From now on raise KeyboardInterrupt; now, if a signal came while they were held."""
+    def release(self) -> None:
+        """Raise KeyboardInterrupt from now on; at once, if a signal came while they were held."""
         self._held = False
         if self.first is not None:
             raise KeyboardInterrupt
@@ -43,7 +44,7 @@ class Signals:
 
 @contextmanager
 def in_order() -> Iterator[Signals]:
-    """While a `with` lasts, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread.
+    """Raise KeyboardInterrupt in the main thread at SIGINT, SIGTERM and SIGHUP for as long as a `with` lasts.
 
     One that passes through the end of the `with` becomes SystemExit, with the code that a shell gives the signal. A
     signal that is ignored (``nohup``), or that somebody else handles, stays as it is; outside of the main thread

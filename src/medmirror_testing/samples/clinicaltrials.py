@@ -20,7 +20,7 @@ _ZIP_DATE = (2026, 1, 24, 0, 0, 0)
 
 
 class StudyFile(NamedTuple):
-    """What was written. *size* counts decoded bytes."""
+    """A file of studies that was written. *size* counts decoded bytes."""
 
     path: Path
     records: int

@@ -40,7 +40,7 @@ _INACTIVE = 2
 
 
 class ClinikoExport(NamedTuple):
-    """What was written: the files, and how many records each list has."""
+    """An export that was written: its files, and the number of records of each list."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -57,7 +57,7 @@ def write_cliniko(
     per_page: int = 100,
     packed: bool = False,
 ) -> ClinikoExport:
-    """Write every page of every list of a clinic into *folder*, which is made if need be, gzipped when *packed*.
+    """Write every page of every list of a clinic into *folder*, gzipped when *packed*; create the folder if need be.
 
     The people are those of *seed*. The API's own pages have at most 100 records; *per_page* may be any number.
     """

@@ -142,6 +142,6 @@ def invoice(ordinal: int, state: State, patient_of: int, appointment_of: int, se
 
 
 def deletion(kind: str, array: str, ordinal: int, state: State) -> bytes:
-    """All that a list of deleted records may say of one."""
+    """An entry of a list of deleted records: the time and a link, nothing else."""
     link = f"{BASE}/{array}/{record_id(kind, ordinal)}"
     return f'{{"deleted_at":"{moment(state.deleted)}","links":{{"self":"{link}"}}}}'.encode()

@@ -29,7 +29,8 @@ _REASONS = {10: "Feeling better", 20: "Condition worse", 30: "Sick", 40: "Away",
 
 
 class State(NamedTuple):
-    """What changes about a record: seconds since 1970, 0 for what has not happened, and how often it was revised."""
+    """The changing part of a record: times in seconds since 1970 (0: it has not happened), and the number of
+    revisions."""
 
     updated: int = 0
     archived: int = 0
@@ -63,7 +64,7 @@ def record_id(kind: str, ordinal: int) -> str:
 
 
 def own_id(kind: str, ordinal: int) -> orjson.Fragment:
-    """A record's id as its own field has it: a number in every other record, else a text."""
+    """The id of a record for the record's own field: a number in every other record, else a text."""
     id = record_id(kind, ordinal)
     return orjson.Fragment(id if ordinal % 2 else f'"{id}"')
 
@@ -83,12 +84,12 @@ def link_to(kind: str, array: str, ordinal: int) -> dict[str, dict[str, str]]:
 
 
 def created(ordinal: int) -> int:
-    """When a record was made: some time in the five years before day 0."""
+    """The time at which a record was created: in the five years before day 0."""
     return START - 5 * 365 * DAY + ordinal * 104_729 % (5 * 364 * DAY)
 
 
 def updated(ordinal: int, state: State) -> int:
-    """When a record was last changed."""
+    """The time of a record's last change."""
     return state.updated or created(ordinal) + 3600
 
 
@@ -99,7 +100,7 @@ def who(ordinal: int, seed: int) -> Person:
 
 
 def patient(ordinal: int, state: State, seed: int = 0) -> bytes:
-    """A patient. The one in ``TWINS`` who is there twice is written a little differently the second time."""
+    """A patient. One in ``TWINS`` is a patient entered twice, written a little differently the second time."""
     p, path = who(ordinal, seed), f"patients/{record_id('patient', ordinal)}"
     twin, odd = ordinal % TWINS == TWIN, ordinal % 2 == 1
     number = f"0{p.phone[3:6]} {p.phone[6:9]} {p.phone[9:]}" if twin or odd else p.phone

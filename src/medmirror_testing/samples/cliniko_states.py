@@ -1,4 +1,4 @@
-"""What becomes of a clinic's patients and appointments from day to day.
+"""The changes to a clinic's patients and appointments from day to day.
 
 It depends on ordinals alone (r = ordinal % 100 of a patient):
 
@@ -17,7 +17,7 @@ from medmirror_testing.samples.cliniko_records import DAY, START, State, created
 
 
 class Clinic(NamedTuple):
-    """A clinic on a *day*: with so many patients and appointments on day 0."""
+    """A clinic on a *day*. *patients* and *appointments* are its numbers on day 0."""
 
     patients: int
     appointments: int
@@ -25,17 +25,17 @@ class Clinic(NamedTuple):
     day: int = 0
 
     def grown(self, count: int) -> int:
-        """How many there are on this day of what there were *count* on day 0."""
+        """The number on this day of records of which there were *count* on day 0."""
         return count + self.day * (max(1, count // 100) if count else 0)
 
 
 def _on(day: int, ordinal: int) -> int:
-    """The time of what happens to a record on *day*: before that day's export."""
+    """The time of an event of *day*: a few hours before that day's export."""
     return START + day * DAY - DAY // 4 + ordinal % 3600
 
 
 def _revised(ordinal: int, day: int, share: int) -> tuple[int, int]:
-    """(when a record was last revised, 0 for never; how often)."""
+    """(time of a record's last revision, 0 for none; number of revisions)."""
     days = [k for k in range(1, day + 1) if ordinal % share == k % share]
     return (_on(days[-1], ordinal), len(days)) if days else (0, 0)
 
@@ -56,7 +56,8 @@ def patient_state(ordinal: int, day: int) -> State:
 
 
 def patient_of(ordinal: int, clinic: Clinic) -> int:
-    """Whose an appointment is: nobody's who was deleted from the first, after the merge the one's who stays."""
+    """The patient of an appointment: never a patient deleted from the first day; after the merge, the patient who
+    stays."""
     patient = ordinal * 7919 % clinic.patients
     patient = (patient + 1) % clinic.patients if patient % 100 in (13, 63) else patient
     return patient - 1 if clinic.day and patient % 200 == 97 else patient

@@ -1,5 +1,5 @@
-"""Made-up registers of patients in which it is known who is whom: the people of ``people``, in households, with records
-that were typed twice.
+"""Made-up registers of patients with known duplicates: the people of ``people``, in households, with records that were
+typed twice.
 
 What makes two records of one person differ is what does so in a practice: slips of the keyboard, day and month
 exchanged, names exchanged, married names, nicknames, people who moved, gaps. What makes two people's records alike is
@@ -22,7 +22,8 @@ _PRIME = 982_451_653  # takes neighbouring numbers far apart
 
 
 class Entry(NamedTuple):
-    """A record of a patient. *person* is whose it is: the truth, which no source knows. Empty: not written down."""
+    """A record of a patient. *person* is the number of the person: the truth, which no source has. Empty: not written
+    down."""
 
     person: int
     source: str
@@ -42,7 +43,7 @@ class Entry(NamedTuple):
 
 
 def canonical(entry: Entry) -> dict[str, Any]:
-    """The canonical patient record of *entry*, as far as mapping would make one of it."""
+    """The canonical patient record that mapping would make of *entry*."""
     given = [single for single in (entry.given, entry.middle) if single]
     street = {"lines": [entry.street], "city": entry.city, "region": entry.state, "post_code": entry.post_code}
     identifier = {"system": "national", "type": "NI", "value": entry.identifier}
@@ -66,7 +67,7 @@ def same_person(entries: Iterable[Entry]) -> set[tuple[str, str]]:
 
 
 def register(entries: int, seed: int = 0) -> Iterator[Entry]:
-    """*entries* records of fewer people: about a fifth are a second or third record of somebody.
+    """*entries* records of fewer people: about a fifth are a second or third record of the same person.
 
     The same *seed* gives the same ones, and more entries begin with those of fewer.
     """
@@ -88,7 +89,7 @@ def register(entries: int, seed: int = 0) -> Iterator[Entry]:
 
 
 def _household(first: int, seed: int, rng: random.Random) -> list[tuple[int, people.Person]]:
-    """People who live together, with what they share."""
+    """People who live together, with the address, the telephone and the names that they share."""
     size = rng.choices((1, 2, 3, 4), (55, 20, 13, 12))[0]
     head = _own(people.person(first, seed))
     members = [(first, head)]
@@ -145,7 +146,7 @@ def _entry(number: int, person: people.Person, place: int, count: int, rng: rand
 
 
 def _later(entry: Entry, person: people.Person, rng: random.Random) -> Entry:
-    """What a second registration of the same person makes of it."""
+    """*entry* as a second registration of *person* has it, with slips, gaps and moves."""
     entry = _names(entry, person, rng)
     entry = entry._replace(birth_date=_day(person.birth_date, rng))
     if rng.random() < 0.005:

@@ -1,4 +1,4 @@
-"""What FDA lists about drug n: its identifiers, its NDC products and its application."""
+"""FDA's lists about drug n: its identifiers, its NDC products and its application."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _TOGETHER = 3  # deletions in one Bundle
 
 
 class FhirExport(NamedTuple):
-    """What was written: the files, how many resources of each type, how many deletions."""
+    """An export that was written: its files, the number of resources of each type, the number of deletions."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -37,7 +37,7 @@ def write_fhir(
     per_file: int = 1000,
     packed: bool = False,
 ) -> FhirExport:
-    """Write the Bulk export of a clinic on *day* into *folder*, which is made if need be: files, manifest, log.
+    """Write the Bulk export of a clinic on *day* into *folder*: files, manifest, log; create the folder if need be.
 
     With *changed_only* it is that of a request with ``_since`` the day before: what has changed, and the deletions.
     """
@@ -116,7 +116,7 @@ def write_fhir_lines(
     deletes: Sequence[int] = (),
     seed: int = 0,
 ) -> Path:
-    """Write *count* resources of all types, one a line, numbered from *first* on, as changed on *day*.
+    """Write *count* resources of all types, one a line, numbered from *first* on and changed on *day*.
 
     Those in *deletes* are written as deletions. The same numbers are the same resources on every day.
     """

@@ -1,4 +1,4 @@
-"""What all resources of a made-up clinic have in common: ids, times, references, codes."""
+"""Common parts of all resources of a made-up clinic: ids, times, references, codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TERMS = "http://terminology.hl7.org/CodeSystem"
 
 
 class Clinic(NamedTuple):
-    """Who is there (the people are those of *seed*), on which *day*, in which release the server speaks."""
+    """A clinic on a *day*: its patients (the people of *seed*), and the release that its server speaks."""
 
     patients: int
     seed: int = 0
@@ -48,7 +48,7 @@ def name_of(seed: int, kind: str, number: int) -> str:
 
 
 def exported_at(day: int) -> datetime:
-    """When the export of a day is made."""
+    """The time of a day's export."""
     return START + timedelta(days=day)
 
 
@@ -74,7 +74,7 @@ def concept(system: str, code: str, display: str) -> Resource:
 
 
 def identifiers(instance: Instance) -> list[Resource]:
-    """The clinic's own identifier of it."""
+    """The clinic's own identifier of *instance*, in a list."""
     return [{"system": f"{OWN}/{instance.kind}", "value": str(instance.number)}]
 
 
@@ -85,5 +85,5 @@ def hour(instance: Instance, hour: int = 0) -> str:
 
 
 def practitioner_of(clinic: Clinic, instance: Instance) -> int:
-    """The number of the practitioner who has to do with it."""
+    """The number of the practitioner of *instance*."""
     return instance.number % clinic.practitioners

@@ -91,7 +91,7 @@ def _version(clinic: Clinic, instance: Instance, url: Resource) -> Resource:
 
 
 def _with_urns(value: Any) -> Any:
-    """*value* with relative references as those of a transaction, that go by fullUrl."""
+    """*value* with relative references turned into references of a transaction, which go by fullUrl."""
     if isinstance(value, list):
         return [_with_urns(member) for member in value]
     if not isinstance(value, dict):

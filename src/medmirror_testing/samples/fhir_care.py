@@ -1,4 +1,4 @@
-"""What a made-up clinic does, as FHIR resources: bookings, visits, findings, prescriptions, papers."""
+"""The work of a made-up clinic as FHIR resources: bookings, visits, findings, prescriptions, papers."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def encounter(clinic: Clinic, instance: Instance, revision: int) -> Resource:
 
 
 def condition(clinic: Clinic, instance: Instance, revision: int) -> Resource:
-    """A diagnosis, its onset known to the year, the month, the day or the minute."""
+    """A diagnosis, its onset given to the year, the month, the day or the minute."""
     visit = reference(clinic, "Encounter", instance.number)
     record: Resource = {
         "code": concept(SNOMED, "38341003", f"Hypertension {revision}"),

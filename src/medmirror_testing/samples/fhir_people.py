@@ -85,7 +85,7 @@ def practitioner(clinic: Clinic, instance: Instance, revision: int) -> Resource:
 
 
 def practitioner_role(clinic: Clinic, instance: Instance, revision: int) -> Resource:
-    """What a practitioner does here, named by identifiers."""
+    """The role of a practitioner at the clinic; its references go by identifier."""
     return {
         "active": True,
         "period": {"start": "2019", "end": "2031-06"},

@@ -27,7 +27,7 @@ KINDS: dict[str, Callable[[Clinic, Instance, int], Resource]] = {
 
 
 def resource(clinic: Clinic, instance: Instance, *, revision: int, changed: datetime) -> Resource:
-    """What a server gives of *instance*: its content of *revision*, last changed at a time."""
+    """The resource of *instance* as a server gives it: the content of *revision*, last changed at *changed*."""
     return {
         "resourceType": instance.kind,
         "id": name_of(clinic.seed, instance.kind, instance.number),

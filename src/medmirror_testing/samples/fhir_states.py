@@ -1,4 +1,4 @@
-"""What becomes of the resources of a made-up clinic, day by day.
+"""The changes to the resources of a made-up clinic, day by day.
 
 Each day about one resource in seven has changed, and some patients are deleted with all that is theirs; some of those
 are made again two days later.
@@ -21,7 +21,7 @@ _DELETED = 17  # one patient of so many is deleted
 
 
 class State(NamedTuple):
-    """What has become of a resource: how often it was changed, when it was last made, changed or deleted."""
+    """The state of a resource: the number of its changes, and the day of its last creation, change or deletion."""
 
     revision: int
     day: int
@@ -29,7 +29,7 @@ class State(NamedTuple):
 
 
 def everything(clinic: Clinic) -> Iterator[Instance]:
-    """Every resource that the clinic ever had, type by type, those first that others refer to."""
+    """Every resource that the clinic ever had, by type; a type stands behind the types that it refers to."""
     for kind in KINDS:
         if kind in _OTHERS:
             yield from (Instance(kind, number) for number in range(_OTHERS[kind]))
@@ -41,7 +41,7 @@ def everything(clinic: Clinic) -> Iterator[Instance]:
 
 
 def state_of(instance: Instance, day: int) -> State:
-    """What has become of *instance* until *day*."""
+    """The state of *instance* on *day*."""
     number = instance.number if instance.kind == "Patient" else instance.owner
     if number is not None and number % _DELETED == 3 and instance.kind != "Slot":
         if 1 <= day < 3 or (day >= 3 and number % (2 * _DELETED) != 3):
@@ -57,7 +57,7 @@ def state_of(instance: Instance, day: int) -> State:
 
 
 def changed_at(instance: Instance, state: State) -> datetime:
-    """Within the hours before the export of its day."""
+    """The time of the last change of *instance*: some hours before the export of that day."""
     return exported_at(state.day) - timedelta(
         seconds=60 + crc32(f"{instance.kind}/{instance.number}".encode()) % 20_000
     )

@@ -1,4 +1,4 @@
-"""Small files that are broken or mean harm, for tests: each says what a loader must make of it."""
+"""Small files that are broken or mean harm, for tests; each names the outcome that a loader must come to."""
 
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ _ZIP_DATE = (2026, 1, 24, 0, 0, 0)
 
 
 class FdaFile(NamedTuple):
-    """What was written. *size* counts decoded bytes, *changed* the ordinals of records that are later versions."""
+    """A file of openFDA that was written. *size* counts decoded bytes, *changed* the ordinals of records that are later
+    versions."""
 
     path: Path
     records: int

@@ -1,4 +1,4 @@
-"""CSV exports of an imaginary practice system: patients, practitioners and appointments, in the ways such files come.
+"""CSV exports of an imaginary practice system: patients, practitioners and appointments, in the usual variants of CSV.
 
 ``PMS_MAPPINGS`` has the mapping file of each kind.
 """
@@ -151,7 +151,8 @@ Status = "told by sync_mapping.state"
 
 
 class PmsFile(NamedTuple):
-    """What was written. *size* counts decoded bytes, *changed* the ordinals of records that are later versions."""
+    """A CSV file that was written. *size* counts decoded bytes, *changed* the ordinals of records that are later
+    versions."""
 
     path: Path
     records: int

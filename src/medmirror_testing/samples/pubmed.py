@@ -25,7 +25,8 @@ _TAGS = re.compile(r"(<[^>]*>)")
 
 
 class PubmedFile(NamedTuple):
-    """What was written. *size* counts decoded bytes, *records* the articles and books, versions included."""
+    """A PubMed file that was written. *size* counts decoded bytes, *records* the articles and books, versions
+    included."""
 
     path: Path
     records: int

@@ -1,4 +1,4 @@
-"""The seldom parts of a PubMed record. A *showcase* has each of them, with every value its attributes may have."""
+"""The rare parts of a PubMed record. A *showcase* has each of them, with every value its attributes may have."""
 
 from __future__ import annotations
 

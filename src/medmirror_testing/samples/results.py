@@ -194,7 +194,7 @@ def _events(rng: random.Random, arms: Sequence[str], sizes: Sequence[int]) -> Js
 
 
 def derived_section(rng: random.Random, disease: str, drug: str) -> Json:
-    """What the registry works out: the headings of *disease* and *drug* and their ancestors."""
+    """The part that the registry works out: the headings of *disease* and *drug* and their ancestors."""
 
     def browse(name: str, letter: str, abbreviation: str, branch: str) -> Json:
         own = rng.randrange(10**6)

@@ -44,7 +44,7 @@ class Heading(NamedTuple):
 
 
 class Pools(NamedTuple):
-    """What the generators draw from; ``*_weights`` are cumulative, for ``random.choices``."""
+    """The pools that the generators draw from; ``*_weights`` are cumulative, for ``random.choices``."""
 
     sentences: dict[str, list[str]]  # by section: background, methods, results, conclusions
     titles: list[str]

@@ -32,7 +32,7 @@ _OF_NOBODY = frozenset(("Organization", "Location", "Practitioner", "Practitione
 
 @dataclass
 class Exporting:
-    """How this server exports."""
+    """The habits of this server's exports."""
 
     polls: int = 1  # so many times it says that it is still preparing
     retry_after: str = "1"  # what it then says of the time; "": nothing
@@ -59,7 +59,7 @@ class _Job:
 
 
 class Exports:
-    """The exports of *store* that are under way or kept. ``kicked_off`` counts those that were asked for."""
+    """The exports of *store* that are under way or kept. ``kicked_off`` counts all that were asked for."""
 
     def __init__(self, store: FhirStore, exporting: Exporting) -> None:
         self._store, self._habits = store, exporting
@@ -70,11 +70,11 @@ class Exports:
 
     @property
     def kept(self) -> int:
-        """How many exports have not been cleaned up."""
+        """The number of exports that have not been cleaned up."""
         return len(self._jobs)
 
     def forget(self) -> None:
-        """Lose every export, as a server does that is set up anew."""
+        """Lose every export, as a server that is set up anew."""
         with self._lock:
             self._jobs.clear()
 

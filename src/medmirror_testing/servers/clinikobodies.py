@@ -1,4 +1,4 @@
-"""What an account's records look like in the API's answers, and what a record is told by those who write to it."""
+"""The JSON of an account's records as the API answers it, and the fields of requests that write records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ARRAYS = {"concession_type": "concession_types", "referring_doctor": "contacts"
 
 
 def body(account: Account, kind: str, version: Version) -> bytes:
-    """The record as JSON, its links those of the real API."""
+    """The record as JSON, with the links of the real API."""
     if not version.alone and not version.fields and kind != "appointment":
         return _sample(account, kind, version)
     record = {} if version.alone else orjson.loads(_sample(account, kind, version))
@@ -35,7 +35,7 @@ def body(account: Account, kind: str, version: Version) -> bytes:
 
 
 def deletion(kind: str, version: Version) -> bytes:
-    """All that the list of deleted ones says."""
+    """An entry of the list of deleted records."""
     return others.deletion(kind, LISTS[kind], version.ordinal, State(deleted=version.deleted // SECOND))
 
 
@@ -73,7 +73,7 @@ def _times(kind: str, version: Version) -> dict[str, str | None]:
 
 
 def _related(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """*fields* as they are read: relations as links."""
+    """*fields* as a reader gets them: relations as links."""
     related = dict(fields)
     for name in _RELATIONS.get(kind, ()):
         if f"{name}_id" in related:
@@ -85,7 +85,8 @@ def _related(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 def parse_fields(
     account: Account, kind: str, fields: Mapping[str, Any]
 ) -> tuple[dict[str, Any], int | None, str | None]:
-    """What somebody who writes a record said: (its fields, when it starts, what is wrong with it)."""
+    """The *fields* of a request to write a record: (values, start of the appointment or None, error message or
+    None)."""
     values, starts = dict(fields), None
     if "ends_at" in values and not values["ends_at"]:
         del values["ends_at"]  # it is then by the type of the appointment

@@ -1,5 +1,5 @@
-"""What a made-up Cliniko account holds, and what people do to it: patients come, change, are archived, merged, deleted;
-appointments are made, moved, cancelled.
+"""The records of a made-up Cliniko account, and the changes of clinic life: patients come, change, are archived,
+merged, deleted; appointments are made, moved, cancelled.
 
 Each change bears the time of the server's clock, in microseconds; a fault ``late`` lets it be seen only some time after
 that, ``equal`` gives it the time of the change before, if that is at most a minute ago. Bodies are those of
@@ -39,8 +39,8 @@ _STATES = {"archived", "cancelled", "deleted"}
 
 
 class Version(NamedTuple):
-    """A record as it is at one time. *fields* differ from those that the sample of *ordinal* has; *alone*: there is no
-    sample, they are all it has. *archived*, *cancelled*, *deleted*: since when, 0 for not."""
+    """A record as it is at one time. *fields* differ from those of the sample of *ordinal*; *alone*: there is no
+    sample, the record has *fields* only. *archived*, *cancelled*, *deleted*: the time, 0 for not."""
 
     id: str
     ordinal: int
@@ -83,7 +83,7 @@ class Account:
     # --- what is there
 
     def seen(self, kind: str) -> dict[str, Version]:
-        """What a reader finds now, by id: with what is archived, cancelled or deleted, without what comes late."""
+        """The records that a reader finds now, by id: archived, cancelled and deleted ones too, without late ones."""
         with self.lock:
             self._settle()
             return dict(self._seen[kind])
@@ -95,17 +95,17 @@ class Account:
             return self._seen[kind].get(id)
 
     def newest(self, kind: str, id: str) -> Version:
-        """The record as it is, whether or not it is seen yet."""
+        """The record as it is, seen or not yet."""
         with self.lock:
             return self._newest[kind][id]
 
     def ids(self, kind: str) -> set[str]:
-        """Ids of what is there and not deleted, what comes late too: what a mirror must hold in the end."""
+        """Ids of all records that are not deleted, late ones too: a mirror must hold exactly these in the end."""
         with self.lock:
             return {id for id, version in self._newest[kind].items() if not version.deleted}
 
     def gone(self, kind: str) -> set[str]:
-        """Ids of what was deleted."""
+        """Ids of the deleted records."""
         with self.lock:
             return {id for id, version in self._newest[kind].items() if version.deleted}
 
@@ -115,7 +115,7 @@ class Account:
             return {id: version.updated // SECOND * SECOND for id, version in self._newest[kind].items()}
 
     def between(self, kind: str, column: str, low: int, high: int) -> list[Version]:
-        """Those that are seen and whose time *column* lies in [*low*, *high*), in the order of (time, id)."""
+        """The seen records whose time *column* lies in [*low*, *high*), in the order of (time, id)."""
         with self.lock:
             self._settle()
             order, seen = self._ordered(kind, column), self._seen[kind]
@@ -124,7 +124,8 @@ class Account:
     # --- what happens
 
     def put(self, kind: str, *, at: datetime | None = None, ordinal: int | None = None, **values: Any) -> str:
-        """A new record, made as its sample is, changed at *at*; *values*: those of Version. Returns its id."""
+        """Add a record with the content of its sample, changed at *at*; return its id. *values* are fields of
+        Version."""
         with self.lock:
             number = self._next[kind] if ordinal is None else ordinal
             self._next[kind] = max(self._next[kind], number + 1)
@@ -136,7 +137,7 @@ class Account:
             return id
 
     def fill(self, *, patients: int = 0, appointments: int = 0, days: int = 30, others: bool = True) -> None:
-        """An account as it may be: changed over the last *days*, appointments from as long ago to as far ahead."""
+        """Fill the account: changes over the last *days*, appointments from as long ago to as far ahead."""
         now, step = self.now(), max(1, days * DAY // max(1, patients + appointments))
         for kind, count in (("business", 3), ("practitioner", 12), ("appointment_type", 8)) if others else ():
             for number in range(count):
@@ -149,7 +150,7 @@ class Account:
             self.put("appointment", at=moment_of(at), starts=starts * 900 * SECOND, patient=number % max(1, patients))
 
     def change(self, kind: str, id: str, *, at: datetime | None = None, starts: int = 0, **fields: Any) -> int:
-        """Change *fields* (as the API calls them) of a record; none: it is written anew as it is, one revision on."""
+        """Change *fields* (by the API's names) of a record; without fields, write it again as the next revision."""
         return self._replace(kind, id, at, fields, **({"starts": starts} if starts else {}))
 
     def archive(self, kind: str, id: str, *, at: datetime | None = None) -> int:
@@ -173,8 +174,8 @@ class Account:
         return self._replace("appointment", id, at, {}, starts=microseconds(starts))
 
     def merge(self, duplicate: str, into: str, *, at: datetime | None = None) -> None:
-        """Merge a patient into another one: as in Cliniko it is deleted without a word of the other, whose its
-        appointments then are."""
+        """Merge a patient into another one as Cliniko does: it is deleted without a reference to the other patient, and
+        its appointments become the other patient's."""
         with self.lock:
             other = self._newest["patient"][into].ordinal
             mine = self._newest["patient"][duplicate].ordinal
@@ -196,7 +197,7 @@ class Account:
             return id
 
     def create(self, kind: str, fields: Mapping[str, Any], starts: int = 0) -> str:
-        """A record that has nothing but *fields*: what the API is told to make. Returns its id."""
+        """Add a record that has only *fields*, as a request to the API gives them; return its id."""
         return self.put(kind, alone=True, fields=dict(fields), starts=starts)
 
     # --- within
@@ -225,7 +226,7 @@ class Account:
         heappush(self._pending, (max(version.updated, self.now() if late else 0) + late, self._count, kind, version))
 
     def _settle(self) -> None:
-        """Let be seen what is to be seen by now."""
+        """Make visible every change that is due by now."""
         now = self.now()
         while self._pending and self._pending[0][0] <= now:
             _, _, kind, version = heappop(self._pending)

@@ -37,7 +37,7 @@ Test = Callable[[Version], bool]
 
 
 class Listed(NamedTuple):
-    """A page of a list: its records, the number of all that fit, its number and size."""
+    """A page of a list: its records, the number of all matches, its number and size."""
 
     records: Sequence[Version]
     total: int
@@ -46,11 +46,11 @@ class Listed(NamedTuple):
 
 
 class Refused(Exception):
-    """The request is wrong: the message that the API gives."""
+    """The request is wrong; the text is the API's message."""
 
 
 def listed(account: Account, kind: str, state: str, request: Request) -> Listed:
-    """The page of the list of *kind* in *state* ("", archived, cancelled, deleted, inactive) that is asked for."""
+    """The requested page of the list of *kind* in *state* ("", archived, cancelled, deleted, inactive)."""
     filters = [_filter(text, kind, state) for text in request.values("q[]")]
     columns = _sort(request)
     low, high = _range([version for version in filters if version[0] == columns[0][0]])
@@ -145,7 +145,7 @@ def _text_test(account: Account, kind: str, field: str, operator: str, value: st
 
 
 def _visible(version: Version, kind: str, state: str, lifted: set[str]) -> bool:
-    """Whether a list shows *version*; *lifted*: fields whose filter brings back what is left out otherwise."""
+    """Whether a list shows *version*; *lifted*: fields whose filter brings back records that are left out otherwise."""
     if bool(version.deleted) != (state == "deleted"):
         return False
     if state == "deleted":

@@ -36,7 +36,7 @@ _REASONS = (10, 20, 30, 31, 40, 50, 60)
 
 
 class ClinikoServer:
-    """*accounts* by key, behind one port; a context manager. One account may be given alone: its key is ``KEY``.
+    """*accounts* by key, behind one port; a context manager. A single account has the key ``KEY``.
 
     *limit*: requests a minute and key (None: as many as one likes).
     """
@@ -62,11 +62,11 @@ class ClinikoServer:
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong."""
+        """The faults of the server."""
         return self.http.faults
 
     def add(self, key: str, account: Account) -> None:
-        """Serve *account* too, to those who have *key*."""
+        """Serve *account* too, for requests with *key*."""
         self._accounts[_without_shard(key)] = account
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A clock that goes when it is told to, so that a week of clinic life passes in a minute."""
+"""A clock that a program advances, so that a week of clinic life passes in a minute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from medmirror.clock import Clock
 
 
 class SimulatedClock:
-    """A time that stands still until somebody waits or advances it. May be shared between threads."""
+    """A time that stands still until a thread waits or advances it. May be shared between threads."""
 
     def __init__(self, start: datetime) -> None:
         if start.tzinfo is None:
@@ -30,7 +30,7 @@ class SimulatedClock:
             return self._now
 
     def set(self, now: datetime) -> None:
-        """Make it *now* (aware), be that earlier or later."""
+        """Set the time to *now* (aware), earlier or later."""
         with self._lock:
             self._now = now.astimezone(UTC)
 
@@ -41,5 +41,5 @@ class SimulatedClock:
 
     @property
     def clock(self) -> Clock:
-        """The same time as the engine takes it: whoever sleeps by it lets the time pass."""
+        """The same time as a Clock of the engine; a sleep on it lets the time pass."""
         return Clock(self.now, self._sleep)

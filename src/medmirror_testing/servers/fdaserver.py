@@ -43,7 +43,7 @@ class FdaServer(FileServer):
         return [str(partition["file"]).removeprefix(self.url) for partition in partitions]
 
     def publish(self, changed: datetime | None = None) -> None:
-        """Write the manifest of what is exported now."""
+        """Write the manifest of the present exports."""
         results: dict[str, dict[str, Any]] = {}
         for name, facts in self.exports.items():
             area, kind = name.split("/")

@@ -1,4 +1,4 @@
-"""What a local FHIR server holds: every version of every resource, as its clock numbers them.
+"""The content of a local FHIR server: every version of every resource, numbered by the server and stamped by its clock.
 
 A version may be **late**: its time is when its transaction began, but nobody sees it before that transaction ends, as
 in servers that write the time of change themselves. Times are microseconds since 1970, kept to the millisecond.
@@ -27,8 +27,8 @@ def instant(time: int) -> str:
 
 
 class Version(NamedTuple):
-    """A resource as it was from *time* on. *body* is None where it was deleted; *seen* is when it could first be
-    seen."""
+    """A resource as it was from *time* on. *body* is None after a deletion; *seen* is the time from which readers see
+    it."""
 
     kind: str
     id: str
@@ -56,8 +56,8 @@ class FhirStore:
         return skewed // MILLISECOND * MILLISECOND
 
     def put(self, resource: Mapping[str, Any], *, at: int | None = None, late: float = 0.0) -> Version:
-        """Write *resource* (with an id, or it gets one) as its next version, of now or the time *at*; nobody sees it
-        before *late* seconds from now."""
+        """Write *resource* as its next version, of now or the time *at*; nobody sees it before *late* seconds from now.
+        A resource without an id gets one."""
         with self._lock:
             self._puts += 1
             kind, id = str(resource["resourceType"]), str(resource.get("id") or f"new-{self._puts}")
@@ -69,7 +69,7 @@ class FhirStore:
             return self._add(kind, id, at, late, None)
 
     def _add(self, kind: str, id: str, at: int | None, late: float, body: Resource | None) -> Version:
-        """Add a version; of now, the faults have a say in its time and in when it is seen."""
+        """Add a version; for one of now, faults may change its time and delay its visibility."""
         if at is None:
             time = self._last if self._last and self._faults.strikes("equal") else self.now()
             late = max(late, self._faults.lateness())
@@ -89,7 +89,7 @@ class FhirStore:
         return version
 
     def read(self, kind: str, id: str) -> Version | None:
-        """The newest version of the resource that can be seen, perhaps one of a deletion; None: there never was one."""
+        """The newest version of the resource that can be seen, perhaps a deletion; None: there never was one."""
         with self._lock:
             return self._newest(self._kept.get((kind, id), ()), self.now())
 
@@ -126,15 +126,15 @@ class FhirStore:
 
 
 def touch(store: FhirStore, kind: str) -> None:
-    """Write the oldest living resource of *kind* anew, as it is: the one that shifts all others when it goes to the
-    end."""
+    """Write the oldest living resource of *kind* again, unchanged; it moves to the end and shifts all others."""
     versions = store.living(kind)
     if versions and versions[0].body is not None:
         store.put(versions[0].body)
 
 
 def fill(store: FhirStore, patients: int = 20, *, seed: int = 0, day: int = 0) -> int:
-    """Put a made-up clinic's resources as of *day* into *store*, with their own times; return how many are living."""
+    """Put a made-up clinic's resources as of *day* into *store*, with their own times; return the number of living
+    ones."""
     clinic = Clinic(patients, seed, day)
     return sum(1 for _ in _filled(store, clinic))
 

@@ -1,4 +1,4 @@
-"""Searches and histories of a local FHIR server: what is found, in which order, page by page.
+"""Searches and histories of a local FHIR server: matches, order, pages.
 
 The next page stands behind an opaque token. A server either **snapshots** what was found at the first page, or asks
 anew for each one and skips so many (**offset**), so that a resource which is touched between two pages shifts another
@@ -31,16 +31,16 @@ MOST = 1000  # what _count is cut down to
 
 
 class BadQuery(Exception):
-    """The server does not understand what it is asked for."""
+    """The server does not understand the query."""
 
 
 class Gone(Exception):
-    """The page's token is none, or none any more."""
+    """The page token does not exist, or no longer."""
 
 
 @dataclass
 class Habits:
-    """How this server pages."""
+    """The paging habits of this server."""
 
     paging: Literal["snapshot", "offset"] = "snapshot"
     totals: bool = True
@@ -170,7 +170,7 @@ def _matches(version: Version, name: str, value: str) -> bool:
 
 
 def matching(store: FhirStore, kind: str, query: str) -> list[Version]:
-    """The living resources that the text of a query (of If-None-Exist) finds."""
+    """The living resources that match the text of a query (of If-None-Exist)."""
     asked = parse_qsl(query)
     return [version for version in store.living(kind) if all(_matches(version, *each) for each in asked)]
 

@@ -27,5 +27,5 @@ def outcome(status: int, code: str) -> Reply:
 
 
 def validators(version: Version) -> dict[str, str]:
-    """The headers that say which version an answer is of."""
+    """The headers that name the version of an answer."""
     return {"ETag": f'W/"{version.number}"', "Last-Modified": format_datetime(moment_of(version.time), usegmt=True)}

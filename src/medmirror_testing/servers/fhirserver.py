@@ -26,7 +26,7 @@ ROOT = "/fhir"
 
 @dataclass
 class Ways:
-    """What this server can do, and how it lets people in."""
+    """The abilities of this server, and the authorization that it wants."""
 
     history: bool = True
     conditional: bool = True  # If-None-Exist
@@ -36,8 +36,8 @@ class Ways:
 
 
 class FhirServer:
-    """A FHIR server on 127.0.0.1; a context manager. ``base`` is what a client is given; ``store`` may be written to at
-    any time. ``habits``, ``ways`` and ``exporting`` may be changed while it runs."""
+    """A FHIR server on 127.0.0.1; a context manager. A client is given ``base``; ``store`` may be written to at any
+    time. ``habits``, ``ways`` and ``exporting`` may be changed while it runs."""
 
     def __init__(self, clock: Clock = SYSTEM, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()

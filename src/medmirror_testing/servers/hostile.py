@@ -1,4 +1,4 @@
-"""What a local server can be told to do wrong, by number, by path or by chance, while it runs.
+"""Faults of a local server, set by number, by path or by chance while it runs.
 
 Any server: ``limited`` (429), ``unavailable`` (5xx), ``truncated`` (a body shorter than its Content-Length), ``closed``
 (the connection ends before the request is looked at), ``lost`` (the request is carried out, its answer is not sent),
@@ -34,9 +34,9 @@ How = Literal["seconds", "date", "reset", "silent"]
 
 @dataclass(slots=True)
 class Fault:
-    """One thing that goes wrong: on requests whose path *path* (a glob) fits and whose method is *method* ("": any,
-    "write": any but GET and HEAD), *times* often (None: until it is taken away), each with the probability *chance*.
-    *seconds*: how long, for what takes time."""
+    """A fault: on requests whose path *path* (a glob) fits and whose method is *method* ("": any, "write": any but GET
+    and HEAD), at most *times* times (None: until it is taken away), each with the probability *chance*. *seconds*: how
+    long, for faults that take time."""
 
     what: What
     times: int | None
@@ -48,13 +48,13 @@ class Fault:
     method: str
 
     def fits(self, path: str, method: str) -> bool:
-        """Whether it may happen to such a request."""
+        """Whether it may happen to a request with this path and method."""
         same = method not in ("GET", "HEAD") if self.method == "write" else self.method in ("", method)
         return self.times != 0 and same and fnmatchcase(path, self.path)
 
 
 class Faults:
-    """What goes wrong now. May be changed while the server runs; the same *seed* gives the same chances."""
+    """The faults that are set now. May be changed while the server runs; the same *seed* gives the same chances."""
 
     def __init__(self, seed: int = 0) -> None:
         self._lock = threading.Lock()
@@ -75,19 +75,19 @@ class Faults:
         status: int = 503,
         method: str = "",
     ) -> None:
-        """Let *what* go wrong from now on (see Fault)."""
+        """Set the fault *what* (see Fault)."""
         with self._lock:
             self._faults.append(Fault(what, times, chance, path, seconds, how, status, method))
 
     def calm(self, what: What | None = None) -> None:
-        """Let nothing go wrong any more, or *what* no more."""
+        """Take away all faults, or only *what*."""
         with self._lock:
             self._faults = [fault for fault in self._faults if what is not None and fault.what != what]
             if what is None:
                 self.skew = 0.0
 
     def strikes(self, what: What, path: str = "", method: str = "") -> Fault | None:
-        """The fault *what* if it happens to this request (and is counted for it); None: all goes well."""
+        """The fault *what* if it happens to this request (it is then counted); None if it does not."""
         with self._lock:
             for fault in self._faults:
                 if fault.what != what or not fault.fits(path, method):
@@ -101,7 +101,8 @@ class Faults:
         return None
 
     def lateness(self) -> float:
-        """How many seconds after its time the next change is to be seen: 0, or up to the fault's."""
+        """The seconds from the time of the next change until it can be seen: 0, or up to the seconds of the fault
+        ``late``."""
         fault = self.strikes("late")
         if fault is None:
             return 0.0

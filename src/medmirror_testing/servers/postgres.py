@@ -53,7 +53,7 @@ def postgres(settings: Settings, prefix: str, *, keep: bool = False) -> Iterator
         try:
             dsn = embedded.start(own)
             kept = keep
-            signals.let()
+            signals.release()
             yield Postgres(folder, own, dsn)
         finally:
             signals.hold()

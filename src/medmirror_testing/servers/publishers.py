@@ -16,14 +16,14 @@ _RANGE = re.compile(r"bytes=(\d+)-")
 
 
 class Stored(NamedTuple):
-    """A file of a server: its bytes, and when it was put there."""
+    """A file of a server: its bytes, and the time of its last change."""
 
     body: bytes
     changed: datetime
 
     @property
     def etag(self) -> str:
-        """What tells this version of it from any other."""
+        """The tag of this version of the file."""
         return f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
 
 
@@ -55,7 +55,7 @@ class FileServer:
         self.server.stop()
 
     def put(self, path: str, body: bytes, changed: datetime | None = None) -> None:
-        """Have *body* at *path*."""
+        """Store *body* at *path*."""
         self.files[path] = Stored(body, changed or datetime(2026, 1, 5, 12, 0, tzinfo=UTC))
 
     def asked(self, path: str) -> list[Request]:

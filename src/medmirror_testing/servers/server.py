@@ -25,7 +25,7 @@ _WORD = re.compile(r"[$A-Za-z_][A-Za-z_.-]*|v\d+")
 
 
 class Request(NamedTuple):
-    """What was asked: *headers* by lower-case name, *query* in its order, decoded."""
+    """A request: *headers* by lower-case name, *query* in its order, decoded."""
 
     method: str
     path: str
@@ -48,8 +48,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What is answered. *cut*: so many bytes of the body are sent, then the connection ends; *close*: it ends without
-    an answer."""
+    """A reply. *cut*: the connection ends after so many bytes of the body; *close*: it ends without an answer."""
 
     status: int = 200
     body: bytes = b""
@@ -64,7 +63,7 @@ def json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None 
 
 
 def pattern(path: str) -> str:
-    """*path* with a star for each segment that is no plain word: what requests are counted by."""
+    """*path* with a star for each segment that is no plain word; requests are counted by it."""
     return "/".join(part if not part or _WORD.fullmatch(part) else "*" for part in path.split("/"))
 
 
@@ -93,7 +92,7 @@ class LocalServer:
 
     @property
     def total(self) -> int:
-        """How many requests there were."""
+        """The number of requests."""
         return self.calls.total()
 
     def start(self) -> Self:
@@ -124,7 +123,7 @@ class LocalServer:
         self.stop()
 
     def opened(self, connection: socket.socket) -> None:
-        """Know of a connection, to cut it at the end."""
+        """Remember a connection, to cut it at the end."""
         with self._lock:
             self._open.add(connection)
 

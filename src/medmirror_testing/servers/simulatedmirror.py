@@ -37,7 +37,7 @@ class Version(NamedTuple):
 
 
 class Tables:
-    """What is known of each record, as registers: no order of arrival matters."""
+    """The state of each record as registers, so that no order of arrival matters."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Version] = {}

@@ -1,4 +1,4 @@
-"""A remote over the simulator's system: an API with filters and numbered pages, and what reads it without loss.
+"""A remote over the simulator's system: an API with filters and numbered pages, and a reader of it that loses nothing.
 
 The server answers as such servers do: sorted by time of change, bounds included, times cut to a unit, a page number,
 and how many there are in all. Each answer is of its own moment: what changed since the last one has moved.
@@ -30,7 +30,7 @@ FEED = "appointment"
 
 
 class Answer(NamedTuple):
-    """A page of rows, and how many match in all."""
+    """A page of rows, and the number of all matches."""
 
     rows: list[Row]
     total: int
@@ -44,7 +44,7 @@ class Server:
         self.calls = 0
 
     def clock(self) -> int:
-        """What its clock shows, as finely as it shows times."""
+        """The time of its clock, in the unit of its times."""
         self._pass()
         shown = self.system.clock(self.system.now)
         return shown - shown % self.system.life.unit
@@ -89,7 +89,7 @@ class SimulatedRemote:
         return self.server.clock()
 
     def changed(self, feed: str, since: Position, until: int) -> Iterator[Page]:
-        """See ``Remote``. Where it has no order, its last page says at times up to when it was complete."""
+        """See ``Remote``. Without an order, its last page sometimes names the time up to which it was complete."""
         if self.capabilities.ordered:
             yield from self._list("rows", since.time, until)
             return
@@ -146,7 +146,8 @@ class SimulatedRemote:
             low, more = low + self.unit, answer.total > len(tie)
 
     def _tie(self, what: str, time: int, field: str) -> list[Row]:
-        """The records of one time, of which there are more than fit on a page: twice through, with the same ids."""
+        """The records of one time, of which there are more than fit on a page: read twice, until the ids are the
+        same."""
         before: set[str] | None = None
         while True:
             tied: dict[str, Row] = {}

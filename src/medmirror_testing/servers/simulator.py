@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What becomes visible at the true time *at*: a row, or (*gone*) that there is none any more."""
+    """An event that becomes visible at the true time *at*: a row, or (*gone*) its end."""
 
     at: int
     row: Row
@@ -128,15 +128,15 @@ class System:
 
     @property
     def changes(self) -> int:
-        """How many changes there are in its history."""
+        """The number of changes in its history."""
         return len(self._events)
 
     def clock(self, at: int) -> int:
-        """What its clock shows at the true time *at*."""
+        """The time that its clock shows at the true time *at*."""
         return at + sum(by for since, by in self.life.steps if since <= at)
 
     def pass_time(self, microseconds: int) -> None:
-        """Let time pass, and what happens meanwhile become visible."""
+        """Let time pass; the events of that time become visible."""
         self.now += microseconds
         while self._next < len(self._events) and self._events[self._next].at <= self.now:
             event = self._events[self._next]
@@ -153,7 +153,8 @@ class System:
         return any(first <= self.now < last for first, last in self.life.empties)
 
     def greatest_lateness(self) -> int:
-        """The greatest of any change: what the clock had shown at most when it became visible, less its stamp."""
+        """The greatest lateness of any change: the highest time of the clock until it became visible, less its
+        stamp."""
         worst = highest = 0
         for at, row in sorted((event.at, event.row) for event in self._events):
             turns = [since - 1 for since, by in self.life.steps if by < 0 and since <= at]

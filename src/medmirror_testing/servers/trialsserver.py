@@ -27,7 +27,7 @@ class TrialsServer(FileServer):
         self._tokens: dict[str, tuple[int, tuple[tuple[str, str], ...]]] = {}
 
     def put_study(self, ordinal: int, day: str, *, revision: int = 0) -> str:
-        """Have the sample study *ordinal*, last updated on *day*; return its number."""
+        """Store the sample study *ordinal*, last updated on *day*; return its number."""
         record = study(ordinal, seed=0, revision=revision)
         record["protocolSection"]["statusModule"]["lastUpdatePostDateStruct"] = {"date": day, "type": "ACTUAL"}
         number = str(record["protocolSection"]["identificationModule"]["nctId"])
