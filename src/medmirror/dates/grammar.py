@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
+VERSION = 2  #: goes up when the same text comes out different
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import places
 from medmirror.dates.grammar import MONTHS, compiled
-from medmirror.dates.instants import clock
+from medmirror.dates.instants import EPOCHS, clock
 from medmirror.mapping.convert.moments import date, time
 from medmirror.mapping.convert.scope import Scope
 from medmirror.mapping.schema.kinds import Field
@@ -109,3 +111,15 @@ def test_excel_days_are_dates_too() -> None:
 def test_a_format_that_is_none_is_refused(make: Any, form: str) -> None:
     with pytest.raises(ValueError, match="format"):
         make({"format": form}, FIELD)
+
+
+def test_the_page_names_every_format_and_directive() -> None:
+    page = (places.ROOT / "docs" / "mapping.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Dates and times\n")[2].partition("\n## ")[0]
+    tables = "".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))
+    named = set(re.findall(r"`([^`]+)`", tables)) | {"iso"}
+    assert {name for name in named if "%" not in name} == {"iso", "excel", *EPOCHS}
+    assert {name for name in named if re.fullmatch("%.", name)} == {"%%", *(f"%{letter}" for letter in "YymdHIMSfpbBz")}
+    for name in sorted(named - {"%%"}):
+        form = name if "%" not in name or "/" in name else f"%Y %m {name}" if name not in ("%Y", "%m") else "%Y %m"
+        assert clock((form,), "UTC") is not None

@@ -405,7 +405,7 @@ def outcome(data: bytes) -> list[Any]:
                 told.append(item)
                 continue
             (row,) = SOURCE.rows(SOURCE.feed(item.feed), block.data, [item])
-            told.append((item[:-1], row if isinstance(row, bytes) else (type(row), str(row))))
+            told.append((item._replace(parsed=None), row if isinstance(row, bytes) else (type(row), str(row))))
     return told
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from medmirror.dates import zones
+from medmirror.dates.grammar import VERSION as DATES
 from medmirror.mapping.convert import addresses, phones, python
 from medmirror.mapping.convert.converters import CONVERTERS, NEEDS_FEED
 from medmirror.mapping.convert.pairs import Pair
@@ -179,6 +180,8 @@ class Reader:
             if code not in field.codes:
                 raise Wrong(f"{code!r} is none of its codes{near(str(code), field.codes)}")
         self.ingredients.add(f"{name} {converter.version} {' '.join(field.codes)}".strip())
+        if "format" in options:
+            self.ingredients.add(f"dates {DATES}")
         if "zone" in options:
             self.ingredients.add(f"tzdata {zones.data_version()}")
         return converter.build(options, field)
