@@ -159,21 +159,6 @@ RETURNING *
 -- job --
 SELECT * FROM medmirror.job WHERE job_id = :job_id
 
--- recent jobs --
-SELECT * FROM medmirror.job
-WHERE (CAST(:organization_id AS text) IS NULL OR organization_id = :organization_id)
-  AND (CAST(:source AS text) IS NULL OR source = :source)
-  AND (CAST(:states AS text[]) IS NULL OR state = ANY (:states))
-ORDER BY created_at DESC, job_id
-LIMIT :limit
-
--- open jobs --
-SELECT * FROM medmirror.job
-WHERE state IN ('queued', 'in_progress', 'retrying')
-  AND (CAST(:organization_id AS text) IS NULL OR organization_id = :organization_id)
-  AND (CAST(:source AS text) IS NULL OR source = :source)
-ORDER BY organization_id, source, created_at
-
 -- log of --
 SELECT at, level, message FROM medmirror.job_log WHERE job_id = :job_id ORDER BY at LIMIT :limit
 
@@ -268,10 +253,6 @@ ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp(), concurrency = excl
 
 -- worker ends --
 DELETE FROM medmirror.worker WHERE name = :name OR seen_at < clock_timestamp() - interval '1 day'
-
--- workers --
-SELECT name, concurrency, started_at, seen_at FROM medmirror.worker
-WHERE seen_at > clock_timestamp() - interval '30 seconds' ORDER BY name
 
 -- forget --
 -- What ended well, after so many days; what was given up stays with its letters.

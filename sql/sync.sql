@@ -122,13 +122,6 @@ WHERE organization_id = :organization_id AND source = :source
 UPDATE medmirror.job SET next_at = least(next_at, clock_timestamp())
 WHERE organization_id = :organization_id AND source = :source AND state IN ('queued', 'retrying') AND error = 'SyncPaused'
 
--- is held --
-SELECT EXISTS (
-    SELECT FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = CAST(CAST(:lock AS int) AS oid) AND objid = CAST(CAST(:number AS int) AS oid)
-      AND objsubid = 2 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-
 -- watermarks --
 SELECT feed, kind, position, last_id, until, lateness, window_end, held
 FROM medmirror.watermark

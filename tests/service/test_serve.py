@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine
 from worlds import OURS, Make, organization
 
-from medmirror import jobs
+from jobrows import all_jobs
 from medmirror.cli import cli
 from medmirror.errors import UsageError
 from medmirror.jobs import worker
@@ -119,7 +119,7 @@ def test_its_scheduler_asks_for_what_is_due(engine: Engine, dsn: str, monkeypatc
 
 def _asked_for(engine: Engine) -> list[tuple[str, str, str, bool]]:
     with engine.connect() as conn:
-        return [(job.organization_id, job.trigger, job.state, job.force_full) for job in jobs.recent(conn)]
+        return [(job.organization_id, job.trigger, job.state, job.force_full) for job in all_jobs(conn)]
 
 
 def test_workers_that_cannot_go_on_end_it_with_their_reason(

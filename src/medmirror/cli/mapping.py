@@ -130,11 +130,11 @@ def coverage(
     reports = [fields.report(*key, mappers.of(*key), mappers.ignored.get(key)) for key, fields in sorted(seen.items())]
     missing = measuring.unmapped(reports)
     return output.Answer(
-        [fields._asdict() for fields in reports], lambda: _covered(reports, missing), _UNMAPPED if missing else 0
+        [fields._asdict() for fields in reports], lambda: _covered(reports), _UNMAPPED if missing else 0
     )
 
 
-def _covered(reports: list[Report], missing: int) -> Iterable[Any]:
+def _covered(reports: list[Report]) -> Iterable[Any]:
     names = ["source", "feed", "entity", "records", "mapped", "dropped", "unmapped"]
     yield output.table(
         names,

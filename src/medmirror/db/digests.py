@@ -87,18 +87,6 @@ def relations(conn: Connection) -> list[Relation]:
     return [Relation(**{**row, "key": tuple(row["key"])}) for row in rows]
 
 
-def recompute(conn: Connection, table: str, organization: str | None = None) -> SetDigest:
-    """The digest of *table* (a name as ``table_digests`` gives it), computed now from all its rows.
-
-    Raises KeyError when no such digest is kept.
-    """
-    relation = of_name(relations(conn), table)
-    if relation is None:
-        raise KeyError(table)
-    digests = recount(conn, relation.relation, organization)
-    return total(digest for (name, _), digest in digests.items() if name == table)
-
-
 def of_name(candidates: Iterable[Relation], name: str) -> Relation | None:
     """The relation of *candidates* whose rows count for *name*; None when there is none."""
     schema = name.partition(".")[0]

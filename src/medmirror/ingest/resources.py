@@ -81,12 +81,12 @@ def _descendants(root: int) -> list[int]:
     return pids
 
 
-def memory(root: int | None = None) -> int | None:
-    """Bytes of memory of *root* (default: this process) and all processes below it; what they share counts once (PSS).
+def memory() -> int | None:
+    """Bytes of memory of this process and all processes below it; what they share counts once (PSS).
     None when the system does not tell."""
     if not _PROC.is_dir():
         return None
-    sizes = [size for pid in _descendants(root or os.getpid()) for size in _pss(pid)]
+    sizes = [size for pid in _descendants(os.getpid()) for size in _pss(pid)]
     return sum(sizes) if sizes else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,8 +23,6 @@ from medmirror.ingest.pipeline import Pipeline, Totals
 from medmirror.model import Certificate
 from medmirror.settings import Settings
 from medmirror.sources.base import Source
-
-_log = logging.getLogger(__name__)
 
 _REFUSED_KEPT = 1_000
 

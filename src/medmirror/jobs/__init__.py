@@ -22,7 +22,6 @@ from medmirror.jobs.job import (
     Line,
     Request,
     Submission,
-    Worker,
     of_row,
 )
 from medmirror.jobs.queue.base import Queue
@@ -187,44 +186,9 @@ def get(conn: Connection, job_id: UUID) -> Job | None:
     return None if row is None else of_row(row)
 
 
-def recent(
-    conn: Connection,
-    organization_id: str | None = None,
-    source: str | None = None,
-    *,
-    states: Sequence[str] | None = None,
-    limit: int = 20,
-) -> list[Job]:
-    """Return the last *limit* jobs, newest first; only those of *organization_id*, *source* and *states*, if given."""
-    values = {
-        "organization_id": organization_id,
-        "source": source,
-        "states": None if states is None else list(states),
-        "limit": limit,
-    }
-    return [of_row(row) for row in conn.execute(_statement("recent jobs"), values).mappings()]
-
-
-def open_jobs(conn: Connection, organization_id: str | None = None, source: str | None = None) -> list[Job]:
-    """Return the jobs that wait or run, in the order of organisation, source and age."""
-    values = {"organization_id": organization_id, "source": source}
-    return [of_row(row) for row in conn.execute(_statement("open jobs"), values).mappings()]
-
-
 def log_of(conn: Connection, job_id: UUID, limit: int = 500) -> list[Line]:
     """Return the first *limit* lines of that job's log, oldest first."""
     return [Line(*row) for row in conn.execute(_statement("log of"), {"job_id": job_id, "limit": limit})]
-
-
-def workers(conn: Connection) -> list[Worker]:
-    """Return the worker processes that gave a sign of life in the last half minute."""
-    return [Worker(*row) for row in conn.execute(_statement("workers"))]
-
-
-def workers_alive(engine: Engine) -> bool:
-    """Return whether there is a worker that could do a job."""
-    with engine.connect() as conn:
-        return bool(workers(conn))
 
 
 def log(conn: Connection, job_id: UUID, lines: Sequence[Line]) -> None:
@@ -241,16 +205,11 @@ __all__ = [
     "Line",
     "Request",
     "Submission",
-    "Worker",
     "get",
     "log",
     "log_of",
     "of_row",
-    "open_jobs",
-    "recent",
     "submit",
     "submit_within",
     "wake",
-    "workers",
-    "workers_alive",
 ]

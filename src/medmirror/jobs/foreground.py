@@ -19,6 +19,7 @@ from medmirror.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between two looks at a job that another process does
+_PATIENCE = 2.0  # seconds that a worker has to take a job
 
 
 def wait_until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UUID, clock: Clock) -> Job:
@@ -46,15 +47,15 @@ def wait_until_done(engine: Engine, queue: Queue, settings: Settings, job_id: UU
         clock.sleep(max(_LOOK, min(wait, 5.0)))
 
 
-def is_taken(engine: Engine, job_id: UUID, clock: Clock, patience: float = 2.0) -> bool:
-    """Return whether a worker takes the job within *patience* seconds, or has done it already."""
+def is_taken(engine: Engine, job_id: UUID, clock: Clock) -> bool:
+    """Return whether a worker takes the job within two seconds, or has done it already."""
     waited = 0.0
     while True:
         with engine.connect() as conn:
             job = jobs.get(conn, job_id)
         if job is None or job.state != "queued":
             return True
-        if waited >= patience:
+        if waited >= _PATIENCE:
             return False
         clock.sleep(_LOOK / 2)
         waited += _LOOK / 2

@@ -117,12 +117,3 @@ _COLUMNS = tuple(field_.name for field_ in fields(Job))
 def of_row(row: RowMapping) -> Job:
     """Return the job in *row*, which has at least the table's columns."""
     return Job(**{name: row[name] for name in _COLUMNS})
-
-
-class Worker(NamedTuple):
-    """A running worker process, and how many jobs it does at once."""
-
-    name: str
-    concurrency: int
-    started_at: datetime
-    seen_at: datetime

@@ -42,14 +42,6 @@ class Report(NamedTuple):
     reasons: dict[str, str]
 
 
-def fields(document: Any) -> set[str]:
-    """The paths of all fields of *document* that hold no other fields, arrays as ``[]``."""
-    held: set[str] = set()
-    empty: set[str] = set()
-    _walk(document, "", held, empty)
-    return held | empty
-
-
 def _walk(value: Any, at: str, held: set[str], empty: set[str]) -> None:
     if isinstance(value, Mapping) and value:
         for name, element in value.items():

@@ -7,9 +7,6 @@ from typing import Any, NamedTuple
 
 from medmirror.mapping.mapper import Mapper
 from medmirror.mapping.rules.declared import Leaf, Node
-from medmirror.mapping.schema.entities import ENTITIES
-from medmirror.mapping.schema.kinds import Part
-from medmirror.mapping.schema.parts import PARTS
 
 
 class Row(NamedTuple):
@@ -59,27 +56,6 @@ def _row(leaf: Leaf, above: str) -> Row:
 
 def _joined(above: str, path: str) -> str:
     return f"{above}.{path}" if above and path != "." else above or path
-
-
-def schema_tables() -> str:
-    """The canonical schema as Markdown: a table for each entity and part (docs/mapping.md holds it)."""
-    pieces = []
-    for title, parts in (("Entities", ENTITIES), ("Parts", PARTS)):
-        pieces.append(f"### {title}\n")
-        pieces += [_table(part) for part in parts.values()]
-    return "\n".join(pieces)
-
-
-def _table(part: Part) -> str:
-    lines = [f"#### {part.name}\n", f"{part.about}\n", "| field | kind | what it is |", "| --- | --- | --- |"]
-    for field in part.fields:
-        kind = f"list of {field.kind}" if field.many else field.kind
-        about = field.about + (f": {', '.join(field.codes)}" if field.codes else "")
-        about += "; derived" if field.derived else ""
-        about += "; a text alone goes here" if field.name == part.main else ""
-        name = f"**{field.name}**" if field.required else field.name
-        lines.append(f"| {name} | {kind} | {about} |")
-    return "\n".join(lines) + "\n"
 
 
 def as_data(mapper: Mapper) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,8 +28,6 @@ from medmirror.nightly.graph import Part, parts
 from medmirror.nightly.work import Work
 from medmirror.readers.files import digest as digest_of
 from medmirror.settings import Settings
-
-_log = logging.getLogger(__name__)
 
 Basis = dict[str, Any]
 

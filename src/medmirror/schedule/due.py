@@ -14,10 +14,8 @@ missed syncs are made up for by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -136,35 +134,3 @@ def within_hours(earliest: datetime, rule: Rule) -> datetime | None:
         if hours is not None and earliest < hours[1]:
             return max(earliest, hours[0] - rule.early + min(rule.offset, rule.early)).astimezone(UTC)
     return None
-
-
-class Staleness(NamedTuple):
-    """The greatest age of the mirror, the syncs taking no time: *in_hours* in business hours, *ever* at any time."""
-
-    in_hours: timedelta
-    ever: timedelta
-
-
-def staleness(rule: Rule, since: datetime, days: int = 14) -> Staleness:
-    """Return the greatest age of the mirror in the *days* after *since*, when every sync succeeds.
-
-    The time that a sync waits and takes comes on top; the early start makes up for a twentieth of the interval.
-    """
-    in_hours = ever = timedelta()
-    for previous, following in pairwise(times(rule, since, since + days * _DAY)):
-        ever = max(ever, following.at - previous.at)
-        day = previous.at.astimezone(rule.zone).date() - _DAY
-        while day <= following.at.astimezone(rule.zone).date():
-            hours, day = rule.hours(day), day + _DAY
-            if hours is not None and hours[0] <= following.at and hours[1] > previous.at:
-                in_hours = max(in_hours, min(following.at, hours[1]) - previous.at)
-    return Staleness(in_hours, ever)
-
-
-def times(rule: Rule, since: datetime, until: datetime) -> Iterator[Due]:
-    """Yield every sync from a full one at *since* to *until*, if each is done as soon as it is due."""
-    history = History(success_at=since, full_at=since)
-    yield Due("full", since, "")
-    while (next_due := due(history, rule, history.success_at or since)).at < until:
-        yield next_due
-        history = History(next_due.at, next_due.at if next_due.what == "full" else history.full_at)

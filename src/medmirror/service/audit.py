@@ -39,11 +39,11 @@ def write(engine: Engine, row: dict[str, Any]) -> None:
     retry.in_transaction(engine, lambda conn: conn.execute(_statement("write audit"), row), policy=BRIEFLY)
 
 
-def sweep(engine: Engine, now: datetime, days: int, strangers: int, batch: int = _SOME) -> int:
+def sweep(engine: Engine, now: datetime, days: int, strangers: int) -> int:
     """Remove rows older than *days*, and all but the newest *strangers* of those without a key, so that whoever knocks
-    all day pushes out nobody's rows but his like. At most *batch* of each; the number removed."""
-    by_age = {"before": now - timedelta(days=days), "some": batch}
-    by_number = {"kept": strangers, "some": batch}
+    all day pushes out nobody's rows but his like. At most 5,000 of each; the number removed."""
+    by_age = {"before": now - timedelta(days=days), "some": _SOME}
+    by_number = {"kept": strangers, "some": _SOME}
 
     def work(conn: Any) -> int:
         old = conn.execute(_statement("sweep audit by age"), by_age).rowcount

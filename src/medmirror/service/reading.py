@@ -16,6 +16,7 @@ from medmirror.db import sql
 from medmirror.service.keys import Caller
 
 _statement = partial(sql.statement, "service.sql")
+_GROUPS = 20  # causes of dead letters that are shown
 
 
 @dataclass(frozen=True)
@@ -220,11 +221,9 @@ def letters_of(
     return [LetterSeen(letter_class=row.pop("class"), **row) for row in rows]
 
 
-def groups_of(
-    conn: Connection, caller: Caller, *, organization_id: str | None = None, limit: int = 20
-) -> list[LetterGroup]:
-    """Open dead letters by cause, the most frequent first."""
-    rows = _rows(conn, "letter groups", caller, {"organization_id": organization_id, "some": limit})
+def groups_of(conn: Connection, caller: Caller, *, organization_id: str | None = None) -> list[LetterGroup]:
+    """Open dead letters by cause, the most frequent first; at most 20."""
+    rows = _rows(conn, "letter groups", caller, {"organization_id": organization_id, "some": _GROUPS})
     return [LetterGroup(letter_class=row.pop("class"), **row) for row in rows]
 
 

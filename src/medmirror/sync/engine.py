@@ -9,7 +9,6 @@ is read again. Nothing is stored twice, because records are registers of their v
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -27,7 +26,6 @@ from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import Session, SyncRequest, Tools
 
-_log = logging.getLogger(__name__)
 _BACKFILL_SHARE = 0.5  # of each window of the rate budget, so that syncs are not disturbed
 
 

@@ -76,7 +76,7 @@ def _destination(session: Session) -> Counter[str]:
         retry.in_transaction(tools.engine, lambda conn: tools.refused(conn, feed, source_id, error))
 
     counts = destination.keep_in_step(
-        tools.engine, tools.settings, organization, session.run_id, tools.clock, tools.around, tools.report, poison
+        tools.engine, organization, session.run_id, tools.clock, tools.around, tools.report, poison
     )
     session.hold.check()
     notes.forget_pushed(tools.engine, organization.organization_id)

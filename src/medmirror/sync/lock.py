@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from sqlalchemy import Engine
-
-from medmirror.db import locks, sql
+from medmirror.db import locks
 from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import SyncRunning
 from medmirror.sync.organizations import Organization
@@ -40,10 +38,3 @@ class Hold:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lock.close()
-
-
-def is_held(engine: Engine, organization: Organization) -> bool:
-    """Return whether a sync of *organization* runs at this moment. Takes no lock."""
-    with engine.connect() as conn:
-        values = {"lock": locks.SYNC, "number": organization.number}
-        return bool(conn.execute(sql.statement("sync.sql", "is held"), values).scalar())

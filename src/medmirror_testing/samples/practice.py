@@ -30,7 +30,6 @@ from sqlalchemy import (
 
 from medmirror_testing.samples.people import person
 
-ZONE = "Australia/Sydney"  #: of every time in it
 _OPENED = datetime(2026, 1, 5, 8, 0)
 _AT_ONCE = 1_000  # rows a statement
 

@@ -123,12 +123,12 @@ class Account:
 
     # --- what happens
 
-    def put(self, kind: str, *, at: datetime | None = None, ordinal: int | None = None, **values: Any) -> str:
+    def put(self, kind: str, *, at: datetime | None = None, **values: Any) -> str:
         """Add a record with the content of its sample, changed at *at*; return its id. *values* are fields of
         Version."""
         with self.lock:
-            number = self._next[kind] if ordinal is None else ordinal
-            self._next[kind] = max(self._next[kind], number + 1)
+            number = self._next[kind]
+            self._next[kind] += 1
             time = self._time(at)
             id = records.record_id(kind, number)
             if kind == "appointment":

@@ -55,24 +55,24 @@ class FhirStore:
         skewed = microseconds(self._now()) + int(self._faults.skew * 1_000_000)
         return skewed // MILLISECOND * MILLISECOND
 
-    def put(self, resource: Mapping[str, Any], *, at: int | None = None, late: float = 0.0) -> Version:
-        """Write *resource* as its next version, of now or the time *at*; nobody sees it before *late* seconds from now.
-        A resource without an id gets one."""
+    def put(self, resource: Mapping[str, Any], *, at: int | None = None) -> Version:
+        """Write *resource* as its next version, of now or the time *at*. A resource without an id gets one."""
         with self._lock:
             self._puts += 1
             kind, id = str(resource["resourceType"]), str(resource.get("id") or f"new-{self._puts}")
-            return self._add(kind, id, at, late, copy.deepcopy(dict(resource)))
+            return self._add(kind, id, at, copy.deepcopy(dict(resource)))
 
-    def delete(self, kind: str, id: str, *, at: int | None = None, late: float = 0.0) -> Version:
+    def delete(self, kind: str, id: str, *, at: int | None = None) -> Version:
         """Delete the resource *id*; its versions stay in the history."""
         with self._lock:
-            return self._add(kind, id, at, late, None)
+            return self._add(kind, id, at, None)
 
-    def _add(self, kind: str, id: str, at: int | None, late: float, body: Resource | None) -> Version:
+    def _add(self, kind: str, id: str, at: int | None, body: Resource | None) -> Version:
         """Add a version; for one of now, faults may change its time and delay its visibility."""
+        late = 0.0
         if at is None:
             time = self._last if self._last and self._faults.strikes("equal") else self.now()
-            late = max(late, self._faults.lateness())
+            late = self._faults.lateness()
             self._last = time
         else:
             time = at // MILLISECOND * MILLISECOND

@@ -26,9 +26,9 @@ class TrialsServer(FileServer):
         self.most = 1000
         self._tokens: dict[str, tuple[int, tuple[tuple[str, str], ...]]] = {}
 
-    def put_study(self, ordinal: int, day: str, *, revision: int = 0) -> str:
+    def put_study(self, ordinal: int, day: str) -> str:
         """Store the sample study *ordinal*, last updated on *day*; return its number."""
-        record = study(ordinal, seed=0, revision=revision)
+        record = study(ordinal, seed=0)
         record["protocolSection"]["statusModule"]["lastUpdatePostDateStruct"] = {"date": day, "type": "ACTUAL"}
         number = str(record["protocolSection"]["identificationModule"]["nctId"])
         self.studies[number] = record

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 import mirrors
-from medmirror import jobs
+from jobrows import all_jobs
 from medmirror.db import locks
 from medmirror.schedule import runner
 from medmirror.schedule.leader import Leadership
@@ -68,7 +68,7 @@ def add(engine: Engine, *names: str) -> None:
 
 def asked_for(engine: Engine) -> list[str]:
     with engine.connect() as conn:
-        return sorted(one.organization_id for one in jobs.recent(conn, limit=1000))
+        return sorted(one.organization_id for one in all_jobs(conn))
 
 
 def test_when_the_leader_is_killed_or_the_database_lost_one_leads_again_and_nothing_is_asked_for_twice(

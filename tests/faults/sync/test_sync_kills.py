@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 import mirrors
+from medmirror.db import locks
 from medmirror.errors import SyncRunning
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import lock as hold
+from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import SyncRequest, Tools
 from medmirror_testing.servers.clinikodata import Account
@@ -47,6 +48,13 @@ with connect.engine(dsn).connect() as conn:
 engine.run(Tools(connect.engine(dsn), settings, report=report, batch=20), one, SyncRequest(mode=mode))
 """
 
+HELD = """
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 2 AND granted
+          AND classid = CAST(CAST(:lock AS int) AS oid) AND objid = CAST(CAST(:number AS int) AS oid)
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
 POINTS = [  # step, how often it was reached
     *(("held", 1), ("opened", 1), ("fetched", 4), ("stored", 1), ("stored", 4)),
     *(("committed", 1), ("committed", 4), ("listed", 2), ("stated", 1)),
@@ -68,6 +76,12 @@ def clinics(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tu
         yield list(zip(made, accounts, strict=True))
 
 
+def _is_held(engine: Engine, organization: Organization) -> bool:
+    """Whether a sync of *organization* holds its lock at this moment."""
+    with engine.connect() as conn:
+        return bool(conn.scalar(text(HELD), {"lock": locks.SYNC, "number": organization.number}))
+
+
 def _kill_all(engine: Engine, dsn: str, whose: list[Organization], points: list[tuple[str, int]], mode: str) -> None:
     children = [
         subprocess.Popen([sys.executable, "-c", CHILD, dsn, one.organization_id, step, str(count), mode])
@@ -75,7 +89,7 @@ def _kill_all(engine: Engine, dsn: str, whose: list[Organization], points: list[
     ]
     ends = [child.wait(timeout=600) for child in children]
     assert ends == [-signal.SIGKILL] * len(ends), dict(zip(points, ends, strict=True))
-    mirrors.until(lambda: not any(hold.is_held(engine, one) for one in whose), "a lock outlived its process")
+    mirrors.until(lambda: not any(_is_held(engine, one) for one in whose), "a lock outlived its process")
 
 
 def test_killed_on_any_step_nothing_is_lost_and_no_watermark_claims_what_is_not_there(
@@ -138,6 +152,6 @@ def test_two_syncs_of_one_organisation_do_not_run_beside_each_other(
 ) -> None:
     settings = Settings.from_environment(dsn=dsn)
     one, _ = clinics[0]
-    with hold.Hold(dsn, one), pytest.raises(SyncRunning):
+    with Hold(dsn, one), pytest.raises(SyncRunning):
         sync_engine.run(Tools(engine, settings), one, SyncRequest())
     assert sync_engine.run(Tools(engine, settings), one, SyncRequest())["read"]

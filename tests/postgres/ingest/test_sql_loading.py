@@ -34,7 +34,6 @@ from medmirror_testing.samples.practice import METADATA, write_practice
 
 VSRX = files("medmirror.mapping").joinpath("examples", "vsrx.toml").read_text(encoding="utf-8")
 ROWS = 20 + 40 + 40 + 6
-SEEN = "SELECT kind, count(*), count(*) FILTER (WHERE deleted) FROM sql.record GROUP BY 1 ORDER BY 1"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from jobrows import all_jobs
 from medmirror import jobs
 from medmirror.db import connect
 from medmirror.errors import StoreUnavailable, UsageError
@@ -107,7 +108,7 @@ def test_what_cannot_be_asked_for_is_refused_with_what_can(known: Engine, wrong:
     with pytest.raises(UsageError, match=said):
         _ask(known, **wrong)
     with known.connect() as conn:
-        assert jobs.recent(conn) == []
+        assert all_jobs(conn) == []
 
 
 def test_a_paused_organisation_is_not_synchronised_and_says_how_to_go_on(known: Engine) -> None:
@@ -239,7 +240,6 @@ def test_a_queue_that_is_down_loses_nothing(known: Engine) -> None:
     asked = _ask(known, Unreachable())
     with known.connect() as conn:
         assert jobs.get(conn, asked.job.job_id) == asked.job
-        assert jobs.open_jobs(conn) == [asked.job]
 
 
 def test_fifty_threads_that_ask_at_once_make_one_job(known: Engine) -> None:
@@ -256,22 +256,14 @@ def test_fifty_threads_that_ask_at_once_make_one_job(known: Engine) -> None:
     assert (outcomes.count("queued"), outcomes.count("coalesced")) == (1, 49)
     assert len({one.job.job_id for one in asked}) == 1
     with known.connect() as conn:
-        (job,) = jobs.recent(conn)
+        (job,) = all_jobs(conn)
         keys = conn.scalar(text("SELECT count(*) FROM medmirror.job_key"))
     assert (job.mode, job.force_full, keys) == ("comprehensive", True, 50)
     assert len(queue.puts) == 1
 
 
-def test_recent_jobs_come_newest_first_and_by_state(known: Engine) -> None:
-    first = _ask(known).job
-    _set(known, first.job_id, "succeeded")
-    second = _ask(known, now=NOW + timedelta(hours=1)).job
-    other = _ask(known, now=NOW + timedelta(hours=2), source="fhir").job
+def test_a_job_that_nobody_asked_for_is_none(known: Engine) -> None:
     with known.connect() as conn:
-        assert [job.job_id for job in jobs.recent(conn)] == [other.job_id, second.job_id, first.job_id]
-        assert [job.job_id for job in jobs.recent(conn, "org_1", "cliniko", limit=1)] == [second.job_id]
-        assert [job.job_id for job in jobs.recent(conn, states=["succeeded"])] == [first.job_id]
-        assert jobs.recent(conn, "org_2") == []
         assert jobs.get(conn, UUID(int=0)) is None
 
 

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Connection, Engine, text
 
+from jobrows import all_jobs
 from medmirror import clock, jobs
 from medmirror.cli import cli
 from medmirror.db import retry
@@ -24,13 +25,13 @@ from medmirror.errors import AuthenticationFailed
 from medmirror.jobs import Job, Submission, runner
 from medmirror.schedule import rules
 from medmirror.schedule import runner as schedule
-from medmirror.schedule.due import times
 from medmirror.settings import ScheduleSettings
 from medmirror.sync import organizations, state
 from medmirror.sync.access import key_of
 from medmirror.sync.breaker import Breaker
 from medmirror.sync.organizations import Organization
 from medmirror_testing.servers.clock import SimulatedClock
+from timetable import times
 
 MORNING = datetime(2026, 3, 2, 7, tzinfo=UTC)  # a Monday, 08:00 in Berlin
 CALM = ScheduleSettings(jitter=timedelta())
@@ -105,7 +106,7 @@ def tick(engine: Engine, queue: Heard, time: SimulatedClock, settings: ScheduleS
 
 def every_job(engine: Engine) -> list[Job]:
     with engine.connect() as conn:
-        return jobs.recent(conn, limit=100_000)
+        return all_jobs(conn)
 
 
 def names(asked: list[Submission]) -> list[str]:

@@ -112,7 +112,6 @@ class Clinic:
 
         return keep_in_step(
             self.engine,
-            self.settings,
             self.organization,
             run_id,
             self.clock.clock,

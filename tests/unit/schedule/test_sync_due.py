@@ -15,9 +15,10 @@ from hypothesis import strategies as some
 from medmirror.errors import UsageError
 from medmirror.jobs import FRESH
 from medmirror.schedule import rules
-from medmirror.schedule.due import Due, History, Rule, due, staleness, times, within_hours
+from medmirror.schedule.due import Due, History, Rule, due, within_hours
 from medmirror.settings import ScheduleSettings, read
 from medmirror.sync.organizations import Organization
+from timetable import staleness, times
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = sorted(name for name in available_timezones() if "/" in name and not name.startswith(("posix", "right")))

@@ -62,11 +62,6 @@ class Finding:
     letter: str
     overdue: bool
 
-    @property
-    def escalated(self) -> bool:
-        """Whether a person must look at it first."""
-        return self.path[-1] == "EscalateToHuman"
-
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON."""
         return asdict(self)

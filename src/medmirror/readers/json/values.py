@@ -211,13 +211,13 @@ def flag(parent: Mapping[str, Any], name: str) -> bool | None:
     raise InvalidRecord(f"{name} is {kind(value)}, not true or false{_boxed(value)}.")
 
 
-def whole_number(value: Any, most: int = 2**31 - 1) -> int | None:
+def whole_number(value: Any) -> int | None:
     """*value*, a number or digits, as a whole number that fits; None when it is not one."""
     if isinstance(value, str) and value.isascii() and value.strip().isdigit() and len(value) < 19:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and -most <= value <= most else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31 else None
 
 
 def first_day(value: str | None) -> date | None:

@@ -136,7 +136,7 @@ def _counted(http: Http, listing: Listing, at: int) -> Iterator[Reached]:
             if answered.following is None:
                 break
             yield answered, None
-            answered = read(http, listing, http.get(answered.following))
+            answered = read(listing, http.get(answered.following))
         if answered.following is None and answered.total == total == len(met):
             if ever is not None and met <= ever:
                 if answered.ids:
@@ -152,16 +152,16 @@ def ask(http: Http, listing: Listing, low: int, high: int) -> Answered:
     """The first page of what lies in the seconds [*low*, *high*)."""
     filters = [f"{listing.time}:>={moment(low)}", f"{listing.time}:<{moment(high)}", *listing.including]
     query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", filter) for filter in filters)]
-    return read(http, listing, http.get(listing.path, query))
+    return read(listing, http.get(listing.path, query))
 
 
 def whole(http: Http, listing: Listing) -> Answered:
     """The first page of all there is."""
     query = [("sort", listing.time), ("per_page", str(PER_PAGE)), *(("q[]", state) for state in listing.including)]
-    return read(http, listing, http.get(listing.path, query))
+    return read(listing, http.get(listing.path, query))
 
 
-def read(http: Http, listing: Listing, answer: Answer) -> Answered:
+def read(listing: Listing, answer: Answer) -> Answered:
     """What *answer* holds. RemoteUnavailable when it is no page of the list: an error, or half of one."""
     body = answer.json()
     records = body.get(listing.array) if isinstance(body, dict) else None

@@ -118,7 +118,7 @@ class SqlRemote:
         """The row whose key is *id*, as the source writes keys."""
         table = self._table(feed)
         parts = sqlwrites.parts_of(id, len(table.feed.section.key))
-        query = sqllists.one_row(table, id, parts)
+        query = sqllists.one_row(table, parts)
         if query is None:
             return None
 

@@ -200,7 +200,7 @@ def everything(table: FeedTable) -> Select[Any]:
     return _living(table, table.plan.query)
 
 
-def one_row(table: FeedTable, id: str, parts: Sequence[str]) -> Select[Any] | None:
+def one_row(table: FeedTable, parts: Sequence[str]) -> Select[Any] | None:
     """The living row whose key's values are written as *parts*; None when none can be."""
     query = everything(table)
     if len(parts) != len(table.feed.section.key):

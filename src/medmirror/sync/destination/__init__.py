@@ -26,7 +26,6 @@ from medmirror.clock import Clock
 from medmirror.errors import UsageError
 from medmirror.mapping import Mappers, mappers
 from medmirror.remotes.base import Around, Kind, Remote
-from medmirror.settings import Settings
 from medmirror.sync.access import around
 from medmirror.sync.destination.bases import Bases, Name
 from medmirror.sync.destination.conflict import Policy, policy_of
@@ -109,7 +108,6 @@ def options_of(organization: Organization) -> Options:
 
 def keep_in_step(
     engine: Engine,
-    settings: Settings,
     organization: Organization,
     run_id: int,
     clock: Clock,

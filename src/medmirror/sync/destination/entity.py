@@ -197,7 +197,7 @@ class EntityPush:
         self._taken = True
         self.report("pushed", self._progress())
         self.bases.agree(
-            entry, self._agreement(entry, write, receipt), "agreed" if write.local else "parted", self.clock.now()
+            entry, self._agreement(write, receipt), "agreed" if write.local else "parted", self.clock.now()
         )
         self.counts["pushed"] += 1
         self._count(write.count)
@@ -205,7 +205,7 @@ class EntityPush:
         self.report("based", self._progress())
         return True
 
-    def _agreement(self, entry: Entry, write: Write, receipt: Receipt) -> Agreement:
+    def _agreement(self, write: Write, receipt: Receipt) -> Agreement:
         remote = restrict(write.record, write.names)
         place = (self.counterparts.feed, receipt.pushed.id)
         return Agreement(write.local, remote, place, receipt.pushed.version, receipt.key)
