@@ -232,7 +232,7 @@ def test_plain_numbers_are_told_as_the_package_tells_them() -> None:
                 plain = phones._plain(text, region)
                 if plain is not None:
                     compared += 1
-                    assert phones.Number(plain, None) == phones._asked.__wrapped__(text, region), region
+                    assert phones.Number(plain, None) == phones._parsed.__wrapped__(text, region), region
     assert compared > 1000
 
 

@@ -23,6 +23,7 @@ from medmirror.remotes.cliniko import listing as clinikolist
 from medmirror.remotes.cliniko import write as clinikowrite
 from medmirror.remotes.cliniko.listing import Answered, Listing
 from medmirror.remotes.http.client import Http, basic
+from medmirror.sources.cliniko import page_context
 
 _ARCHIVED, _CANCELLED = "archived_at:*", "cancelled_at:*"
 _CHANGED: Mapping[str, tuple[Listing, ...]] = {  # referenced ones first
@@ -152,7 +153,8 @@ class Cliniko:
     def _page(self, feed: str, listing: Listing, answered: Answered, upto: Position | None) -> Page:
         self._pages += 1
         name = f"cliniko:/v1/{listing.path}?sort={listing.time}#{self._pages}"
-        return Page(feed, name, answered.answer.body, len(answered.ids), upto)
+        context = page_context(listing.array, answered.around, name)  # else the source would parse the page for it
+        return Page(feed, name, answered.answer.body, len(answered.ids), upto, context)
 
 
 def shard(key: str) -> str:

@@ -39,7 +39,10 @@ class Listing(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """One answer of a list. *times* are seconds since 1970, *total* is what the remote says there is."""
+    """One answer of a list.
+
+    *times* are seconds since 1970, *total* is what the remote says there is, *around* the values around the records.
+    """
 
     answer: Answer
     ids: Sequence[str]
@@ -47,6 +50,7 @@ class Answered(NamedTuple):
     records: Sequence[Mapping[str, Any]]
     total: int
     following: str | None
+    around: Mapping[str, Any]
 
 
 Reached = tuple[Answered, Position | None]
@@ -180,7 +184,8 @@ def read(listing: Listing, answer: Answer) -> Answered:
     for record in records:  # what has no time of its own stands where it was given
         stamp = seconds(record.get(listing.time))
         times.append(stamp if stamp is not None else times[-1] if times else 0)
-    return Answered(answer, [id_of(record) for record in records], times, records, total, following or None)
+    around = {key: value for key, value in body.items() if key != listing.array}
+    return Answered(answer, [id_of(record) for record in records], times, records, total, following or None, around)
 
 
 def id_of(record: Mapping[str, Any]) -> str:

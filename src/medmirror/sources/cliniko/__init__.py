@@ -56,19 +56,28 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
     with outlines.whole_stream(head, reopen) as stream:
         outline = outlines.outline(stream, _ARRAYS, frozenset())
     path = f"{given.get('path', '')}/{name}"
-    facts = {"layout": outline.kind, "array": outline.key}
     if outline.kind != "key":
+        facts = {"layout": outline.kind, "array": outline.key}
         return {**facts, **_of_records(name, head, reopen, outline, path)}
     values = dict(outline.values)
     if "links" not in values or "total_entries" not in values:  # JSON promises no order: they may stand behind
         with outlines.whole_stream(head, reopen) as stream:
             values |= pages.behind(stream)
+    return page_context(outline.key, values, path)
+
+
+def page_context(array: str, values: Mapping[str, Any], path: str) -> Context:
+    """The facts of a page: its layout, its feed, and what it says of itself.
+
+    *array* is the key of its records, *values* are those around them. *path* tells what its links do not.
+    """
     page = pages.page(values, path)
-    feed = KINDS[outline.key]
+    feed = KINDS[array]
     return {
-        **facts,
+        "layout": "key",
+        "array": array,
         "feed": feed,
-        "list": page.part_of if page.feed == feed else outline.key,
+        "list": page.part_of if page.feed == feed else array,
         "page": page.number,
         "per_page": page.per_page,
         "total": page.total,
