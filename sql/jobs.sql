@@ -160,7 +160,7 @@ RETURNING *
 SELECT * FROM medmirror.job WHERE job_id = :job_id
 
 -- log of --
-SELECT at, level, message FROM medmirror.job_log WHERE job_id = :job_id ORDER BY at LIMIT :limit
+SELECT at, level, message FROM medmirror.job_log WHERE job_id = :job_id ORDER BY at, ctid LIMIT :limit
 
 -- log --
 INSERT INTO medmirror.job_log (job_id, at, level, message)

@@ -13,7 +13,7 @@ from medmirror.cli.options import Command, shared
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from medmirror.jobs.queue.base import Queue
+    from medmirror.jobs.queue import Queue
     from medmirror.settings import Settings
 
 _AWAITED = 0.5  # seconds between looks whether a signal has come

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.db import retry, sql
 from medmirror.errors import MedmirrorError
+from medmirror.settings.machine import is_alive
 from medmirror.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def open_run(conn: Connection, command: str, source: str | None, settings: Mappi
     Runs of this machine whose process is gone are marked as interrupted.
     """
     host = platform.node()
-    gone = [run_id for run_id, pid in running(conn, host).items() if not _alive(pid)]
+    gone = [run_id for run_id, pid in running(conn, host).items() if not is_alive(pid)]
     if gone:
         conn.execute(_statement("abandon runs"), {"run_ids": gone})
     return begin_run(
@@ -145,13 +146,3 @@ def end_run(
 def running(conn: Connection, host: str) -> dict[int, int]:
     """The runs of *host* that have not ended: run number to process id."""
     return {row.run_id: row.pid for row in conn.execute(_statement("running"), {"host": host})}
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

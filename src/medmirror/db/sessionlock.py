@@ -7,18 +7,23 @@ the process, however that dies, because the server ends the session. Nobody ever
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 
 from medmirror.db import connect, sql
-from medmirror.errors import StoreUnavailable
+from medmirror.errors import MedmirrorError, StoreUnavailable
 
 
 class SessionLock:
-    """The lock of *numbers* (one number, or one of the register and a second one). Its session is called *name*."""
+    """The lock of *numbers* (one number, or one of the register and a second one).
 
-    def __init__(self, dsn: str, name: str, *numbers: int) -> None:
+    Its session is called *name*; *title* is what an error calls the lock.
+    """
+
+    def __init__(self, dsn: str, name: str, title: str, *numbers: int) -> None:
+        self._title = title
         self._target = connect.conninfo(dsn, application_name=name, connect_timeout=connect.CONNECT_TIMEOUT)
         self._numbers = list(numbers)
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
@@ -40,14 +45,15 @@ class SessionLock:
         self._held = row == (True,)
         return self._held
 
-    def check(self, name: str) -> None:
-        """Raise StoreUnavailable, with the *name* of the locked thing, when the session and so the lock is gone."""
+    def check(self) -> None:
+        """Raise StoreUnavailable when the session and so the lock is gone: another one may have begun."""
         try:
             if self._connection is None:
                 raise psycopg.OperationalError
             self._connection.execute("SELECT 1")
         except psycopg.Error:
-            raise StoreUnavailable(f"The connection that held {name} is gone; run the same command again.") from None
+            message = f"The connection that held {self._title} is gone; run the same command again."
+            raise StoreUnavailable(message) from None
 
     def close(self) -> None:
         """Free the lock and end its session. Does nothing when there is none."""
@@ -59,6 +65,17 @@ class SessionLock:
                 self._connection.execute(_text(f"let go {len(self._numbers)}"), self._numbers)
         self._connection.close()
         self._connection, self._held = None, False
+
+
+@contextmanager
+def held(lock: SessionLock, busy: Callable[[], MedmirrorError]) -> Iterator[SessionLock]:
+    """Hold *lock* for as long as the block lasts. Raises what *busy* returns when another session has it."""
+    try:
+        if not lock.take():
+            raise busy()
+        yield lock
+    finally:
+        lock.close()
 
 
 def _text(section: str) -> bytes:

@@ -24,7 +24,7 @@ from medmirror.jobs.job import (
     Submission,
     of_row,
 )
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.model import DEPRECATED_MODES, MODES_BY_REACH
 from medmirror.sync import organizations
 

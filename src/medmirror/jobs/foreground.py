@@ -14,7 +14,7 @@ from medmirror.clock import Clock
 from medmirror.errors import MedmirrorError
 from medmirror.jobs import Job, runner
 from medmirror.jobs.handler import handler
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.settings import Settings
 
 _log = logging.getLogger(__name__)

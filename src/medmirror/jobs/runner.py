@@ -27,7 +27,7 @@ from medmirror.errors import KillsWorker
 from medmirror.jobs import Job, Line, deadletters
 from medmirror.jobs.deadletters.fingerprint import Failure, failure_of
 from medmirror.jobs.heartbeat import Heartbeat, Stopping
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.sync.steps import Report
 
 Handler = Callable[[Job, Report], Mapping[str, Any]]

@@ -19,7 +19,7 @@ from medmirror.clock import Clock
 from medmirror.db import retry, sql
 from medmirror.errors import StoreError
 from medmirror.jobs import deadletters
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.jobs.runner import POLICY, STOPPING, Handler, Policy, execute, sweep
 
 SWEEP_EVERY = 10.0  #: seconds

@@ -6,13 +6,12 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from datetime import date
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine
 
-from medmirror.db import locks, runs, sql
+from medmirror.db import locks, runs, sessionlock, sql
 from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import NightlyRunning
 from medmirror.nightly.config import Config
@@ -21,27 +20,13 @@ statement = partial(sql.statement, "nightly.sql")
 """The section *name* of nightly.sql, as a statement."""
 
 
-class Hold:
-    """While it is open, no other nightly runs in this database. Raises NightlyRunning when another has it."""
+def held(dsn: str, engine: Engine) -> AbstractContextManager[SessionLock]:
+    """The lock of the nightly: for as long as the block lasts, no other one runs in this database.
 
-    def __init__(self, dsn: str, engine: Engine) -> None:
-        self._engine = engine
-        self._lock = SessionLock(dsn, "medmirror nightly", locks.NIGHTLY)
-
-    def __enter__(self) -> Hold:
-        if not self._lock.take():
-            self._lock.close()
-            raise NightlyRunning(**_who(self._engine))
-        return self
-
-    def check(self) -> None:
-        """Raise StoreUnavailable when the lock is gone: another night may have begun."""
-        self._lock.check("the nightly's lock")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.close()
+    Raises NightlyRunning when another has it.
+    """
+    lock = SessionLock(dsn, "medmirror nightly", "the nightly's lock", locks.NIGHTLY)
+    return sessionlock.held(lock, lambda: NightlyRunning(**_who(engine)))
 
 
 def _who(engine: Engine) -> dict[str, Any]:

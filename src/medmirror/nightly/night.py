@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from medmirror.clock import closes, due, not_before
 from medmirror.db import connect, digests, runs
 from medmirror.db.database import open_database
+from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import MedmirrorError, StoreError, StoreUnavailable
 from medmirror.ingest import deletions, resources
 from medmirror.ingest.resources import Meter, PeakCpu, meter
@@ -66,7 +67,7 @@ def run(
     todo = parts(config, only)
     engine, settings = opened(config, settings)
     try:
-        with book.Hold(settings.dsn_text, engine) as hold:
+        with book.held(settings.dsn_text, engine) as hold:
             now = clock()
             night = due(book.last_night(engine, config.name), now, config.at, config.zone)
             if if_due and not night.due:
@@ -97,7 +98,7 @@ class _Night:
         self.governor = Governor(config.limits.cpu / 100, self.cpus, self.meter, closes=left)
         self.room = _room(config, settings)
 
-    def run(self, todo: Sequence[Part], hold: book.Hold, partly: bool) -> dict[str, Any]:
+    def run(self, todo: Sequence[Part], hold: SessionLock, partly: bool) -> dict[str, Any]:
         """Run the parts and close the books, whatever happens."""
         shown: dict[str, Any] = {
             "workers": self.room.workers,
@@ -127,7 +128,7 @@ class _Night:
         return document
 
     def _work(
-        self, run: runs.Run, todo: Sequence[Part], hold: book.Hold
+        self, run: runs.Run, todo: Sequence[Part], hold: SessionLock
     ) -> tuple[dict[str, Any], KeyboardInterrupt | MedmirrorError | None]:
         """Run the parts; return the receipt, and what stopped them before their end."""
         with self.engine.connect() as conn:
@@ -211,7 +212,7 @@ class _Night:
         config = self.config
         return start is None or clock() >= not_before(self.nominal, config.at, start, config.zone)
 
-    def _check(self, hold: book.Hold) -> Callable[[], None]:
+    def _check(self, hold: SessionLock) -> Callable[[], None]:
         looked = time.monotonic()
 
         def check() -> None:

@@ -42,7 +42,7 @@ def make(config: Config, settings: Settings, *, only: Sequence[str] = (), show_v
     todo = parts(config, only)
     engine, settings = night.opened(config, settings)
     try:
-        with book.Hold(settings.dsn_text, engine), _two_connections(settings) as (before, after):
+        with book.held(settings.dsn_text, engine), _two_connections(settings) as (before, after):
             number = changes.first(after)
             _look_from_where_it_began(before, after)
             basis = _basis(config, todo, only, before)

@@ -14,7 +14,7 @@ from medmirror.clock import Clock
 from medmirror.db import locks, retry
 from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import MedmirrorError, StoreUnavailable
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.schedule import runner
 from medmirror.settings import ScheduleSettings
 
@@ -32,7 +32,7 @@ class Leadership:
     """
 
     def __init__(self, dsn: str) -> None:
-        self._lock = SessionLock(dsn, "medmirror scheduler", locks.SCHEDULER)
+        self._lock = SessionLock(dsn, "medmirror scheduler", "the scheduler's lock", locks.SCHEDULER)
         self._leads = False
 
     def __enter__(self) -> Leadership:
@@ -50,7 +50,7 @@ class Leadership:
         """
         try:
             if self._leads:
-                self._lock.check("the scheduler's lock")
+                self._lock.check()
             else:
                 self._leads = self._lock.take()
         except StoreUnavailable as error:

@@ -18,7 +18,7 @@ from medmirror.clock import Clock
 from medmirror.db import retry, sql
 from medmirror.errors import UsageError
 from medmirror.jobs import Submission, runner
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.schedule import rules
 from medmirror.schedule.due import Due, History, Rule, due
 from medmirror.settings import ScheduleSettings

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from starlette.middleware import Middleware
 
 from medmirror.clock import SYSTEM, Clock
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.service import problems
 from medmirror.service.audit import Audit
 from medmirror.service.headers import Envelope

@@ -14,8 +14,7 @@ from sqlalchemy import Connection
 
 from medmirror.db import sql
 from medmirror.service import reading
-from medmirror.service.freshness import STATES
-from medmirror.service.overview import Seen
+from medmirror.service.overview import STATES, Seen
 from medmirror.version import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from medmirror.clock import Clock
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.service.limits import Buckets
 from medmirror.service.metrics import Metrics
 from medmirror.settings import KIB, ScheduleSettings, Settings

@@ -22,7 +22,7 @@ from medmirror.db import connect
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.jobs import queue, worker
 from medmirror.jobs.handler import handler
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.schedule import leader
 from medmirror.service import app as service
 from medmirror.service import heads

@@ -1,4 +1,4 @@
-"""Defaults that depend on the machine."""
+"""What depends on the machine: defaults, and whether a process of it lives."""
 
 from __future__ import annotations
 
@@ -34,3 +34,14 @@ def default_home() -> Path:
     if sys.platform == "linux" and os.geteuid() == 0:
         return Path("/var/lib/medmirror")
     return platformdirs.user_data_path("medmirror", appauthor=False)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process of that number on this machine, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

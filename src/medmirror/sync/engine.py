@@ -22,9 +22,8 @@ from medmirror.errors import (
 )
 from medmirror.remotes.base import Remote
 from medmirror.sync import backfill, incremental, organizations, state
-from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
-from medmirror.sync.session import Session, SyncRequest, Tools
+from medmirror.sync.session import Session, SyncRequest, Tools, held
 
 _BACKFILL_SHARE = 0.5  # of each window of the rate budget, so that syncs are not disturbed
 
@@ -36,7 +35,7 @@ def run(tools: Tools, organization: Organization, request: SyncRequest) -> dict[
     Raises SyncRunning when another sync of it runs, SyncPaused and SettingsChanged when that happens, and every error
     of ``remotes.base``. The watermarks then stand where reading ended, and the same call goes on from there.
     """
-    with Hold(tools.settings.dsn_text, organization, apart=request.kind == "backfill") as hold:
+    with held(tools.settings.dsn_text, organization, apart=request.kind == "backfill") as hold:
         tools.report("held", {})
         parameters = {"organization": organization.organization_id, "mode": request.mode}
         with runs.record(tools.engine, request.kind, organization.source, parameters) as run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,14 +12,18 @@ from sqlalchemy import Connection, Engine
 
 from medmirror import clock
 from medmirror.clock import SYSTEM, Clock
+from medmirror.db import locks, sessionlock
+from medmirror.db.sessionlock import SessionLock
+from medmirror.errors import SyncRunning
 from medmirror.remotes.base import Around, Kind, Page, Remote
 from medmirror.settings import Settings
 from medmirror.sync import fetch
 from medmirror.sync.access import around
-from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
 from medmirror.sync.steps import Report, silent
 from medmirror.sync.store import Learn, Marks, Poison, Store, as_dict
+
+_LATER = 30.0  # seconds after which a refused sync may ask again
 
 AroundOf = Callable[[Organization, Kind, float], Around]  # (organization, kind, share of the budget)
 Poisoned = Callable[[Connection, Poison], None]
@@ -60,6 +65,17 @@ class Tools:
         return around(self.engine, organization, kind, self.clock, share=share)
 
 
+def held(dsn: str, organization: Organization, *, apart: bool = False) -> AbstractContextManager[SessionLock]:
+    """The lock of *organization*: for as long as the block lasts, no other sync of it runs against this database.
+
+    A backfill is *apart*: it has a lock of its own and runs beside the syncs. Raises SyncRunning (context *wait*) when
+    another process has the lock.
+    """
+    number = -organization.number if apart else organization.number
+    lock = SessionLock(dsn, "medmirror sync", "the organisation's lock", locks.SYNC, number)
+    return sessionlock.held(lock, lambda: SyncRunning(organization=organization.organization_id, wait=_LATER))
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A running sync: its request, its tools, and its counts so far."""
@@ -68,7 +84,7 @@ class Session:
     organization: Organization
     request: SyncRequest
     remote: Remote
-    hold: Hold
+    hold: SessionLock
     run_id: int
     counts: Counter[str]
 

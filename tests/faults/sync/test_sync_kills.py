@@ -17,9 +17,8 @@ from medmirror.db import locks
 from medmirror.errors import SyncRunning
 from medmirror.settings import Settings
 from medmirror.sync import engine as sync_engine
-from medmirror.sync.lock import Hold
 from medmirror.sync.organizations import Organization
-from medmirror.sync.session import SyncRequest, Tools
+from medmirror.sync.session import SyncRequest, Tools, held
 from medmirror_testing.servers.clinikodata import Account
 from medmirror_testing.servers.clinikoserver import ClinikoServer
 from medmirror_testing.servers.fhirserver import FhirServer
@@ -152,6 +151,6 @@ def test_two_syncs_of_one_organisation_do_not_run_beside_each_other(
 ) -> None:
     settings = Settings.from_environment(dsn=dsn)
     one, _ = clinics[0]
-    with Hold(dsn, one), pytest.raises(SyncRunning):
+    with held(dsn, one), pytest.raises(SyncRunning):
         sync_engine.run(Tools(engine, settings), one, SyncRequest())
     assert sync_engine.run(Tools(engine, settings), one, SyncRequest())["read"]

@@ -159,7 +159,7 @@ def test_the_same_night_again_changes_nothing(nightly: Night) -> None:
 def test_only_one_nightly_runs_in_a_database(nightly: Night, dsn: str) -> None:
     engine = connect.engine(dsn)
     try:
-        with book.Hold(dsn, engine):
+        with book.held(dsn, engine):
             second = nightly(PUBLIC)
             assert second.exit_code == 4
             assert "Another nightly runs in this database" in second.stderr
@@ -171,12 +171,12 @@ def test_only_one_nightly_runs_in_a_database(nightly: Night, dsn: str) -> None:
 
 def test_the_lock_dies_with_its_connection_and_says_so(dsn: str) -> None:
     engine = connect.engine(dsn)
-    with book.Hold(dsn, engine) as hold:
+    with book.held(dsn, engine) as hold:
         hold.check()
         mirrors.end_sessions(dsn, "medmirror nightly")
         with pytest.raises(Exception, match="run the same command again"):
             hold.check()
-        with book.Hold(dsn, engine), pytest.raises(NightlyRunning), book.Hold(dsn, engine):
+        with book.held(dsn, engine), pytest.raises(NightlyRunning), book.held(dsn, engine):
             pass
     engine.dispose()
 

@@ -27,9 +27,8 @@ from medmirror.errors import (
 from medmirror.remotes.base import Around, Secret
 from medmirror.remotes.http import download as httpdownload
 from medmirror.remotes.http import gzip as httpunpack
-from medmirror.remotes.http import limits as httplimits
 from medmirror.remotes.http import send as httpsend
-from medmirror.remotes.http.answer import shown
+from medmirror.remotes.http.answer import shown, wait_of
 from medmirror.remotes.http.client import TRIES, Http, basic, bearer
 from medmirror.remotes.http.download import Download
 from medmirror_testing.servers.clock import SimulatedClock
@@ -139,7 +138,7 @@ def test_a_limit_is_told_and_raised_with_its_wait(shop: Shop, how: str, wait: in
     ],
 )
 def test_odd_limits_are_bounded(headers: dict[str, str], wait: float) -> None:
-    assert httplimits.wait_of(headers) == wait
+    assert wait_of(headers) == wait
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from medmirror.remotes.bulk import folders as exportfolders
+from medmirror.remotes.bulk import files as bulkfiles
 
 
 def test_folders_of_killed_processes_are_removed_and_others_stay(tmp_path: Path) -> None:
@@ -19,6 +19,6 @@ def test_folders_of_killed_processes_are_removed_and_others_stay(tmp_path: Path)
         folder.mkdir()
         (folder / "Patient.ndjson").write_text("{}\n")
     link.symlink_to(other)
-    assert exportfolders.sweep(tmp_path) == 1
+    assert bulkfiles.sweep(tmp_path) == 1
     assert not left.exists()
     assert [folder.exists() for folder in (own, other, link)] == [True, True, True]

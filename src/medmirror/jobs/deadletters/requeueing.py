@@ -15,7 +15,7 @@ from medmirror.errors import UsageError
 from medmirror.ingest import rejects
 from medmirror.jobs import deadletters
 from medmirror.jobs.deadletters import Letter, Selection
-from medmirror.jobs.queue.base import Queue
+from medmirror.jobs.queue import Queue
 from medmirror.settings import Settings
 from medmirror.sync import organizations
 from medmirror.sync.destination import bases

@@ -25,7 +25,6 @@ from medmirror.errors import ListingIncomplete, RemoteRefused, UsageError
 from medmirror.remotes import fhir
 from medmirror.remotes.base import Around, Capabilities, Kind, Page, Position, Pushed, Secret
 from medmirror.remotes.bulk import files as bulkfiles
-from medmirror.remotes.bulk import folders as exportfolders
 from medmirror.remotes.bulk.export import Exports, File, Job, Manifest
 from medmirror.remotes.fhir import auth as fhirauth
 from medmirror.remotes.http.client import Http
@@ -109,7 +108,7 @@ class BulkRemote:
         raise self._exports.expired(job)
 
     def _folder(self) -> Path:
-        self._folders.append(exportfolders.make())
+        self._folders.append(bulkfiles.new_folder())
         return Path(self._folders[-1].name)
 
     def window(self, feed: str, start: datetime, end: datetime) -> Iterator[Page]:

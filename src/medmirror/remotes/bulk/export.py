@@ -12,9 +12,8 @@ from medmirror.errors import ListingIncomplete, PageExpired, RemoteRefused, Remo
 from medmirror.readers.json.values import moment, moment_number
 from medmirror.remotes.base import Notes
 from medmirror.remotes.fhir import bundles as fhirbundles
-from medmirror.remotes.http.answer import Answer
+from medmirror.remotes.http.answer import Answer, date_in, wait_of
 from medmirror.remotes.http.client import Http
-from medmirror.remotes.http.limits import date_in, wait_of
 
 _NOTE = "bulk:export"
 _SHORT = 10.0  # seconds that are waited for here; whoever is to wait for longer does something else meanwhile

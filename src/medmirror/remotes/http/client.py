@@ -31,9 +31,8 @@ from medmirror.errors import (
 )
 from medmirror.remotes.base import Around, Secret
 from medmirror.remotes.http import send as httpsend
-from medmirror.remotes.http.answer import Answer, base, loopback, origin, shown
+from medmirror.remotes.http.answer import Answer, base, loopback, origin, shown, wait_of
 from medmirror.remotes.http.download import FILE, Download
-from medmirror.remotes.http.limits import wait_of
 
 Headers = Callable[[], Mapping[str, str]]
 Params = Sequence[tuple[str, str]]
