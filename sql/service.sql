@@ -145,7 +145,7 @@ ORDER BY created_at DESC, job_id DESC
 LIMIT :some
 
 -- log --
-SELECT at, level, message FROM medmirror.job_log WHERE job_id = :job_id ORDER BY at LIMIT :some
+SELECT at, level, message FROM medmirror.job_log WHERE job_id = :job_id ORDER BY at, ctid LIMIT :some
 
 -- runs --
 SELECT r.run_id, r.command, r.source, r.started_at, r.finished_at, r.status, r.seconds, r.counts, j.organization_id, j.job_id

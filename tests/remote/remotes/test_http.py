@@ -196,6 +196,49 @@ def test_a_download_that_broke_off_is_whole_in_the_end(shop: Shop) -> None:
     assert out.getvalue() == b"before" + body
 
 
+def test_a_download_goes_on_where_it_broke_off(shop: Shop) -> None:
+    body = bytes(range(256)) * 4000
+
+    def answer(request: Request) -> Reply:
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        place = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+        return Reply(206 if start else 200, body[start:], {"ETag": '"7"', **place})
+
+    shop.answer = answer
+    shop.server.faults.add("truncated", times=2)
+    out = BytesIO()
+    shop.http().download("file", Download(out))
+    assert out.getvalue() == body
+    half = len(body) // 2
+    asked = [(request.headers.get("range"), request.headers.get("if-range")) for request in shop.server.seen]
+    assert asked == [(None, None), (f"bytes={half}-", '"7"'), (f"bytes={half + half // 2}-", '"7"')]
+
+
+def test_another_part_than_was_asked_for_is_not_kept(shop: Shop) -> None:
+    shop.answer = lambda request: (
+        Reply(206, b"cd", {"Content-Range": "bytes 2-3/4"}) if "range" in request.headers else Reply(200, b"abcd")
+    )
+    out = BytesIO(b"a")
+    shop.http().download("file", Download(out, checked=True))
+    assert out.getvalue() == b"abcd"
+    assert [request.headers.get("range") for request in shop.server.seen] == ["bytes=1-", None]
+
+
+def test_a_download_that_comes_no_further_is_given_up(shop: Shop) -> None:
+    shop.answer = lambda request: Reply(200, b"x" * 1000)
+    shop.server.faults.add("truncated")
+    with pytest.raises(RemoteUnavailable):
+        shop.http().download("file", Download(BytesIO(), checked=True))
+    assert shop.server.total == 6
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_that_holds_no_file_is_no_download(shop: Shop, status: int) -> None:
+    shop.answer = lambda request: Reply(status)
+    with pytest.raises(RemoteRefused, match="no file"):
+        shop.http().download("file", Download(BytesIO()))
+
+
 def test_a_download_leaves_room_on_the_disk(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpdownload, "SPARE", 1 << 62)
     shop.answer = lambda request: Reply(200, b"x" * 100_000)
