@@ -38,28 +38,33 @@ class Job(NamedTuple):
 
 class Functions(NamedTuple):
     """The user's own *filter* (feed, record -> keep it?) and *transform* (feed, record -> record), the latter's digest,
-    and functions of *mapping*: (source, feed) -> (document, canonical record -> canonical record)."""
+    and *mapping*: (source, feed) -> a packed function (document, canonical record -> canonical record)."""
 
     filter: Callable[[str, dict[str, Any]], bool] | None
     transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None
     salt: bytes
-    mapping: Mapping[tuple[str, str], Callable[..., Any]]
+    mapping: Mapping[tuple[str, str], bytes]
 
 
-def pack(functions: tuple[Any, Any, Any]) -> bytes:
+def pack(functions: tuple[Any, Any, Mapping[tuple[str, str], Callable[..., Any]]]) -> bytes:
     """*functions* (filter, transform, mapping) as bytes that any worker can load: lambdas and closures of a script too.
 
-    multiprocess pickles with dill, which takes a function by value; *recurse* takes only those globals that it uses.
+    multiprocess pickles with dill, which takes a function by value; *recurse* takes only those globals that it uses. A
+    mapping function is packed by itself, here and once: its bytes make the mapper's digest, and a function that was
+    loaded from bytes may be packed to others (Python 3.13).
     """
-    return bytes(ForkingPickler.dumps(functions, recurse=True))
+    keep, change, map_with = functions
+    mapping_functions = {key: bytes(ForkingPickler.dumps(function, recurse=True)) for key, function in map_with.items()}
+    return bytes(ForkingPickler.dumps((keep, change, mapping_functions), recurse=True))
 
 
 @cache
 def functions_of(packed: bytes) -> Functions:
+    """The functions that ``pack`` made *packed* of."""
     if not packed:
         return Functions(None, None, b"", {})
     keep, change, map_with = ForkingPickler.loads(packed)  # made by `pack` in the parent of this very run
-    return Functions(keep, change, digest(packed) if change else b"", map_with or {})
+    return Functions(keep, change, digest(packed) if change else b"", map_with)
 
 
 @cache
