@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
@@ -22,6 +23,9 @@ from medmirror.db import connect, migrate
 from medmirror.errors import EmbeddedServerError
 from medmirror.settings import Settings
 from medmirror_testing.servers.postgres import postgres
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job, whose children inherit it:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt the programs that they start
 
 pytest.register_assert_rewrite("mirrors")
 pytest_plugins = ["leaks"]  # hears what tests make us say, and fails those that say who a patient is

@@ -19,7 +19,7 @@ from medmirror.settings import Settings
 from medmirror_testing.servers.clock import SimulatedClock
 
 _TABLES = ("dead_letter", "job_key", "job", "watermark", "worker", "scheduler", "organization", "api_key", "audit_log",
-           "webhook_event", "run")  # fmt: skip
+           "webhook_event", "reject", "chunk", "file", "run")  # fmt: skip
 
 
 @pytest.fixture(scope="session")

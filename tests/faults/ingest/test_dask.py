@@ -25,7 +25,7 @@ distributed = pytest.importorskip("distributed", reason="the extra `dask` is not
 def cluster() -> Iterator[Any]:
     """A scheduler and two worker processes of this machine."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
     ) as made:
         yield made
 

@@ -361,6 +361,9 @@ def test_as_a_user_who_owns_the_tables_but_is_no_superuser(dsn: str, database: A
     finally:
         plain.dispose()
         with psycopg.connect(dsn, autocommit=True) as conn:
+            # The server drops the temporary tables of a session after it has told its client good-bye.
+            ended = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = 'medmirror_plain'"
+            conn.execute(ended).fetchall()
             conn.execute("REASSIGN OWNED BY medmirror_plain TO CURRENT_USER")
             conn.execute("DROP OWNED BY medmirror_plain")
             conn.execute("DROP ROLE medmirror_plain")
