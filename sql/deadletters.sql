@@ -1,4 +1,4 @@
--- The statements of sync/deadletters/; the table is in jobs.sql.
+-- The statements of jobs/deadletters/; the table is in jobs.sql.
 
 -- parent --
 -- The letter that job :job_id was to do again and that has not died again yet; its clock runs on.

@@ -1,4 +1,4 @@
-"""What an organisation's records mean: from a record as its source keys it to the rows that ``db.mapping`` writes.
+"""What an organisation's records mean: from a record as its source keys it to the rows that ``canonicalstore`` writes.
 
 Loading and mapping anew both go through here, so they cannot come to different results.
 """

@@ -1,6 +1,6 @@
 /* Rows of a CSV file: where they begin and end, and what stands in their cells, as JSON text.
 
-   The rules are those of readers/csvcut.py and readers/csvrows.py, which say the same in Python; a test compares the two. */
+   The rules are those of readers/csv/cut.py and readers/csv/rows.py, which say the same in Python; a test compares the two. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ typedef const uint8_t *bytes;
 enum { ROW_OK = 0, ROW_WIDTH = 1, ROW_TEXT = 2, ROW_BROKEN = 3, ROW_ENCODING = 4, ROW_NUL = 5, ROW_KEY = 6, ROW_EXTRA = 7 };
 enum { SKIPPED = -1, NEED = -2, TOO_LARGE = -3, TOO_LONG = -4, TAIL = -5, TOO_WIDE = -6 }; /* what a row may be besides */
 enum { WHOLE, MALFORMED, OPEN, SHORT }; /* how the reading of a row ends: SHORT: more data could tell */
-enum { FLAW_MOST = 1 << 19 }; /* readers/csvcut.py: FLAW_MOST */
+enum { FLAW_MOST = 1 << 19 }; /* readers/csv/cut.py: FLAW_MOST */
 enum { N_DELIMITER, N_QUOTE, N_ESCAPE, N_RETURN, N_WIDTH, N_KEYS, N_UPDATED, N_DELETED, N_LITERALS, N_TABLE, N_FIXED };
 enum { STRIDE = 14 };
 

@@ -1,7 +1,7 @@
 /* Where JSON values end, by brackets and quotes alone: 64 bytes at a time, as masks of bits.
 
    Told is only what is certain: brackets pair up by kind, and what follows an element can follow one. At anything else
-   the caller goes on with readers/jsonscan.py and readers/jsonarray.py, which alone decide. */
+   the caller goes on with readers/json/scan.py and readers/json/array.py, which alone decide. */
 
 #include <stdint.h>
 #include <string.h>

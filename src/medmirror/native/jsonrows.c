@@ -1,8 +1,8 @@
-/* JSON items to the columns of binary COPY tuples, driven by tables that medmirror/native/jsonprogram.py compiles from
-   Layouts (readers/jsonlayout.py). No name of any source is in here.
+/* JSON items to the columns of binary COPY tuples, driven by tables that readers/json/native.py compiles from
+   Layouts (readers/json/layout.py). No name of any source is in here.
 
    Every item is checked in full: RFC 8259, UTF-8, escapes that are characters, no key twice in an object. An item that is
-   not well formed ends the run (the caller reads the block again with readers/jsonpieces.py). An item that is, but holds
+   not well formed ends the run (the caller reads the block again with readers/json/pieces.py). An item that is, but holds
    something this reader does not judge (a wrong type, a NUL character, a key twice or with an escape, a number of many digits
    ...), gets a status other than 0, and the caller asks the reference reader, which alone decides. So every doubt must end in
    one of the two, never in a guess. Both must give the same bytes for the rest.
@@ -37,7 +37,7 @@ enum { KIND_TEXT, KIND_TEXTS, KIND_DATE, KIND_INT4, KIND_BOOL, KIND_MOMENT };
 enum { FACT_TEXT, FACT_NUMBER, FACT_DAY, FACT_MEMBERS, FACT_MOMENT };
 enum { ARRAY, LINES, BARE }; /* what stands between items */
 
-/* --- the tables, as jsonprogram.py lays them out ------------------------------------------------------------------ */
+/* --- the tables, as native.py lays them out ---------------------------------------------------------------------- */
 
 typedef struct { int32_t child, children, shape, op, ops, group; } Node;
 typedef struct { int32_t name, length, node, mark; } Child;

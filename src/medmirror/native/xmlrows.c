@@ -2,7 +2,7 @@
 
    No name of any source is in here. What this reader does not understand in full (an unknown element or attribute, a
    repeated scalar, a comment, CDATA, a named entity, bytes that are not UTF-8, nesting that does not fit ...) it does not
-   judge: it gives the item a status other than 0, and the caller asks the reference reader (readers/xmlrecord.py), which
+   judge: it gives the item a status other than 0, and the caller asks the reference reader (readers/xml/record.py), which
    alone decides. So every doubt here must end in FLAG, never in a guess. Both must give the same bytes for the rest.
 
    Bytes are hostile: every read is checked against the end of the item, nesting is bounded, there is no recursion.

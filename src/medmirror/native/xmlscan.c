@@ -2,7 +2,7 @@
 
    Only what is plain is told: an item whose tags pair up, with its key where the tables say. At anything else (a comment,
    CDATA, a list, an item within an item, something between items) the scan stops, and the caller goes on with
-   readers/xmlcut.py, which alone decides. No name of any source is in here. */
+   readers/xml/cut.py, which alone decides. No name of any source is in here. */
 
 #include <stdint.h>
 #include <string.h>

@@ -17,8 +17,7 @@ from psycopg.sql import SQL, Literal
 from sqlalchemy import Connection, Engine, text
 
 from medmirror.clock import due
-from medmirror.db import connect, rehearsal, retry
-from medmirror.db import digests as setdigest
+from medmirror.db import connect, digests, rehearsal, retry
 from medmirror.errors import MedmirrorError, UnreadableFile, UsageError
 from medmirror.ingest.candidates import Candidate
 from medmirror.nightly import book, changes, night
@@ -140,7 +139,7 @@ def _answers(work: Work, todo: Sequence[Part]) -> dict[str, Any]:
 
 def _entities(conn: Connection) -> list[str]:
     """The canonical entities that there are tables of."""
-    names = [name for name in setdigest.table_digests(conn) if name.startswith("canonical.")]
+    names = [name for name in digests.table_digests(conn) if name.startswith("canonical.")]
     return [name.partition(".")[2] for name in names]
 
 
@@ -152,7 +151,7 @@ def _basis(config: Config, todo: Sequence[Part], only: Sequence[str], conn: Conn
             with suppress(MedmirrorError):  # a folder that cannot be searched: the part fails, and the plan says so
                 files = loadinputs.files(loadinputs.of(part.load, config.folder, part.organization))
                 inputs += [[part.name, str(file.path), file.ignored or _file_digest(file)] for file in files]
-    tables = {name: digest.text for name, digest in setdigest.table_digests(conn).items()}
+    tables = {name: digest.text for name, digest in digests.table_digests(conn).items()}
     return {"configuration": config.digest, "only": list(only), "inputs": sorted(inputs), "tables": tables}
 
 
