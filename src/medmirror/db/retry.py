@@ -134,21 +134,6 @@ def retry_with_advisory_lock(
     again after a wait. Lost connections have their own count, as in ``in_transaction``, and *work* must be as harmless
     when it is repeated. All other errors are raised at once.
 
-    Parameters
-    ----------
-    engine
-        An engine on the database.
-    lock
-        The number of the lock: a key of ``pg_advisory_xact_lock(bigint)``.
-    work
-        A function of the connection. It must change nothing outside of the transaction.
-    attempts
-        The number of tries for lost races.
-    policy
-        The waits; ``DOCUMENTED`` waits ``2**attempt + uniform(0, 1)`` seconds.
-    tally
-        Counts retries, deadlocks and lock waits; the caller may pass the same one to many calls of one thread.
-
     Raises LockRaceLost after the last try, StoreUnavailable when the database cannot be reached, and StoreError inside
     another such transaction of the same thread.
 
@@ -163,6 +148,21 @@ def retry_with_advisory_lock(
     * Its ``pg_try_advisory_lock`` belongs to the session. The pool hands the connection to somebody else, who then
       holds a lock that he does not know of, and whoever unlocks on another connection unlocks nothing.
     * It uses a session and a logger that are not defined. Here the engine is an argument.
+
+    Parameters
+    ----------
+    engine
+        An engine on the database.
+    lock
+        The number of the lock: a key of ``pg_advisory_xact_lock(bigint)``.
+    work
+        A function of the connection. It must change nothing outside of the transaction.
+    attempts
+        The number of tries for lost races.
+    policy
+        The waits; ``DOCUMENTED`` waits ``2**attempt + uniform(0, 1)`` seconds.
+    tally
+        Counts retries, deadlocks and lock waits; the caller may pass the same one to many calls of one thread.
     """
 
     def locked(connection: Connection) -> T:

@@ -75,6 +75,8 @@ def deduplicate(
 ) -> DedupResult:
     """Find the records that are the same person, in each organisation by itself. Running it again changes nothing.
 
+    Raises LockRaceLost when another deduplication runs, UsageError for wrong thresholds or without splink.
+
     Parameters
     ----------
     engine
@@ -91,8 +93,6 @@ def deduplicate(
         Bytes that DuckDB may take; None: half of the machine's.
     on_step
         Called with (organisation, entity) before each transaction.
-
-    Raises LockRaceLost when another deduplication runs, UsageError for wrong thresholds or without splink.
     """
     if not 0 < thresholds.review_at <= thresholds.join_at < 1:
         raise UsageError("The thresholds must be probabilities, the one for review not above the one for joining.")

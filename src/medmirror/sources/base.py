@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from medmirror.errors import RecordError
 from medmirror.model import Block, Certificate, Column, Flaw, Item, Witness
@@ -22,7 +22,8 @@ Given = Mapping[str, str]
 ``url``; and, set for each file, its ``path``."""
 
 
-class Origin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Origin:
     """An origin of records that is no file: for example, a table of a live database.
 
     Parameters

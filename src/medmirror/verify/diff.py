@@ -100,6 +100,8 @@ def diff(
 ) -> Difference:
     """The difference of two mirrors. Each side is read in one snapshot.
 
+    Raises SchemaOutOfDate when the two do not keep a table's digest in the same way.
+
     Parameters
     ----------
     a, b
@@ -112,8 +114,6 @@ def diff(
         Give the keys of records that belong to an organisation, too.
     examples
         The largest number of examples a table.
-
-    Raises SchemaOutOfDate when the two do not keep a table's digest in the same way.
     """
     began = time.perf_counter()
     with ExitStack() as stack:
