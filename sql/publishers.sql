@@ -49,8 +49,11 @@ INSERT INTO medmirror.mirror_mark (publisher, list, mark) VALUES (:publisher, :l
 ON CONFLICT (publisher, list) DO UPDATE SET mark = excluded.mark, moved_at = clock_timestamp()
 
 -- below --
--- The living keys of a feed whose version, as far as the mask shows it, lies below a number.
-SELECT {keys}, version FROM {fact} WHERE NOT deleted AND (version & CAST(:mask AS int8)) < CAST(:version AS int8)
+-- The living keys of a feed whose version, as far as the mask shows it, lies below a number. One without version counts
+-- when it is of a day below another number (see ingest/order.py).
+SELECT {keys}, version FROM {fact}
+WHERE NOT deleted AND (version & CAST(:mask AS int8)) < CAST(:version AS int8)
+  AND (version <> 0 OR tie < CAST(:day AS int8))
 ORDER BY {keys}
 
 -- living --

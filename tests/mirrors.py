@@ -19,7 +19,7 @@ from medmirror.verify.audit import audit
 # Free of order; who wrote a row and when is the only thing that may differ between two ways.
 _DIGEST = SQL(
     "SELECT count(*), coalesce(md5(string_agg(row, '' ORDER BY row)), '') FROM ("
-    "SELECT md5(CAST(to_jsonb(t) - CAST('{{run_id,created_at,mapped_at}}' AS text[]) AS text)) AS row"
+    "SELECT md5(CAST(to_jsonb(t) - CAST('{{run_id,place,created_at,mapped_at}}' AS text[]) AS text)) AS row"
     " FROM {} AS t) AS rows"
 )
 

@@ -157,6 +157,12 @@ COMMENT ON VIEW clinicaltrials.reference IS 'One row a reference of each study; 
 -- migrate 2 --
 SELECT medmirror.keep_digest('clinicaltrials.study_fact');
 
+-- migrate 3 --
+-- What orders copies of one version: see ingest/order.py.
+ALTER TABLE clinicaltrials.study_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN clinicaltrials.study_fact.tie IS 'orders copies of one version: not used here';
+COMMENT ON COLUMN clinicaltrials.study_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
+
 -- search study --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT nct_id,

@@ -490,3 +490,16 @@ SELECT medmirror.show_safely('cliniko.appointment_types');
 SELECT medmirror.show_safely('cliniko.attachments');
 SELECT medmirror.show_safely('cliniko.invoices');
 SELECT medmirror.show_safely('cliniko.deletions');
+
+-- migrate 2 --
+-- What orders copies of one version: see ingest/order.py.
+ALTER TABLE cliniko.patient_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE cliniko.appointment_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE cliniko.practitioner_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE cliniko.business_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE cliniko.appointment_type_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE cliniko.attachment_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE cliniko.invoice_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE cliniko.deletion_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN cliniko.patient_fact.tie IS 'orders copies of one version: not used here';
+COMMENT ON COLUMN cliniko.patient_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';

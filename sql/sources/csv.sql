@@ -40,3 +40,9 @@ CREATE INDEX record_fact_run ON csv.record_fact USING brin (run_id);
 SELECT medmirror.wall_off('csv.record');
 SELECT medmirror.wall_off('csv.record_fact');
 SELECT medmirror.keep_digest('csv.record_fact');
+
+-- migrate 2 --
+-- What orders copies of one version: see ingest/order.py.
+ALTER TABLE csv.record_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN csv.record_fact.tie IS 'orders copies of one version: for a deletion the highest number, else 0';
+COMMENT ON COLUMN csv.record_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';

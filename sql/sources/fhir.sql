@@ -705,3 +705,9 @@ FROM fhir.resource AS r
 WHERE r.resource_type = 'DocumentReference' AND NOT r.deleted;
 COMMENT ON VIEW fhir.document_reference IS 'Documents; what they hold is in resource, or at url';
 SELECT medmirror.show_safely('fhir.document_reference');
+
+-- migrate 5 --
+-- What orders copies of one version: see ingest/order.py.
+ALTER TABLE fhir.resource_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN fhir.resource_fact.tie IS 'orders copies of one version: the number of the resource''s version; for a deletion the highest number';
+COMMENT ON COLUMN fhir.resource_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';

@@ -324,6 +324,17 @@ SELECT medmirror.keep_digest('openfda.enforcement_fact');
 SELECT medmirror.keep_digest('openfda.shortage_fact');
 SELECT medmirror.keep_digest('openfda.drugsfda_fact');
 
+-- migrate 3 --
+-- What orders copies of one version: see ingest/order.py.
+ALTER TABLE openfda.label_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE openfda.ndc_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE openfda.event_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE openfda.enforcement_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE openfda.shortage_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+ALTER TABLE openfda.drugsfda_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN openfda.label_fact.tie IS 'orders copies of one version: not used here';
+COMMENT ON COLUMN openfda.label_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
+
 -- search label --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT set_id,

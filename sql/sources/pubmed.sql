@@ -166,6 +166,12 @@ COMMENT ON VIEW pubmed.databank_accession IS
 -- migrate 2 --
 SELECT medmirror.keep_digest('pubmed.citation_fact');
 
+-- migrate 3 --
+-- What orders copies of one version: see ingest/order.py.
+ALTER TABLE pubmed.citation_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN pubmed.citation_fact.tie IS 'orders copies of one version: the day of the last revision, as the number YYYYMMDD; 0: see the citation';
+COMMENT ON COLUMN pubmed.citation_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
+
 -- search citation --
 SELECT pmid, pmid_version,
        setweight(to_tsvector('english', coalesce(title, '')), 'A')

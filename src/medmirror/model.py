@@ -10,6 +10,8 @@ MODES: tuple[str, ...] = get_args(Mode)  #: of a sync, in the order that people 
 DEPRECATED_MODES = MODES[2:]  #: incremental, of fewer feeds
 MODES_BY_REACH = (*reversed(DEPRECATED_MODES), *MODES[:2])  #: each fetches at least what those before it do
 
+DELETION = (1 << 63) - 1  #: the *tie* of a deletion at a moment of which a living copy may be, too
+
 
 class Column(NamedTuple):
     """A column of a mirror table: its name and the kind of its values.
@@ -42,8 +44,8 @@ class Item(NamedTuple):
     are ordered by *version*, a number that the source derives from its own facts (never from the time of import).
     A *deleted* item is a tombstone: it has no values.
     *parsed* may hold the values that were parsed to find the key (JSON), so that they are not parsed twice.
-    *spread*: the time was on a wall clock that showed it twice. The true version is *version* or less than *spread*
-    greater, and the order of arrival decides between items of that span (``ingest.arrival``).
+    *tie* orders copies of one version by another number of the source; ``ingest.order`` says how. *arrival*: nothing
+    but the order of arrival tells copies of this version apart (no time, or one that a clock showed twice).
     """
 
     feed: str
@@ -54,7 +56,8 @@ class Item(NamedTuple):
     end: int
     deleted: bool = False
     parsed: Any = None
-    spread: int = 0
+    arrival: bool = False
+    tie: int = 0
 
 
 class Flaw(NamedTuple):
@@ -76,7 +79,8 @@ class Part(NamedTuple):
 
     *start*, *end* are offsets in the decoded stream of *member* (the file itself, or one file of an archive). *flaws*
     are items that splitting could not cut, with offsets and ordinals in the stream. With *given_up* the data is not
-    parsed, only stored with the flaws. *before* is a number of items that the load's earlier streams do not exceed.
+    parsed, only stored with the flaws. *place* is that of the stream's first item in the order of arrival
+    (``ingest.order``).
     """
 
     file_id: int
@@ -89,7 +93,7 @@ class Part(NamedTuple):
     data: bytes
     flaws: tuple[Flaw, ...] = ()
     given_up: bool = False
-    before: int = 0
+    place: int = 0
 
 
 class Chunk(NamedTuple):

@@ -17,6 +17,7 @@ from medmirror.db import sql
 from medmirror.model import Counts, Flaw, Part
 
 _AGAIN = "\x1e"  # in an order, before the number of the file after which the same bytes came back
+PLACE = "arrival"  # in a reject's context: the place of its stream in the order of arrival (ingest/order.py)
 RAW_LIMIT = 1 << 20  # bytes of a reject that are kept; the rest is found again by file and span
 
 
@@ -199,7 +200,7 @@ def add_rejects(conn: Connection, source: str, run_id: int, rejects: Sequence[tu
                 "reason": flaw.reason,
                 "raw": raw[:RAW_LIMIT],
                 "raw_complete": whole,
-                "context": orjson.dumps(dict(part.context)).decode(),
+                "context": orjson.dumps({**part.context, PLACE: part.place}).decode(),
                 "run_id": run_id,
                 "organization": part.context.get("organization"),
             }

@@ -18,8 +18,9 @@ from medmirror import sources
 from medmirror.copyformat import encoder
 from medmirror.db import ledger, locks, refusals, retry
 from medmirror.errors import InvalidRecord, LockRaceLost, RecordError, RefusedByDatabase
-from medmirror.ingest import arrival, canonical, canonicalstore, store
+from medmirror.ingest import canonical, canonicalstore, store
 from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate, bad_key, digest, newest
+from medmirror.ingest.order import newer
 from medmirror.ingest.stages import Stages
 from medmirror.ingest.worker import EngineOf, Job, functions_of, mappers_of, own_engine, peak_rss
 from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
@@ -123,7 +124,7 @@ class _Load:
             self.flaws += [(number, flaw) for flaw in part.flaws]
             if part.given_up or not part.data:
                 continue
-            view = memoryview(part.data)
+            view, first = memoryview(part.data), part.place + part.ordinal
             for item in self.source.items(part.data, part.ordinal, part.context):
                 if isinstance(item, Flaw):
                     self._flaw(number, item)
@@ -139,7 +140,7 @@ class _Load:
                 if self.functions.filter and not item.deleted and not self._wanted(number, item):
                     continue
                 key = TOMBSTONE_DIGEST if item.deleted else digest(view[item.start : item.end], salt)
-                feeds.setdefault(item.feed, []).append(Candidate(item, number, key))
+                feeds.setdefault(item.feed, []).append(Candidate(item, number, key, first + item.ordinal))
         return feeds
 
     def _wanted(self, number: int, item: Item) -> bool:
@@ -170,12 +171,7 @@ class _Load:
         with self.stages.stage("known"):
             facts = retry.in_transaction(engine, lambda conn: store.known(conn, table, keys), tally=self.tally)
         while True:
-            best, others = newest(
-                arrival.placed(candidate, self.parts, facts.get(candidate.item.key), self.job.run_id)
-                if candidate.item.spread
-                else candidate
-                for candidate in candidates
-            )
+            best, others = newest(candidates, series=bool(feed.revised))
             plan = _Plan(table, [], [], [], others, feed)
             for key, candidate in best.items():
                 self._sort_in(plan, candidate, facts.get(key))
@@ -192,10 +188,15 @@ class _Load:
         item = candidate.item
         if facts is None:
             plan.write.append(candidate)
-        elif facts.digest == candidate.digest and facts.deleted == item.deleted and facts.version <= item.version:
-            (plan.unchanged if facts.version == item.version else plan.advance).append(candidate)
-        elif (facts.version, facts.run_id, facts.digest) < (item.version, self.job.run_id, candidate.digest):
-            plan.write.append(candidate)
+            return
+        same = facts.digest == candidate.digest and facts.deleted == item.deleted
+        if same and (facts.version, facts.tie) == (item.version, item.tie):
+            # The stored content gets its place in this load where nothing else orders copies: an older copy that stands
+            # before it in the same file must lose whichever of the two comes first.
+            moves = item.arrival and candidate.place > facts.place
+            (plan.advance if moves else plan.unchanged).append(candidate)
+        elif newer(candidate.rank, facts.rank, series=bool(plan.feed.revised)):
+            (plan.advance if same else plan.write).append(candidate)
         else:
             plan.older.append(candidate)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from medmirror.ingest.order import Rank, newer
 from medmirror.model import Column, Item
 
 TOMBSTONE_DIGEST = bytes(16)
@@ -13,18 +14,19 @@ _LIMITS = {"int2": 1 << 15, "int4": 1 << 31, "int8": 1 << 63}
 
 
 class Candidate(NamedTuple):
-    """An item that may be the newest of its key: where it came from (*part*), its digest and, after parsing, its
-    row."""
+    """An item that may be the newest of its key: where it came from (*part*), its digest, its *place* in the order of
+    arrival and, after parsing, its row."""
 
     item: Item
     part: int
     digest: bytes
+    place: int = 0
     row: bytes | None = None
 
     @property
-    def rank(self) -> tuple[int, bytes]:
-        """What orders two copies of a key within a run; the digest only makes a tie come out the same every time."""
-        return self.item.version, self.digest
+    def rank(self) -> Rank:
+        """What orders it among the copies of its key."""
+        return Rank(self.item.version, self.item.tie, self.place)
 
 
 def digest(raw: bytes | memoryview, salt: bytes = b"") -> bytes:
@@ -36,8 +38,10 @@ def digest(raw: bytes | memoryview, salt: bytes = b"") -> bytes:
     return sha256(raw).digest()[:16] if not salt else sha256(salt + raw).digest()[:16]
 
 
-def newest(candidates: Iterable[Candidate]) -> tuple[dict[tuple[int | str, ...], Candidate], list[Candidate]]:
-    """The candidate of highest rank of each key, and all the others, in the order given."""
+def newest(
+    candidates: Iterable[Candidate], *, series: bool = False
+) -> tuple[dict[tuple[int | str, ...], Candidate], list[Candidate]]:
+    """The newest candidate of each key, and all the others, in the order given. *series*: as for ``order.newer``."""
     best: dict[tuple[int | str, ...], Candidate] = {}
     others: list[Candidate] = []
     for candidate in candidates:
@@ -45,7 +49,7 @@ def newest(candidates: Iterable[Candidate]) -> tuple[dict[tuple[int | str, ...],
         rival = best.get(key)
         if rival is None:
             best[key] = candidate
-        elif candidate.rank > rival.rank:
+        elif newer(candidate.rank, rival.rank, series=series):
             best[key] = candidate
             others.append(rival)
         else:

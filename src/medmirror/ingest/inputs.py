@@ -21,6 +21,7 @@ from medmirror.db import ledger, retry
 from medmirror.errors import LayoutChanged, SourceError, TruncatedFile, UnsafeFile, UsageError
 from medmirror.ingest import candidates
 from medmirror.ingest.candidates import CHECKSUM, DOCUMENT, HIDDEN, Candidate
+from medmirror.ingest.order import place
 from medmirror.model import Block, Certificate, Chunk, Flaw, Part, Witness
 from medmirror.readers import files
 from medmirror.readers.files import Stream
@@ -78,7 +79,7 @@ class Inputs:
     files: list[FileState] = field(default_factory=list)
     by_id: dict[int, FileState] = field(default_factory=dict)
     _met: set[int] = field(default_factory=set)  # files of this run by their number in the ledger
-    _before: int = 0  # items of the streams that were split so far, or more
+    _items: int = 0  # of the streams that were split so far, or more
 
     def chunks(self, paths: Iterable[Path | Candidate]) -> Iterator[Chunk]:
         """Chunks of about ``chunk_bytes`` each, of one source each, in the order of the files."""
@@ -284,9 +285,10 @@ class Inputs:
                 _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
             finally:
                 state.bytes += end
-                self._before += _items_to(last) if last else 0
+                self._items += _items_to(last) if last else 0
 
-        whole = Part(state.file_id, str(state.path), stream.member, context, 0, 0, 0, b"", before=self._before)
+        first = place(self.run_id, self._items)
+        whole = Part(state.file_id, str(state.path), stream.member, context, 0, 0, 0, b"", place=first)
         with stream.open() as file:
             yield from parts_of(blocks(file), whole)
 
@@ -351,10 +353,8 @@ class Inputs:
 
 
 def _items_to(last: Block | Flaw) -> int:
-    """How many items a stream has whose last piece is *last*, or more: each takes a line where their order counts."""
-    if isinstance(last, Flaw):
-        return last.ordinal + 1
-    return last.ordinal + last.data.count(b"\n") + last.data.count(b"\r") + 1
+    """How many items a stream has whose last piece is *last*, or more: each takes two bytes at least."""
+    return last.ordinal + 1 + (0 if isinstance(last, Flaw) else len(last.data) // 2)
 
 
 def _weight(candidate: Candidate) -> int:

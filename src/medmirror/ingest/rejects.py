@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, Row
 
 from medmirror import sources
-from medmirror.db import runs, sql
+from medmirror.db import ledger, runs, sql
 from medmirror.errors import KillsWorker, MedmirrorError, SourceError, UnreadableFile, UsageError
-from medmirror.ingest import pool, worker
+from medmirror.ingest import order, pool, worker
 from medmirror.ingest.chunk import process
 from medmirror.model import Block, Chunk, Counts, Flaw, Part
 from medmirror.readers import files
@@ -191,7 +191,11 @@ def _raw(engine: Engine, reject_id: int) -> bytes:
 
 
 def _empty(row: Row[Any]) -> Part:
-    return Part(row.file_id, row.path, row.member, row.context, row.start_byte, row.end_byte, row.item, b"")
+    """The part that the reject is, without its bytes. It keeps the place of its file in the order of arrival: an older
+    copy is none the newer for having been a reject."""
+    context = dict(row.context)
+    first = int(context.pop(ledger.PLACE, order.place(row.load, 0)))
+    return Part(row.file_id, row.path, row.member, context, row.start_byte, row.end_byte, row.item, b"", place=first)
 
 
 def _again(row: Row[Any]) -> str:

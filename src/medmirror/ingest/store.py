@@ -19,16 +19,19 @@ from medmirror.db import refusals, sql
 from medmirror.db.copy import copy
 from medmirror.errors import RefusedByDatabase
 from medmirror.ingest.dedup import Candidate
+from medmirror.ingest.order import Rank
 from medmirror.model import Column
 from medmirror.sources.base import Feed, Source
 
 Key = tuple[int | str, ...]
+_DELETION_DAY = 99991231  # of a deletion whose day is not known: no copy that stands in no series undoes it
 
 
 class Table(NamedTuple):
     """The names that the statements of a feed need: schema (the source), table (the feed), columns in COPY order.
 
-    *walled*: under row-level security, into which Postgres does not COPY; rows go through a staging table.
+    *walled*: under row-level security, into which Postgres does not COPY; rows go through a staging table. *revised*:
+    as of the feed.
     """
 
     schema: str
@@ -36,20 +39,27 @@ class Table(NamedTuple):
     key: tuple[Column, ...]
     columns: tuple[Column, ...]
     walled: bool = False
+    revised: str = ""
 
 
 def table_of(source: Source, feed: Feed) -> Table:
     """The names that the statements of *feed* need."""
-    return Table(source.name, feed.name, feed.key, feed.all_columns, source.tenant)
+    return Table(source.name, feed.name, feed.key, feed.all_columns, source.tenant, feed.revised)
 
 
 class Known(NamedTuple):
     """The facts that are stored about a key."""
 
     version: int
+    tie: int
+    place: int
     digest: bytes
     deleted: bool
-    run_id: int
+
+    @property
+    def rank(self) -> Rank:
+        """What orders the stored copy."""
+        return Rank(self.version, self.tie, self.place)
 
 
 class Stored(NamedTuple):
@@ -74,11 +84,18 @@ def _statements(table: Table) -> Mapping[str, str]:
         "keys": ", ".join(names),
         "fact_keys": ", ".join(f"t.{name}" for name in names),
         "match": " AND ".join(f"t.{name} = n.{name}" for name in names),
+        "wide_match": " AND ".join(f"w.{name} = t.{name}" for name in names),
         "unnest": ", ".join(f"CAST(:key{i} AS {column.kind}[])" for i, column in enumerate(table.key)),
         "columns": ", ".join(f'"{column.name}"' for column in table.columns),
         "stage": f'"stage_{table.schema}_{table.name}"',
+        "revised": table.revised,
+        "deletion_day": str(_DELETION_DAY),
     }
-    return {name: body.format(**values) for name, body in sql.sections("load.sql").items()}
+    sections = sql.sections("load.sql")
+    values["tie"] = sections["revised"].format(**values) if table.revised else "t.tie"
+    newer = sections["newer in a series" if table.revised else "newer"]
+    values |= {f"newer_{row}": newer.format(**values, row=row) for row in ("excluded", "n")}
+    return {name: body.format(**values, row="n") for name, body in sections.items()}
 
 
 def _key_arrays(keys: Iterable[Key]) -> dict[str, Any]:
@@ -89,6 +106,8 @@ def _fact_arrays(candidates: Sequence[Candidate]) -> dict[str, Any]:
     return {
         **_key_arrays(candidate.item.key for candidate in candidates),
         "version": [candidate.item.version for candidate in candidates],
+        "tie": [candidate.item.tie for candidate in candidates],
+        "place": [candidate.place for candidate in candidates],
         "digest": [candidate.digest for candidate in candidates],
         "deleted": [candidate.item.deleted for candidate in candidates],
     }
@@ -106,7 +125,8 @@ def known(conn: Connection, table: Table, keys: Sequence[Key]) -> dict[Key, Know
     width = len(table.key)
     rows = conn.execute(text(_statements(table)["known"]), _key_arrays(keys))
     return {
-        tuple(row[:width]): Known(row[width], bytes(row[width + 1]), row[width + 2], row[width + 3]) for row in rows
+        tuple(row[:width]): Known(row[width], row[width + 1], row[width + 2], bytes(row[width + 3]), row[width + 4])
+        for row in rows
     }
 
 

@@ -27,6 +27,7 @@ from medmirror.publishers import vanished
 from medmirror.publishers.base import Here, Known, Loaded, Result, Tool, batches
 from medmirror.publishers.disk import write
 from medmirror.publishers.download import Wanted
+from medmirror.sources.pubmed import beginning
 
 ADDRESS = "https://ftp.ncbi.nlm.nih.gov/pubmed"
 OTHERS: tuple[str, ...] = ()
@@ -175,12 +176,15 @@ def _settle(tool: Tool, year: int, files: Sequence[File]) -> None:
     baseline = [remembered.get(file.name) for file in files if file.folder == "baseline"]
     if any(entry is None for entry in baseline):
         return
-    gone = vanished.below(tool, "citation", year << 52)
+    first_day = beginning(year)
+    gone = vanished.below(tool, "citation", year << 52, day=first_day)
     if any(entry.rejected for entry in baseline if entry is not None):
         tool.result.vanished["citation"] = len(gone)
         if tool.options.tombstones and gone:
             tool.note("Nothing was buried: some records of the baseline could not be loaded.")
         return
-    buried = [vanished.Gone(entry.key, year << 52) for entry in gone]  # older than whatever the baseline holds
+    buried = [
+        vanished.Gone(entry.key, year << 52, first_day) for entry in gone
+    ]  # older than whatever the baseline holds
     vanished.settle(tool, "citation", buried, f"the baseline of {year:02d}")
     tool.mark({"year": f"{year:02d}"})

@@ -20,6 +20,7 @@ from medmirror.db import digests, ledger, locks, retry, runs, sql
 from medmirror.errors import ListingIncomplete
 from medmirror.ingest import store
 from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate
+from medmirror.ingest.order import place
 from medmirror.model import Counts, Item, Part
 from medmirror.publishers.base import Tool
 from medmirror.sources.base import Feed, Source
@@ -31,10 +32,11 @@ _SHARE = 0.1  # of a feed: if more has vanished, the list is rather wrong
 
 
 class Gone(NamedTuple):
-    """A record that the publisher no longer has: its key, and the version that its tombstone is to have."""
+    """A record that the publisher no longer has: its key, and the version and *tie* that its tombstone is to have."""
 
     key: store.Key
     version: int
+    tie: int = 0
 
 
 @cache
@@ -44,13 +46,13 @@ def _statements(source: str, feed: str) -> dict[str, str]:
     return {name: sql.sections("publishers.sql")[name].format(**names) for name in ("below", "living")}
 
 
-def below(tool: Tool, feed: str, version: int, mask: int = _ALL) -> list[Gone]:
-    """The living records of *feed* whose version, as far as *mask* shows it, lies below *version*, each with its
-    own."""
+def below(tool: Tool, feed: str, version: int, mask: int = _ALL, day: int = _ALL) -> list[Gone]:
+    """The living records of *feed* whose version, as far as *mask* shows it, lies below *version*, each with its own;
+    of those without version only what was revised before *day* (YYYYMMDD)."""
 
     def ask(conn: Connection) -> list[Gone]:
         statement = text(_statements(tool.publisher, feed)["below"])
-        rows = conn.execute(statement, {"version": version, "mask": mask})
+        rows = conn.execute(statement, {"version": version, "mask": mask, "day": day})
         return [Gone(tuple(row[:-1]), row[-1]) for row in rows]
 
     return retry.in_transaction(tool.engine, ask)
@@ -96,7 +98,7 @@ def _bury(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
         file_id = numbers[facts.digest, facts.order]
         chunks = 0
         for start, piece in _pieces(gone):
-            part = Part(file_id, facts.path, "", {}, start, start + len(piece), start, b"")
+            part = Part(file_id, facts.path, "", {}, start, start + len(piece), start, b"", place=place(run.run_id, 0))
             burial = _Burial(source, source.feed(feed), run.run_id, part, piece)
             total = total.plus(retry.in_transaction(tool.engine, burial.run))
             chunks += 1
@@ -128,9 +130,10 @@ class _Burial(NamedTuple):
         candidates = sorted(
             (
                 Candidate(
-                    Item(self.feed.name, record.key, record.version, n, n, n + 1, deleted=True),
+                    Item(self.feed.name, record.key, record.version, n, n, n + 1, deleted=True, tie=record.tie),
                     0,
                     TOMBSTONE_DIGEST,
+                    self.part.place + self.part.ordinal + n,
                     encode((*record.key, True, *empty)),
                 )
                 for n, record in enumerate(self.gone)

@@ -60,6 +60,9 @@ class Feed:
         The jsonb column that mapping reads; for feeds of sources with organisations.
     deletions
         Its records report deletions of others: the key (organization_id, kind, id) names the deleted record.
+    revised
+        The date column that orders copies in a series of files (version > 0) and copies in none (version 0): see
+        ``ingest.order``. ``Item.tie`` has that day as the number YYYYMMDD. Empty: all copies are ordered by version.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Feed:
     columns: tuple[Column, ...]
     document: str = ""
     deletions: bool = False
+    revised: str = ""
 
     @property
     def all_columns(self) -> tuple[Column, ...]:

@@ -36,8 +36,9 @@ keeps 16 to 48 bytes for each of its rows.
 
 **Version.** The time of *updated* in microseconds, 0 for an empty cell; else that of the file's own day; else 0. A row
 whose *updated* cannot be read is refused: its place among copies would be a guess. Where the clock of *zone* showed the
-time twice, the order of loads, files and rows decides between copies (``ingest/arrival.py``). A deleted row is a
-tombstone: its values are not kept. To keep them, declare the deletion in the sections on meaning instead.
+time twice, and where there is none, the order of loads, files and rows decides between copies. A deletion at the time
+of a copy is newer than the copy. A deleted row is a tombstone: its values are not kept. To keep them, declare the
+deletion in the sections on meaning instead.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ import orjson
 
 from medmirror.dates import instants
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError, UsageError
-from medmirror.model import Certificate, Column, Flaw, Item, Witness
+from medmirror.model import DELETION, Certificate, Column, Flaw, Item, Witness
 from medmirror.readers.csv.blocks import split
 from medmirror.readers.csv.description import Description, describe
 from medmirror.readers.csv.dialect import guess
@@ -172,12 +173,11 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
             yield flaw(row, number, read.layout, lines)
             continue
         version: instants.Instant | None = day
-        spread = 0
         if updated:
             version = rules.clock(row.updated) if row.updated else 0
+        arrival = not updated or version == 0
         if isinstance(version, instants.Repeated):
-            spread = version.length if row.id else 0
-            version = version.start
+            arrival, version = True, version.start + version.length - 1
         elif version is None:
             column = read.layout.title(read.layout.updated)
             reason = f"{lines.where(row.line)} has no time in {column} as the mapping file declares it."
@@ -185,7 +185,10 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
             continue
         name = row.id or _digest(data[row.start : row.end], times.get(ordinal + number, 1))
         gone = deleted and row.deleted in rules.deleted
-        yield Item("record", (organization, kind, name), version, number, row.start, row.end, gone, row.tail, spread)
+        arrival = arrival and bool(row.id)  # else the row is its own key, and has one content
+        tie = DELETION if gone and not arrival else 0
+        key = (organization, kind, name)
+        yield Item("record", key, version, number, row.start, row.end, gone, row.tail, arrival, tie)
 
 
 def _digest(raw: bytes, times: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ from sqlalchemy import Connection, Engine
 from medmirror import sources
 from medmirror.db import ledger, rehearsal, sql
 from medmirror.errors import SourceError, SyncError, UsageError
-from medmirror.ingest import inputs, run, worker
+from medmirror.ingest import inputs, order, run, worker
 from medmirror.ingest.candidates import Candidate
 from medmirror.ingest.chunk import process
 from medmirror.model import Chunk, Counts, Part
@@ -35,6 +36,7 @@ from medmirror.sync.marks import Mark
 from medmirror.sync.organizations import Organization
 
 _statement = partial(sql.statement, "sync.sql")
+_ITEMS = 1 << 16  # places for the items of a page; no remote gives so many
 
 
 class Poison(NamedTuple):
@@ -75,6 +77,7 @@ class Store:
     stored: Callable[[], None] = lambda: None
     committed: Callable[[], None] = lambda: None
     file_ids: set[int] = field(default_factory=set)  # files of the ledger, so far
+    _pages: Iterator[int] = field(default_factory=itertools.count)  # numbers them in the order in which they come
 
     def put(self, pages: Sequence[Page], marks: Marks, learn: Learn = lambda conn, marks: marks) -> Stored:
         """Store *pages* and write *marks*, which *learn* may change within the transaction; return the counts and the
@@ -161,7 +164,8 @@ class Store:
         # A page is one part: the limit of a chunk is for files that do not fit into memory.
         block_bytes = max(self.settings.chunk_bytes, len(page.body))
         blocks = source.split(io.BytesIO(page.body), context, block_bytes, self.settings.max_record_bytes)
-        return inputs.parts_of(blocks, Part(file_id, page.name, "", context, 0, 0, 0, b""))
+        first = order.place(self.run_id, next(self._pages) * _ITEMS)
+        return inputs.parts_of(blocks, Part(file_id, page.name, "", context, 0, 0, 0, b"", place=first))
 
     def _poison(self, conn: Connection, section: str, file_ids: Sequence[int]) -> None:
         """Call *poisoned* for the rejects of those files of the ledger."""

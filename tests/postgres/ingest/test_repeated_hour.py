@@ -121,19 +121,6 @@ def test_a_row_whose_time_is_the_same_and_content_is_not_is_taken_from_the_later
         assert note(settings) == text
 
 
-def test_after_as_many_loads_as_there_are_places_for_the_later_one_still_stands(
-    settings: Settings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("medmirror.ingest.arrival._ITEMS", 7_200_000_000 // 2)
-    for number in range(5):
-        path = export(tmp_path / f"patients-{number}.csv", [(SECOND[0], f"{number}")], fillers=5 - number)
-        load_chunks = chunks(settings, engine, [path])
-        run_id = begin(engine)
-        for chunk in load_chunks:
-            process(chunk, worker.Job(settings, run_id))
-        assert note(settings) == f"{number}"
-
-
 def begin(engine: Engine) -> int:
     with engine.begin() as connection:
         return runs.begin_run(connection, command="test", source=None, host="", pid=0, version="", settings={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medmirror.errors import LayoutChanged, UnsafeFile
+from medmirror.ingest.order import Rank, newer, place
 from medmirror.model import Block, Flaw, Item
 from medmirror.sources.pubmed import FEED, SOURCE
 
@@ -56,6 +58,12 @@ def living(data: bytes, name: str = "pubmed26n0007.xml.gz") -> Item:
     return item
 
 
+def ranks(found: list[Item | Flaw], load: int = 1) -> list[Rank]:
+    """What orders the items of a file that comes in that load."""
+    items = [item for item in found if isinstance(item, Item)]
+    return [Rank(item.version, item.tie, place(load, item.ordinal)) for item in items]
+
+
 def versions(found: list[Item | Flaw]) -> list[int]:
     return [item.version for item in found if isinstance(item, Item)]
 
@@ -96,10 +104,19 @@ def test_later_file_wins_whatever_its_year_and_then_the_later_place() -> None:
     data = article_set(article(1), article(1))
     in_order = ["medline98n0999.xml.gz", "medline16n0902.xml", "pubmed25n1500.xml.gz", "pubmed26n0001.xml.gz"]
     in_order += ["pubmed26n1334.xml.gz", "pubmed26n1335.xml.gz", "pubmed27n0001.xml"]
-    found = [version for name in in_order for version in versions(read(data, name))]
-    assert found == sorted(found)
-    assert len(set(found)) == len(found)
-    assert found[-1] < 1 << 63
+    found = [rank for name in in_order for rank in ranks(read(data, name))]
+    for (_, earlier), (number, later) in pairwise(enumerate(found)):
+        assert newer(later, earlier, series=True), number
+        assert not newer(earlier, later, series=True), number
+    assert found[-1].version < 1 << 63
+
+
+def test_a_file_that_comes_again_with_other_content_counts_wherever_in_it_a_record_stands() -> None:
+    first = ranks(read(article_set(article(1), article(2)), "pubmed26n1400.xml.gz"), load=1)
+    again = ranks(read(article_set(article(2), article(1)), "pubmed26n1400.xml.gz"), load=2)
+    assert newer(again[0], first[1], series=True)
+    assert newer(again[1], first[0], series=True)
+    assert newer(ranks(read(article_set(article(1)), "pubmed26n1401.xml.gz"), load=1)[0], again[1], series=True)
 
 
 def test_deletion_outranks_its_own_file_and_no_later_one() -> None:
@@ -109,8 +126,9 @@ def test_deletion_outranks_its_own_file_and_no_later_one() -> None:
     assert isinstance(other, Item)
     assert gone.deleted
     assert (gone.key, other.key) == ((1, 1), (2, 1))
-    assert versions([first]) < [gone.version]
-    assert [gone.version] < versions(read(data, "pubmed26n1336.xml.gz"))[:1]
+    living, deletion, _ = ranks([first, gone, other])
+    assert newer(deletion, living, series=True)
+    assert newer(ranks(read(data, "pubmed26n1336.xml.gz"))[0], deletion, series=True)
     assert [item.ordinal for item in (first, gone, other)] == [0, 1, 2]
 
 
@@ -121,19 +139,30 @@ def test_odd_deletion_lists_lose_nothing() -> None:
     assert [item.key if isinstance(item, Item) else item.error for item in found] == [(3, 1), (4, 2), "InvalidRecord"]
 
 
-def test_citation_fetched_alone_stands_at_the_day_it_was_revised() -> None:
-    data = article_set(article(1, day("DateCompleted", 2020, 1, 1) + day("DateRevised", 2026, 2, 10)))
-    alone = versions(read(data, "37909814.xml"))
-    assert alone == versions(read(data, "another copy.xml"))
-    assert versions(read(data, "pubmed26n1374.xml.gz")) < alone < versions(read(data, "pubmed26n1376.xml.gz"))
-    assert alone < versions(read(data.replace(b">10<", b">11<"), "efetch.xml"))
-    earlier = versions(read(article_set(article(1, day("DateCreated", 2015, 3, 4))), "x.xml"))
-    assert [0] < earlier < alone
+def test_a_citation_fetched_alone_is_ordered_by_the_day_it_was_revised() -> None:
+    def of(day_of_month: int, name: str) -> Rank:
+        dates = day("DateCompleted", 2020, 1, 1) + day("DateRevised", 2026, 2, day_of_month)
+        return ranks(read(article_set(article(1, dates)), name))[0]
+
+    alone = of(10, "efetch.xml")
+    for name in ("pubmed26n0001.xml.gz", "pubmed26n1999.xml.gz", "pubmed27n0001.xml.gz"):
+        for rank, wins in ((of(9, name), False), (of(10, name), True), (of(11, name), True)):
+            assert newer(rank, alone, series=True) is wins
+            assert newer(alone, rank, series=True) is not wins
+    assert newer(of(11, "efetch.xml"), alone, series=True)
+    assert not newer(of(9, "efetch.xml"), alone, series=True)
 
 
-@pytest.mark.parametrize("inside", ["", day("DateRevised", 1998, 2, 1), day("DateRevised", 2020, 13, 1)])
+def test_a_citation_fetched_alone_is_revived_only_after_the_year_of_its_deletion() -> None:
+    (deletion,) = ranks(read(article_set(deletions(1)), "pubmed26n1400.xml.gz"))
+    for year, wins in ((2026, False), (2027, True)):
+        data = article_set(article(1, day("DateRevised", year, 12 if year == 2026 else 1, 1)))
+        assert newer(ranks(read(data, "efetch.xml"))[0], deletion, series=True) is wins
+
+
+@pytest.mark.parametrize("inside", ["", day("DateRevised", 2020, 13, 1), day("DateRevised", 2020, 12, 32)])
 def test_citation_without_a_usable_date_yields_to_every_other(inside: str) -> None:
-    assert living(article_set(article(1, inside)), "x.xml").version == 0
+    assert ranks(read(article_set(article(1, inside)), "x.xml")) == [Rank(0, 0, place(1, 0))]
 
 
 def test_deletions_without_a_number_outrank_the_known_series() -> None:

@@ -211,7 +211,7 @@ class Records:
             except InvalidRecord as error:
                 items.append(Flaw(layout.name, number, start, end, InvalidRecord.__name__, error.message))
             else:
-                items.append(Item(layout.name, key, version, number, start, end, False, columns))
+                items.append(Item(layout.name, key, version, number, start, end, False, columns, not version))
         return items
 
     def _item(self, number: int, piece: Piece, data: bytes, context: Context) -> Item | Flaw:
@@ -230,7 +230,7 @@ class Records:
         except InvalidRecord as error:
             name = kind.layout.name if kind else self._kinds[0].layout.name if len(self._kinds) == 1 else None
             return Flaw(name, number, piece.start, piece.end, InvalidRecord.__name__, error.message)
-        return Item(kind.layout.name, key, version, number, piece.start, piece.end, False, record)
+        return Item(kind.layout.name, key, version, number, piece.start, piece.end, False, record, not version)
 
     def rows(self, feed: str, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:
         """The COPY tuple of each record, or its error, in order."""

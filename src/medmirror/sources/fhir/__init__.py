@@ -13,11 +13,15 @@ resources like any other.
 entry's ``response.lastModified``; the ``transactionTime`` of the export that the file is of (of the ``manifest.json``
 beside it that names it, or of the ``log.ndjson`` beside it); the Bundle's ``timestamp`` or ``meta.lastUpdated``. The
 last two say as of when a copy was true. With none of them ``meta.versionId``, when it is a whole number, else 0: then
-of two copies the one that was loaded later holds, as everywhere.
+of two copies the one that stands in a later load, file or line holds.
+
+Of two copies of one moment the one of the greater ``meta.versionId`` is the newer, where that is a whole number (else
+that of the entry's ``response.etag`` or of a URL with ``_history``): many servers know whole seconds only.
 
 **Deletions** (entries with ``request.method`` DELETE: of the ``deleted`` files of an export, of histories and
 transactions) carry no version of the resource, so theirs is that time, without ``meta.lastUpdated``: newer than every
-copy that they delete, older than what is made anew later. One that carries no time at all is rejected, for nothing
+copy that they delete, older than what is made anew later. At the moment of a copy they are newer than it, unless their
+entry states a lower number of a version. One that carries no time at all is rejected, for nothing
 would say what it deletes.
 """
 

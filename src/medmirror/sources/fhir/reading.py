@@ -32,6 +32,7 @@ class Facts(NamedTuple):
     method: str | None = None
     url: str | None = None
     modified: int = 0
+    etag: str | None = None
 
 
 def _layout(name: str, at: str, entry: tuple[Field, ...], marks: tuple[str, ...]) -> Layout:
@@ -55,6 +56,7 @@ ENTRY = _layout(
         Field("method", "request.method", "text"),
         Field("url", "request.url", "text"),
         Field("modified", "response.lastModified", "moment"),
+        Field("etag", "response.etag", "text"),
     ),
     ("resource", "request", "response", "fullUrl", "search", "link"),
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from medmirror.copyformat import NULL, RawJson, encoder
 from medmirror.errors import InvalidRecord, ParseError, RecordError
-from medmirror.model import Column, Flaw, Item
+from medmirror.model import DELETION, Column, Flaw, Item
 from medmirror.readers.json.native import Columns
 from medmirror.readers.json.pieces import parse
 from medmirror.readers.json.values import exactly, moment, moment_number
@@ -37,6 +37,8 @@ _NO_TIME = (
 
 
 _TYPE = re.compile(r"[A-Z][A-Za-z0-9]*", re.ASCII)
+_ETAG = re.compile(r'(?:W/)?"([0-9]{1,18})"', re.ASCII)
+_VERSION = re.compile(r".*/_history/([0-9]{1,18})", re.ASCII)
 _REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z0-9]*)/([^/?#]+)(?:/_history(?:/[^/?#]*)?)?", re.ASCII)
 
 _encode = encoder(FEED.all_columns)
@@ -74,7 +76,8 @@ def _items(data: bytes, layout: str, organization: str, time: int, nested: int) 
                 if not version:
                     raise InvalidRecord(_NO_TIME)
                 key = (organization, *_deleted(reading.facts))
-                yield Item(FEED.name, key, version, number, reading.start, reading.end, True)
+                tie = _number(_version_of(reading.facts)) or DELETION
+                yield Item(FEED.name, key, version, number, reading.start, reading.end, True, tie=tie)
             elif reading.facts.resource_type == "Bundle" and (inner := _inner(data, first)):
                 if not nested:
                     raise InvalidRecord("Bundles within Bundles, too deep.")
@@ -83,16 +86,18 @@ def _items(data: bytes, layout: str, organization: str, time: int, nested: int) 
                     yield item._replace(ordinal=number, start=item.start + begin, end=item.end + begin)
             else:
                 kind, name = _name(reading, data[first:last])
-                version = reading.facts.updated or reading.facts.modified or time or _number(reading.facts.version)
+                own, moment = _number(_version_of(reading.facts)), reading.facts.updated or reading.facts.modified
                 parsed = Parsed(first - reading.start, last - reading.start, reading.columns)
                 yield Item(
                     FEED.name,
                     (organization, kind, name),
-                    version,
+                    moment or time or own,
                     number,
                     reading.start,
                     reading.end,
                     parsed=parsed,
+                    arrival=not moment and not own,
+                    tie=own,
                 )
         except RecordError as error:
             yield Flaw(FEED.name, number, reading.start, reading.end, type(error).__name__, error.message)
@@ -154,8 +159,16 @@ def _id_of_url(facts: Facts) -> str | None:
     return match[2] if match and match[1] == facts.resource_type else None
 
 
+def _version_of(facts: Facts) -> str | None:
+    """The number of the version that an item states: of the resource, else of its entry's answer or URL."""
+    if facts.version:
+        return facts.version
+    match = (facts.etag and _ETAG.fullmatch(facts.etag)) or (facts.url and _VERSION.fullmatch(facts.url))
+    return match[1] if match else None
+
+
 def _number(version: str | None) -> int:
-    return int(version) if version and len(version) < 10 and version.isascii() and version.isdigit() else 0
+    return int(version) if version and len(version) < 19 and version.isascii() and version.isdigit() else 0
 
 
 def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:

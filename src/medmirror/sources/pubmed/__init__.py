@@ -1,15 +1,16 @@
 """PubMed: the baseline and update files of the U.S. National Library of Medicine, and what eFetch gives.
 
-The **version** of a citation is one integer of (year, file number, place in the file), so that the later file wins
-whatever order files arrive in: revision dates are only days, and a record may be sent again without a new one. Numbers
-go on from a year's baseline into its update files, and each December's baseline replaces all before it.
+The **version** of a citation is one integer of (year, file number), so that the later file wins whatever order files
+arrive in: revision dates are only days, and a record may be sent again without a new one. Numbers go on from a year's
+baseline into its update files, and each December's baseline replaces all before it. Within one number the later load
+wins, and within a load the later place in the file: a file that NLM corrects under its old name counts.
 
-* A deletion stands behind every citation of its own file: the list ends the file, and what it names is gone.
-* A citation fetched alone has no file number. It stands where the update file of the day of its DateRevised would
-  stand, so that it replaces what was published before that day and yields to what comes later. (``_NUMBER_OF_2026`` and
-  ``_FILES_A_YEAR`` fit the ends of the baselines of 2023 to 2026; an update file comes a day.) All copies of one day
-  tie; a tie is settled where rows are merged.
-* Deletions in a file without number cannot be dated: they stand at the end of the newest series known here.
+* A citation fetched alone (eFetch) has no file number, so its version is 0. Its DateRevised decides between it and a
+  copy of a file, which carries one, too. On the same day the file's copy counts: it was made at the day's end.
+* A deletion has no day. Against a citation fetched alone it holds for the whole year of its series: who is deleted in
+  26's files is not revived by a copy of before 2027.
+* A citation of a file without any day is as old as the beginning of its series.
+* Deletions in a file without number stand at the end of the newest series known here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
 from functools import partial
 from itertools import count, repeat
 from typing import Any, BinaryIO
@@ -60,8 +60,7 @@ SHAPES = {
 """The shape of a PubMed file by its root element."""
 
 _FILE_NAME = re.compile(r"(?:pubmed|medline)([0-9]{2})n([0-9]{4,6})(?![0-9])")
-_NUMBER_OF_2026, _FILES_A_YEAR = 1334, 55  # where the baseline of 2026 ends; how much later each next one does
-_LAST_ORDINAL = (1 << 32) - 1
+_WITHIN = (1 << 32) - 1  # the bits in which version 0.1 kept the place within the file; all of them: never below it
 _FIRST_YEAR = 60  # two digits from here on are of the last century
 _NEWEST_YEAR, _LAST_NUMBER = 26, 9999
 
@@ -80,7 +79,8 @@ _DATES = tuple(
     re.compile(
         rb"<"
         + name
-        + rb"\s*>\s*<Year>\s*([0-9]{4})\s*</Year>\s*<Month>\s*([0-9]{1,2})\s*</Month>\s*<Day>\s*([0-9]{1,2})"
+        + rb"\s*>\s*<Year>\s*([0-9]{4})\s*</Year>\s*<Month>\s*(0?[1-9]|1[0-2])\s*</Month>"
+        + rb"\s*<Day>\s*(0?[1-9]|[12][0-9]|3[01])\s*</Day>"
     )
     for name in (b"DateRevised", b"DateCompleted", b"DateCreated")
 )
@@ -119,36 +119,43 @@ def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
     """The citations and deletions of a block."""
     shape = SHAPES[str(facts["root"])]
     run = plain(data, shape)
-    if "year" in facts:
-        versions: Iterator[int] = count(_numbered(int(facts["year"]), int(facts["number"]), ordinal))
-    else:
-        versions = (_version(data[start:end], 0, facts) for start, end in zip(run.starts, run.ends, strict=True))
     keys = zip(run.keys, run.seconds, strict=True)
+    days = map(partial(_day, data, facts), run.starts, run.ends)
     facts_of_each = zip(
-        repeat(FEED.name), keys, versions, count(), run.starts, run.ends, repeat(False), repeat(None), repeat(0)
+        repeat(FEED.name),
+        keys,
+        repeat(_version(facts)),
+        count(),
+        run.starts,
+        run.ends,
+        repeat(False),
+        repeat(None),
+        repeat("year" not in facts),
+        days,
     )
     for pmid, item in zip(run.keys, map(_ITEM, facts_of_each), strict=True):
-        yield item if pmid >= 0 else _item(data, Piece("?", item.start, item.end, item.ordinal), ordinal, facts)
+        yield item if pmid >= 0 else _item(data, Piece("?", item.start, item.end, item.ordinal), facts)
     for piece in pieces(data, shape, len(run.starts), run.stopped):
         if not piece.name:
             yield _flaw(piece, ParseError("The item is cut off, or no item at all."))
         elif piece.name in shape.lists:
             yield from _deletions(data, piece, facts)
         else:
-            yield _item(data, piece, ordinal, facts)
+            yield _item(data, piece, facts)
 
 
-def _item(data: bytes, piece: Piece, ordinal: int, facts: Context) -> Item | Flaw:
+def _item(data: bytes, piece: Piece, facts: Context) -> Item | Flaw:
     match = _KEY.match(data, piece.start, piece.end)
     try:
         if match:
             key: tuple[int, int] = int(match[2]), int(match[1] or b"1")
         else:
             key = _key_of(fields(data[piece.start : piece.end], SPEC))
-        version = _version(data[piece.start : piece.end], ordinal + piece.ordinal, facts)
     except RecordError as error:
         return _flaw(piece, error)
-    return Item(FEED.name, key, version, piece.ordinal, piece.start, piece.end)
+    day = _day(data, facts, piece.start, piece.end)
+    arrival = "year" not in facts
+    return Item(FEED.name, key, _version(facts), piece.ordinal, piece.start, piece.end, arrival=arrival, tie=day)
 
 
 def _key_of(values: dict[str, Any]) -> tuple[int, int]:
@@ -160,19 +167,20 @@ def _key_of(values: dict[str, Any]) -> tuple[int, int]:
 
 def _deletions(data: bytes, piece: Piece, facts: Context) -> Iterator[Item | Flaw]:
     """An item for each PMID in a deletion list, each with the bytes of its own element."""
-    version = _numbered(int(facts.get("year", _NEWEST_YEAR)), int(facts.get("number", _LAST_NUMBER)), _LAST_ORDINAL)
+    numbered = facts if "year" in facts else {"year": _NEWEST_YEAR, "number": _LAST_NUMBER}
+    version, day = _version(numbered), (2000 + int(numbered["year"])) * 10_000 + 1231
     at = data.index(b">", piece.start) + 1
     ordinal = piece.ordinal
     while match := _ENTRY.match(data, at, piece.end):
         key = int(match[2]), int(match[1] or b"1")
-        yield Item(FEED.name, key, version, ordinal, match.start(1), match.end(), deleted=True)
+        yield Item(FEED.name, key, version, ordinal, match.start(1), match.end(), deleted=True, tie=day)
         at, ordinal = match.end(), ordinal + 1
     remainder = data[at : piece.end].strip()
     if remainder and not re.fullmatch(rb"</\w+\s*>", remainder):
-        yield from _odd_deletions(data, piece._replace(start=at, ordinal=ordinal), version)
+        yield from _odd_deletions(data, piece._replace(start=at, ordinal=ordinal), version, day)
 
 
-def _odd_deletions(data: bytes, piece: Piece, version: int) -> Iterator[Item | Flaw]:
+def _odd_deletions(data: bytes, piece: Piece, version: int, day: int) -> Iterator[Item | Flaw]:
     """The entries of a deletion list that are no plain PMIDs: with comments, other attributes, or broken."""
     for match in _ENTRY_LIKE.finditer(data, piece.start, piece.end):
         if match[1] is None:
@@ -184,7 +192,7 @@ def _odd_deletions(data: bytes, piece: Piece, version: int) -> Iterator[Item | F
                 integer("pmid", element.text or ""),
                 integer("Version", element.get("Version", "1")),
             )
-            yield Item(FEED.name, key, version, piece.ordinal, spot.start, spot.end, deleted=True)
+            yield Item(FEED.name, key, version, piece.ordinal, spot.start, spot.end, deleted=True, tie=day)
         except RecordError as error:
             yield _flaw(spot, error)
         piece = piece._replace(ordinal=piece.ordinal + 1)
@@ -194,24 +202,25 @@ def _flaw(piece: Piece, error: RecordError) -> Flaw:
     return Flaw(FEED.name, piece.ordinal, piece.start, piece.end, type(error).__name__, error.message)
 
 
-def _numbered(year: int, number: int, ordinal: int) -> int:
-    return year << 52 | number << 32 | ordinal
+def _version(facts: Context) -> int:
+    """The place of a file in the series; 0 for one without number."""
+    return int(facts["year"]) << 52 | int(facts["number"]) << 32 | _WITHIN if "year" in facts else 0
 
 
-def _version(item: bytes, place: int, facts: Context) -> int:
-    if "year" in facts:
-        return _numbered(int(facts["year"]), int(facts["number"]), place)
-    day = next(filter(None, (pattern.search(item) for pattern in _DATES)), None)
-    if day is None:
-        return 0
-    year, month, day_of_month = map(int, day.groups())
-    try:
-        day_of_year = date(year, month, day_of_month).timetuple().tm_yday
-    except ValueError:
-        return 0
-    if year < 2000:
-        return 0
-    return _numbered(year % 100, max(0, _NUMBER_OF_2026 + _FILES_A_YEAR * (year - 2026) + day_of_year), 0)
+def _day(data: bytes, facts: Context, start: int, end: int) -> int:
+    """The day on which the citation at data[start:end] was revised, as the number YYYYMMDD; 0 without number and day.
+
+    A citation of a file without any day is as old as the files of its series can be.
+    """
+    for pattern in _DATES:
+        if match := pattern.search(data, start, end):
+            return int(match[1]) * 10_000 + int(match[2]) * 100 + int(match[3])
+    return beginning(int(facts["year"])) if "year" in facts else 0
+
+
+def beginning(year: int) -> int:
+    """The first day, as the number YYYYMMDD, of the series of files of *year* (26: 2026): its baseline is made then."""
+    return (1999 + year) * 10_000 + 1101
 
 
 def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordError]:

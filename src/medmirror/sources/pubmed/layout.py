@@ -47,6 +47,7 @@ FEED = Feed(
     "citation",
     (Column("pmid", "int8"), Column("pmid_version", "int2")),
     tuple(Column(name, _KINDS.get(name, "jsonb")) for name in _COLUMNS.split()),
+    revised="date_revised",
 )
 
 _EXTRA = Put("extra", "extra")
