@@ -49,7 +49,7 @@ def server() -> Iterator[str]:
         return
     with ExitStack() as stack:
         try:
-            own = stack.enter_context(postgres(Settings.from_environment(), "medmirror-tests-"))
+            own = stack.enter_context(postgres(Settings.from_environment(), "medmirror-tests-", durable=False))
         except EmbeddedServerError as error:
             pytest.skip(f"no Postgres to test with: {error}")
         yield own.dsn

@@ -54,8 +54,11 @@ def url(settings: Settings) -> str:
     return _Cluster(settings).dsn
 
 
-def start(settings: Settings) -> str:
+def start(settings: Settings, *, durable: bool = True) -> str:
     """Start the embedded server if it is not running; return its address.
+
+    With *durable* false the server waits for no disk: what it holds outlasts a kill -9, but no crash of the machine.
+    That is for tests alone.
 
     Any number of processes may call this at once: one starts the server, all get its address. It recovers from a
     kill -9 of the server or of the process that started it. Raises EmbeddedServerError, which says what to do.
@@ -66,7 +69,7 @@ def start(settings: Settings) -> str:
     try:
         with cluster.lock():
             if not cluster.answers():
-                cluster.start()
+                cluster.start(durable=durable)
     except OSError as error:
         raise EmbeddedServerError(f"{error.filename or cluster.folder}: {error.strerror}. {_ELSEWHERE}") from error
     return cluster.dsn
@@ -179,7 +182,7 @@ class _Cluster:
             )
         return str(version)
 
-    def start(self) -> None:
+    def start(self, *, durable: bool) -> None:
         """Start the server, whatever state its folder is in. The lock must be held. Raises EmbeddedServerError."""
         postmaster.own_folder(self.folder, self.account)
         stale = pidfile.await_or_clear(
@@ -190,7 +193,7 @@ class _Cluster:
             if not self.data.exists():
                 self._initialise(installation)
             postmaster.own_folder(self.socket, self.account)
-            self._launch(installation, patience=30 if stale else 0)
+            self._launch(installation, patience=30 if stale else 0, durable=durable)
         self._create_database()
 
     def _installation(self) -> Installation:
@@ -245,10 +248,12 @@ class _Cluster:
         self.programs.write_text(f"{installation.bin}\n", encoding="utf-8")
         fresh.rename(self.data)
 
-    def _launch(self, installation: Installation, patience: float) -> None:
+    def _launch(self, installation: Installation, patience: float, *, durable: bool) -> None:
         deadline = time.monotonic() + patience
         while True:
-            done = postmaster.launch(installation, self.data, self.socket, self.log, self.account, _PATIENCE)
+            done = postmaster.launch(
+                installation, self.data, self.socket, self.log, self.account, _PATIENCE, durable=durable
+            )
             if done.returncode == 0:
                 if self.answers("postgres"):
                     return

@@ -193,18 +193,18 @@ def _has_lz4(installation: Installation, data: Path, account: Account) -> bool:
 
 
 def launch(
-    installation: Installation, data: Path, socket: Path, log: Path, account: Account, patience: int
+    installation: Installation, data: Path, socket: Path, log: Path, account: Account, patience: int, *, durable: bool
 ) -> subprocess.CompletedProcess[str]:
     """Start the server, wait at most *patience* seconds for it, and return the outcome of pg_ctl.
 
-    The server does not end with the process that started it.
+    The server does not end with the process that started it. *durable*: it waits for the disk.
     """
     must = {
         "listen_addresses": "",
         "port": "5432",
         "unix_socket_directories": f'"{socket}"',
         "unix_socket_permissions": "0700",
-        "fsync": "on",
+        "fsync": "on" if durable else "off",
     }
     if _small_shared_memory():
         must["dynamic_shared_memory_type"] = "mmap"

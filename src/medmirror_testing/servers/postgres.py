@@ -24,7 +24,7 @@ class Postgres(NamedTuple):
 
 
 @contextmanager
-def postgres(settings: Settings, prefix: str, *, keep: bool = False) -> Iterator[Postgres]:
+def postgres(settings: Settings, prefix: str, *, keep: bool = False, durable: bool = True) -> Iterator[Postgres]:
     """An embedded server with *settings* in a temporary folder, for as long as a `with` lasts.
 
     However the `with` ends, by Ctrl-C, SIGTERM or SIGHUP too, the server is stopped and the folder removed, unless they
@@ -38,6 +38,8 @@ def postgres(settings: Settings, prefix: str, *, keep: bool = False) -> Iterator
         Of the folder's name.
     keep
         Leave the server running, and the folder.
+    durable
+        Wait for the disk, as the server of a user does. Without it, what is killed loses nothing all the same.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def postgres(settings: Settings, prefix: str, *, keep: bool = False) -> Iterator
     with ending.in_order() as signals:
         signals.hold()  # a server that has been half started could not be found, and would stay
         try:
-            dsn = embedded.start(own)
+            dsn = embedded.start(own, durable=durable)
             kept = keep
             signals.release()
             yield Postgres(folder, own, dsn)
