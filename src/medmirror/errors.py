@@ -115,6 +115,15 @@ class StoreUnavailable(StoreError):
     transient = True
 
 
+class TransactionPooler(StoreError):
+    """The DSN leads to a transaction pooler, which gives a session of the server to several programs in turn; name its
+    session pool, or the server itself (port 5432)."""
+
+
+class WrongEncoding(StoreError):
+    """The database's encoding is not UTF8; make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0."""
+
+
 class SchemaOutOfDate(StoreError):
     """The database's tables were made by another version of medmirror."""
 

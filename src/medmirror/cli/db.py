@@ -68,11 +68,11 @@ def psql(arguments: tuple[str, ...]) -> output.Answer:
     """Open psql on the database; ARGUMENTS after -- go to psql: medmirror db psql -- -c "TABLE pubmed.article"."""
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    from medmirror.db import connect, embedded
+    from medmirror.db import embedded, session
 
     settings = shared().settings()
     program = _psql(settings)
-    facts = conninfo_to_dict(connect.conninfo(settings.dsn or embedded.start(settings)))
+    facts = conninfo_to_dict(session.conninfo(settings.dsn or embedded.start(settings)))
     password = facts.pop("password", None)  # on a command line everybody could read it
     environment = child_environment(**({"PGPASSWORD": str(password)} if password else {}))
     command = [str(program), "-d", make_conninfo("", **facts), *arguments]

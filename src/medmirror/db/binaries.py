@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from medmirror.db.connect import NEWEST, OLDEST
+from medmirror.db.session import NEWEST, OLDEST
 from medmirror.errors import EmbeddedServerError, UsageError
 
 PROGRAMS = ("postgres", "initdb", "pg_ctl")

@@ -24,9 +24,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from medmirror.db import binaries, pidfile, postmaster
+from medmirror.db import binaries, pidfile, postmaster, session
 from medmirror.db.binaries import Installation
 from medmirror.errors import EmbeddedServerError
 from medmirror.settings import Settings
@@ -168,7 +169,7 @@ class _Cluster:
         if not postmaster.is_private(self.socket, self.account):
             return None  # not ours: whoever made that folder could pose as our server
         try:
-            with psycopg.connect(self.dsn, dbname=database, connect_timeout=10) as connection:
+            with session.connect(session.target(make_conninfo(self.dsn, dbname=database))) as connection:
                 answer = connection.execute(
                     "SELECT current_setting('data_directory'), current_setting('server_version')"
                 )
@@ -265,6 +266,7 @@ class _Cluster:
             time.sleep(0.3)  # after a kill -9 its last backends may still be going
 
     def _create_database(self) -> None:
-        with psycopg.connect(self.dsn, dbname="postgres", autocommit=True, connect_timeout=10) as connection:
+        target = session.target(make_conninfo(self.dsn, dbname="postgres"))
+        with session.connect(target, autocommit=True) as connection:
             if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [NAME]).rowcount:
                 connection.execute(SQL("CREATE DATABASE {}").format(Identifier(NAME)))

@@ -7,15 +7,18 @@ When the connection's own transaction is rolled back, nothing has happened.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import NestedTransaction
 
 from medmirror.db import sql
-from medmirror.db.connect import LOADER, raw
+from medmirror.db.connect import PATIENCE, raw
+
+_statement = partial(sql.statement, "session.sql")
 
 
 def engine(connection: Connection, organization: str | None = None) -> Engine:
@@ -23,39 +26,35 @@ def engine(connection: Connection, organization: str | None = None) -> Engine:
 
     With *organization* it sees that organisation's records only, as the loaders' engines do.
     """
-    return cast("Engine", _Engine(connection, _session(connection, organization)))
-
-
-def _session(connection: Connection, organization: str | None) -> dict[str, str]:
-    takes = text(
-        "SELECT coalesce(pg_has_role(to_regrole(:role), CASE WHEN CAST(current_setting('server_version_num') AS int)"
-        " < 160000 THEN 'MEMBER' ELSE 'SET' END), false)"  # see connect
-    )
-    role = LOADER if organization is not None and connection.scalar(takes, {"role": LOADER}) else "none"
-    return {"medmirror.organization": "*" if organization is None else organization, "role": role}
+    role = str(connection.execute(_statement("role")).scalar_one())
+    return cast("Engine", _Engine(connection, organization, role))
 
 
 class _Engine:
     """The part of an Engine that medmirror uses."""
 
-    def __init__(self, connection: Connection, session: Mapping[str, str]) -> None:
-        self._connection, self._session = connection, session
+    def __init__(self, connection: Connection, organization: str | None, role: str) -> None:
+        self._borrow = partial(_Borrowed, connection, organization, role)
 
     def connect(self) -> _Borrowed:
-        return _Borrowed(self._connection, self._session)
+        return self._borrow()
 
     def begin(self) -> _Borrowed:
-        return _Borrowed(self._connection, self._session, commits=True)
+        return self._borrow(commits=True)
 
     def dispose(self) -> None:
         """Nothing: the connection is somebody else's."""
+
+    def get_execution_options(self) -> Mapping[str, Any]:
+        """None: a connection that is lost here takes the whole rehearsal with it."""
+        return {PATIENCE: 0.0}
 
 
 class _Borrowed:
     """The connection in the shape of one from a pool: changes that are not committed when it is closed are undone."""
 
-    def __init__(self, connection: Connection, session: Mapping[str, str], commits: bool = False) -> None:
-        self._own, self._session, self._commits = connection, session, commits
+    def __init__(self, connection: Connection, organization: str | None, role: str, commits: bool = False) -> None:
+        self._own, self._organization, self._role, self._commits = connection, organization, role, commits
         self._savepoint: NestedTransaction | None = None
 
     def __enter__(self) -> _Borrowed:
@@ -75,18 +74,15 @@ class _Borrowed:
     def _enter(self) -> Connection:
         if self._savepoint is None:
             self._savepoint = self._own.begin_nested()
-            self._set(self._session)
+            if self._organization is not None:
+                self._own.execute(_statement("one organization"), {"organization": self._organization})
         return self._own
-
-    def _set(self, session: Mapping[str, str]) -> None:
-        for name, value in session.items():
-            self._own.execute(text("SELECT set_config(:name, :value, true)"), {"name": name, "value": value})
 
     def commit(self) -> None:
         """Release the savepoint, so that later users see the changes. The session's settings are reset first."""
         if self._savepoint is not None:
             self._drop_temporary()
-            self._set({"role": "none", "medmirror.organization": "*"})
+            self._own.execute(_statement("again everybody"), {"role": self._role})
             self._savepoint.commit()
             self._savepoint = None
 

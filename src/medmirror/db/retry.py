@@ -1,9 +1,10 @@
 """Transactions that are tried again: which errors, how often, with which waits.
 
 Only two things are worth another try. A lost race (deadlock, serialisation failure, lock timeout) is over in
-milliseconds: some short tries. A lost connection (server restarted, network cut) takes seconds: a few long ones, on a
-new connection. Both are known by SQLSTATE, never by a message, which is translated and may quote a row. Always the
-whole transaction is run again: after an error Postgres refuses every further statement of the old one.
+milliseconds: some short tries. A lost server (restarted, failed over, network cut) is back after half a minute or two:
+tries on new connections until the engine's patience is over. Both are known by SQLSTATE, never by a message, which is
+translated and may quote a row. Always the whole transaction is run again: after an error Postgres refuses every further
+statement of the old one.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from medmirror.db.connect import raw
-from medmirror.errors import LockRaceLost, StoreError, StoreUnavailable
+from medmirror.db import refusals
+from medmirror.db.connect import PATIENCE, raw
+from medmirror.errors import LockRaceLost, StoreError
 
 T = TypeVar("T")
 
 DEADLOCK = "40P01"
 LOCK_TIMEOUT = "55P03"
 LOST_RACES = frozenset({DEADLOCK, "40001", LOCK_TIMEOUT})
-LOST_CONNECTIONS = frozenset({"57P01", "57P02", "57P03"})  # and every 08..., and what never reached the server
+
+sqlstate_of = refusals.sqlstate_of
+is_lost_connection = refusals.is_lost_connection
 
 _log = logging.getLogger(__name__)
 _inside: ContextVar[bool] = ContextVar("medmirror_inside_transaction", default=False)
@@ -68,13 +72,36 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
+class Outage:
+    """How long a server may be gone: *total* seconds (None: the engine's patience), and *base* to *cap* from one try to
+    the next.
+
+    Each wait is at least half of its step: full jitter could use up all tries at once, while the server recovers. Full
+    connections are waited for less long: who holds them is often this very run. *breaks* is how often the connection
+    may break in the middle of the work: a statement that crashes the server must not do so for ever.
+    """
+
+    total: float | None = None
+    base: float = 1.0
+    cap: float = 10.0
+    full: float = 20.0
+    breaks: int = 5
+
+    def wait(self, attempt: int) -> float:
+        """Seconds to wait after the failure of try *attempt*, which counts from 0."""
+        step = min(self.cap, self.base * 2.0 ** min(attempt, 32))
+        return random.uniform(step / 2, step)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """A Backoff for lost races and one for lost connections; each counts its own attempts."""
+    """A Backoff for lost races, and for lost connections an Outage, or a Backoff that counts attempts."""
 
     races: Backoff = field(default_factory=lambda: Backoff(attempts=8, base=0.05, cap=2.0))
-    connections: Backoff = field(default_factory=lambda: Backoff(attempts=5, base=1.0, cap=15.0))
+    connections: Backoff | Outage = field(default_factory=Outage)
 
 
+DEFAULT_PATIENCE = 120.0  # seconds: a failover of a managed server takes 30 to 120
 FULL_JITTER = Policy()
 """The default."""
 DOCUMENTED = Policy(races=Backoff(attempts=5, base=1.0, full=False))
@@ -86,24 +113,9 @@ class _LockNotFree(Exception):
     """pg_try_advisory_xact_lock said no."""
 
 
-def sqlstate_of(error: BaseException) -> str | None:
-    """The SQLSTATE of a psycopg or SQLAlchemy error, or None."""
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
-
-
 def is_lost_race(error: BaseException) -> bool:
     """Whether another transaction won, and the same one may win next time."""
     return isinstance(error, _LockNotFree) or sqlstate_of(error) in LOST_RACES
-
-
-def is_lost_connection(error: BaseException) -> bool:
-    """Whether the server could not be reached, or the connection to it broke."""
-    state = sqlstate_of(error)
-    if state is not None:
-        return state.startswith("08") or state in LOST_CONNECTIONS
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(origin, psycopg.OperationalError)
 
 
 def in_transaction(
@@ -112,9 +124,10 @@ def in_transaction(
     """Run ``work(connection)`` in one transaction of its own, commit, and return its result.
 
     After a lost race or a lost connection the whole of *work* runs again in a new transaction, so it must not change
-    anything outside of it. When the connection breaks during the commit, nobody knows whether it took effect: *work*
-    must be harmless when it is done twice. Raises LockRaceLost or StoreUnavailable after the last try, any other error
-    at once, and StoreError inside another such transaction of the same thread, whose locks it would wait for.
+    anything outside of it. A server that is gone is waited for as long as the engine's patience (MEDMIRROR_RECONNECT).
+    When the connection breaks during the commit, nobody knows whether it took effect: *work* must be harmless when it
+    is done twice. Raises LockRaceLost or StoreUnavailable after the last try, any other error at once, and StoreError
+    inside another such transaction of the same thread, whose locks it would wait for.
     """
     return _retry(engine, work, policy, tally or Tally(), _give_up)
 
@@ -193,9 +206,49 @@ def shared_lock(connection: Connection, lock: int, tally: Tally) -> None:
 
 
 def _give_up(error: BaseException, tries: int) -> NoReturn:
-    kind = LockRaceLost if is_lost_race(error) else StoreUnavailable
     # `from None`: the database's own text may quote the row that was being written.
-    raise kind(sqlstate=sqlstate_of(error), attempts=tries) from None
+    if is_lost_race(error):
+        raise LockRaceLost(sqlstate=sqlstate_of(error), attempts=tries) from None
+    raise refusals.of_connection(error, sqlstate=sqlstate_of(error), attempts=tries) from None
+
+
+class _Waits:
+    """The waits of one call: how often each kind of failure has come, and for how long the server has been gone."""
+
+    def __init__(self, policy: Policy, patience: float) -> None:
+        self.policy = policy
+        self.patience = patience
+        self.races = self.connections = self.breaks = 0
+        self.since: float | None = None  # when the server was found gone
+
+    def next(self, failure: BaseException, reached: bool) -> float | None:
+        """Seconds to wait before the next try; None: give up. *reached*: the work had begun."""
+        if is_lost_race(failure):
+            self.races += 1
+            backoff = self.policy.races
+            return backoff.wait(self.races - 1) if self.races < backoff.attempts else None
+        self.connections += 1
+        outage = self.policy.connections
+        if isinstance(outage, Backoff):
+            return outage.wait(self.connections - 1) if self.connections < outage.attempts else None
+        return self._outage(outage, failure, reached)
+
+    def _outage(self, outage: Outage, failure: BaseException, reached: bool) -> float | None:
+        if reached:  # the server was there in between
+            self.breaks, self.since = self.breaks + 1, None
+        now = time.monotonic()
+        self.since = now if self.since is None else self.since
+        total = self.patience if outage.total is None else outage.total
+        total = min(total, outage.full) if refusals.is_full(failure) else total
+        left = total - (now - self.since)
+        if left <= 0 or self.breaks >= outage.breaks or refusals.is_for_good(failure):
+            return None
+        return min(outage.wait(self.connections - 1), left)
+
+    @property
+    def tries(self) -> int:
+        """Tries that have failed."""
+        return self.races + self.connections
 
 
 def _retry(
@@ -209,31 +262,35 @@ def _retry(
         raise StoreError(
             "A transaction that is tried again cannot begin inside another one; pass its connection on instead."
         )
-    failures = {"races": 0, "connections": 0}
+    waits = _Waits(policy, engine.get_execution_options().get(PATIENCE, DEFAULT_PATIENCE))
     while True:
+        reached: list[bool] = []
+
+        def reaching(connection: Connection, reached: list[bool] = reached) -> T:
+            reached.append(True)
+            return work(connection)
+
         try:
-            return _attempt(engine, work)
+            return _attempt(engine, reaching)
         except (psycopg.Error, DBAPIError, _LockNotFree) as error:
             failure: BaseException = error
         if is_lost_race(failure):
-            kind, backoff = "races", policy.races
+            kind = "race"
             tally.deadlocks += sqlstate_of(failure) == DEADLOCK
             tally.lock_waits += isinstance(failure, _LockNotFree) or sqlstate_of(failure) == LOCK_TIMEOUT
-        elif is_lost_connection(failure):
-            kind, backoff = "connections", policy.connections
+        elif is_lost_connection(failure) or sqlstate_of(failure) == "53300":
+            kind = "connection"
         else:
             raise failure
-        failures[kind] += 1
-        if failures[kind] >= backoff.attempts:
-            give_up(failure, failures[kind])
+        wait = waits.next(failure, bool(reached))
+        if wait is None:
+            give_up(failure, waits.races if kind == "race" else waits.connections)
         tally.retries += 1
-        wait = backoff.wait(failures[kind] - 1)
         _log.warning(
-            "transaction tried again: lost %s, sqlstate %s, attempt %d of %d, in %.2f s",
-            kind.removesuffix("s"),
+            "transaction tried again: lost %s, sqlstate %s, after %d tries, in %.2f s",
+            kind,
             sqlstate_of(failure),
-            failures[kind] + 1,
-            backoff.attempts,
+            waits.tries,
             wait,
         )
         time.sleep(wait)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from medmirror.db import connect, sql
+from medmirror.db import refusals, session, sql
 from medmirror.errors import MedmirrorError, StoreUnavailable
 
 
@@ -24,9 +24,9 @@ class SessionLock:
 
     def __init__(self, dsn: str, name: str, title: str, *numbers: int) -> None:
         self._title = title
-        self._target = connect.conninfo(dsn, application_name=name, connect_timeout=connect.CONNECT_TIMEOUT)
+        self._target = session.target(dsn, name)
         self._numbers = list(numbers)
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._connection: session.Session | None = None
         self._held = False
 
     def take(self) -> bool:
@@ -36,12 +36,12 @@ class SessionLock:
         """
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(self._target, autocommit=True)
+                self._connection = session.connect(self._target, autocommit=True)
                 self._connection.execute(_text("keep alive"))
             row = self._connection.execute(_text(f"try {len(self._numbers)}"), self._numbers).fetchone()
-        except psycopg.Error:
+        except psycopg.Error as error:
             self.close()
-            raise StoreUnavailable from None
+            raise refusals.of_connection(error) from None
         self._held = row == (True,)
         return self._held
 

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from medmirror import sources
-from medmirror.db import connect, embedded, retry
+from medmirror.db import connect, embedded, retry, session
 from medmirror.db.database import open_database
 from medmirror.errors import StoreError, UsageError
 from medmirror.ingest import resources as measure
@@ -158,7 +158,7 @@ def _measure(
 def _scratch(settings: Settings) -> Iterator[str]:
     """The DSN of a new database on the server of *settings*, which is dropped at the end."""
     name = f"medmirror_bench_{os.getpid()}"
-    plain = connect.conninfo(settings.dsn_text)
+    plain = session.conninfo(settings.dsn_text)
     server = connect.engine(plain)
     try:
         connect.check(server)

@@ -14,7 +14,7 @@ from medmirror.settings.groups import (
     ServiceSettings,
     SourceSettings,
 )
-from medmirror.settings.kinds import KIB, MIB, mask_password
+from medmirror.settings.kinds import KIB, MIB, is_ambiguous, mask_password
 from medmirror.settings.loading import Settings
 from medmirror.settings.machine import default_home, default_workers, usable_cpus
 from medmirror.settings.registry import read
@@ -32,6 +32,7 @@ __all__ = [
     "child_environment",
     "default_home",
     "default_workers",
+    "is_ambiguous",
     "lookup",
     "mask_password",
     "read",

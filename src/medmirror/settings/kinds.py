@@ -25,12 +25,31 @@ class Kind(NamedTuple):
     example: str
 
 
-def mask_password(dsn: str) -> str:
-    """*dsn* with every password in it replaced by ``***``: URL or ``key=value`` form."""
-    # A URL's password may hold an unescaped @ (a mistake, but still a secret): mask up to the last one of the
-    # authority.
-    masked = re.sub(r"(?<=://)([^:/?#]*):[^/?#]*@", r"\1:***@", dsn)
-    return re.sub(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:\\.|[^'\\])*'?|(?:\\.|[^\s&\\])*)", r"\1***", masked)
+_PASSWORD = re.compile(
+    r"(?i)\b((?:ssl)?password\s*=\s*)('(?:\\.|[^'\\])*'?|(?:\\.|[^\s&\\])*)(?:\s+(?!\w+\s*=)[^\s&]+)*"
+)
+
+
+def mask_password(text: str) -> str:
+    """*text* with every password in it replaced by ``***``: URL or ``key=value`` form, well formed or not.
+
+    Where nobody can say at which of several ``@`` or blanks a password ends, more than the password is left out.
+    """
+    masked = re.sub(r"(?<=://)([^:/?#@]*):[^/?#@\s]*@(?![^\s]*@)", r"\1:***@", text)
+    if masked == text:
+        masked = re.sub(r"(?s)(?<=://)([^:/?#]*):.*@", r"\1:***@", text)
+    return _PASSWORD.sub(r"\1***", masked)
+
+
+def is_ambiguous(url: str) -> bool:
+    """Whether an ``@`` of *url* is not written as ``%40``, so that a part of the password would be read as the host.
+
+    So are a ``/`` and a ``?`` before the last ``@``.
+    """
+    _, scheme, rest = url.partition("://")
+    authority = re.split(r"[/?]", rest, maxsplit=1)[0]
+    path, _, query = rest[len(authority) :].partition("?")
+    return bool(scheme) and (authority.count("@") > 1 or "@" in path or ("@" in query and "@" not in authority))
 
 
 def _dsn(value: Any) -> str:

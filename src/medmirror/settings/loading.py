@@ -75,6 +75,13 @@ class Settings:
         default=0.0,
         shown="0",
     )
+    reconnect: float = variable(
+        "MEDMIRROR_RECONNECT",
+        kinds.SECONDS_OR_ZERO,
+        "Seconds to wait for a database that has gone away under way; a managed server's failover takes 30 to 120.",
+        default=120.0,
+        shown="120",
+    )
     log_level: str = variable(
         "MEDMIRROR_LOG_LEVEL", kinds.LEVEL, "Least severe level that is logged.", default="INFO", shown="INFO"
     )

@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, text
 
-from medmirror.db import connect
+from medmirror.db import connect, session
 from medmirror.errors import StoreError, StoreUnavailable, UsageError
 
 
@@ -64,8 +64,8 @@ def test_sessions_are_set_up_for_loading(dsn: str) -> None:
 
 
 def test_a_server_of_an_untested_version_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "OLDEST", 99)
-    monkeypatch.setattr(connect, "NEWEST", 100)
+    monkeypatch.setattr(session, "OLDEST", 99)
+    monkeypatch.setattr(session, "NEWEST", 100)
     engine = connect.engine(dsn)
     with pytest.raises(StoreError, match=r"Postgres \d+ is not supported; use one from 99 to 100"):
         connect.check(engine)
@@ -94,12 +94,12 @@ def test_an_engine_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:
 def test_copy_and_statements_share_one_transaction(engine: Engine) -> None:
     with engine.connect() as connection:
         transaction = connection.begin()
-        connection.execute(text("CREATE TABLE t (a int)"))
-        with connect.raw(connection).cursor() as cursor, cursor.copy("COPY t FROM STDIN") as copy:
+        connection.execute(text("CREATE TABLE public.t (a int)"))
+        with connect.raw(connection).cursor() as cursor, cursor.copy("COPY public.t FROM STDIN") as copy:
             copy.write_row((1,))
-        assert connection.scalar(text("SELECT count(*) FROM t")) == 1
+        assert connection.scalar(text("SELECT count(*) FROM public.t")) == 1
         transaction.rollback()
-        assert connection.scalar(text("SELECT to_regclass('t')")) is None
+        assert connection.scalar(text("SELECT to_regclass('public.t')")) is None
 
 
 def test_a_pooled_connection_that_died_is_replaced(engine: Engine, dsn: str) -> None:

@@ -24,17 +24,17 @@ LOCK = locks.CLINICALTRIALS
 @pytest.fixture(autouse=True)
 def _table(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE count (name text PRIMARY KEY, n int NOT NULL)"))
-        connection.execute(text("INSERT INTO count VALUES ('a', 0), ('b', 0)"))
+        connection.execute(text("CREATE TABLE public.count (name text PRIMARY KEY, n int NOT NULL)"))
+        connection.execute(text("INSERT INTO public.count VALUES ('a', 0), ('b', 0)"))
 
 
 def add(connection: Connection, name: str) -> None:
-    connection.execute(text("UPDATE count SET n = n + 1 WHERE name = :name"), {"name": name})
+    connection.execute(text("UPDATE public.count SET n = n + 1 WHERE name = :name"), {"name": name})
 
 
 def value(engine: Engine, name: str) -> Any:
     with engine.connect() as connection:
-        return connection.scalar(text("SELECT n FROM count WHERE name = :name"), {"name": name})
+        return connection.scalar(text("SELECT n FROM public.count WHERE name = :name"), {"name": name})
 
 
 def advisory_locks(engine: Engine) -> Any:
@@ -102,7 +102,7 @@ def test_a_serialisation_failure_is_tried_again(engine: Engine) -> None:
 
     def work(connection: Connection) -> None:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-        connection.execute(text("SELECT n FROM count"))
+        connection.execute(text("SELECT n FROM public.count"))
         tries.append(1)
         if len(tries) == 1:
             with engine.begin() as other:
@@ -142,7 +142,7 @@ def test_a_dropped_connection_is_replaced_and_the_work_done_again(engine: Engine
         if way == "statement":
             add(connection, "b")
         else:  # past SQLAlchemy, which then does not know that its connection is gone
-            with connect.raw(connection).cursor() as cursor, cursor.copy("COPY count FROM STDIN") as copy:
+            with connect.raw(connection).cursor() as cursor, cursor.copy("COPY public.count FROM STDIN") as copy:
                 copy.write_row(("c", 1))
 
     tally = Tally()
@@ -164,7 +164,7 @@ def test_any_other_error_is_raised_at_once(engine: Engine) -> None:
     def work(connection: Connection) -> None:
         tries.append(1)
         add(connection, "b")
-        connection.execute(text("INSERT INTO count VALUES ('a', 1)"))
+        connection.execute(text("INSERT INTO public.count VALUES ('a', 1)"))
 
     with pytest.raises(IntegrityError):
         in_transaction(engine, work, policy=QUICK)
@@ -193,11 +193,11 @@ def test_no_row_reaches_the_log_or_the_error(engine: Engine, caplog: pytest.LogC
     caplog.set_level(logging.DEBUG)
     patient = "Jane Roe 1970-01-01"
     with engine.connect() as holder, holder.begin():
-        holder.execute(text("INSERT INTO count VALUES (:name, 1)"), {"name": patient})
+        holder.execute(text("INSERT INTO public.count VALUES (:name, 1)"), {"name": patient})
 
         def work(connection: Connection) -> None:
             connection.execute(text("SET LOCAL lock_timeout = '10ms'"))
-            connection.execute(text("INSERT INTO count VALUES (:name, 1)"), {"name": patient})
+            connection.execute(text("INSERT INTO public.count VALUES (:name, 1)"), {"name": patient})
 
         with pytest.raises(LockRaceLost) as caught:
             in_transaction(engine, work, policy=QUICK)
@@ -216,8 +216,8 @@ def test_only_one_at_a_time_works_under_a_lock(engine: Engine) -> None:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
-        n = connection.scalar(text("SELECT n FROM count WHERE name = 'a'"))
-        connection.execute(text("UPDATE count SET n = :n WHERE name = 'a'"), {"n": n + 1})
+        n = connection.scalar(text("SELECT n FROM public.count WHERE name = 'a'"))
+        connection.execute(text("UPDATE public.count SET n = :n WHERE name = 'a'"), {"n": n + 1})
         inside -= 1
 
     with ThreadPoolExecutor(4) as pool:
@@ -358,7 +358,9 @@ def test_mistake_a_text_may_hold_the_word_by_chance(engine: Engine) -> None:
 
     def work(connection: Connection) -> None:
         tries.append(1)
-        connection.execute(text("INSERT INTO count VALUES ('Deadlock of the hip', 1), ('Deadlock of the hip', 2)"))
+        connection.execute(
+            text("INSERT INTO public.count VALUES ('Deadlock of the hip', 1), ('Deadlock of the hip', 2)")
+        )
 
     with engine.connect() as connection, pytest.raises((RuntimeError, DBAPIError)) as caught:
         printed(connection, work)

@@ -169,11 +169,11 @@ def test_progress_and_signs_of_life_are_written_while_the_handler_works(place: P
 def test_a_job_is_done_once_however_many_take_it_at_once(place: Place) -> None:
     wide = place.engine
     with wide.begin() as conn:
-        conn.execute(text("CREATE TABLE ran (job_id uuid PRIMARY KEY)"))
+        conn.execute(text("CREATE TABLE public.ran (job_id uuid PRIMARY KEY)"))
 
     def handler(job: Job, report: Report) -> Mapping[str, Any]:
         with wide.begin() as conn:
-            conn.execute(text("INSERT INTO ran VALUES (:id)"), {"id": job.job_id})
+            conn.execute(text("INSERT INTO public.ran VALUES (:id)"), {"id": job.job_id})
         return {}
 
     numbers = range(100)
@@ -188,7 +188,7 @@ def test_a_job_is_done_once_however_many_take_it_at_once(place: Place) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(worker, range(8)))
     with wide.connect() as conn:
-        ran = conn.scalar(text("SELECT count(*) FROM ran"))
+        ran = conn.scalar(text("SELECT count(*) FROM public.ran"))
         states = set(conn.scalars(text("SELECT state || claims || coalesce(error, '') FROM medmirror.job")))
     assert (ran, states) == (100, {"succeeded1"})
 

@@ -173,11 +173,11 @@ def test_jobs_are_done_once_by_way_of_sqs_though_each_message_comes_three_times(
     for number in numbers:
         organizations.put(engine, organizations.Organization(f"org_{number}", "cliniko", "cliniko"))
     with engine.begin() as conn:
-        conn.execute(text("CREATE TABLE ran (job_id uuid PRIMARY KEY)"))
+        conn.execute(text("CREATE TABLE public.ran (job_id uuid PRIMARY KEY)"))
 
     def handler(job: Job, report: Report) -> dict[str, Any]:
         with engine.begin() as conn:
-            conn.execute(text("INSERT INTO ran VALUES (:id)"), {"id": job.job_id})
+            conn.execute(text("INSERT INTO public.ran VALUES (:id)"), {"id": job.job_id})
         return {}
 
     now = datetime.now(UTC)
@@ -197,7 +197,7 @@ def test_jobs_are_done_once_by_way_of_sqs_though_each_message_comes_three_times(
     worker.work(engine, queue, handler, SYSTEM, concurrency=4, stop=stop)
     watch.join()
     with engine.connect() as conn:
-        assert conn.scalar(text("SELECT count(*) FROM ran")) == 12
+        assert conn.scalar(text("SELECT count(*) FROM public.ran")) == 12
         assert {job.state for job in all_jobs(conn)} == {"succeeded"}
 
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import random
 
+import psycopg
 import pytest
 
-from medmirror.db.retry import DOCUMENTED, FULL_JITTER, Backoff
+from medmirror.db import retry
+from medmirror.db.retry import DOCUMENTED, FULL_JITTER, Backoff, Outage
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +43,56 @@ def test_those_who_lost_the_same_race_wake_apart() -> None:
     assert spread(Backoff(attempts=5, base=1.0)) > 4
 
 
-def test_the_default_gives_up_on_a_race_within_seconds_and_waits_longer_for_a_server() -> None:
-    def longest(backoff: Backoff) -> float:
-        return sum(min(backoff.cap, backoff.base * 2.0**attempt) for attempt in range(backoff.attempts - 1))
+def test_the_default_gives_up_on_a_race_within_seconds() -> None:
+    races = FULL_JITTER.races
+    assert sum(min(races.cap, races.base * 2.0**attempt) for attempt in range(races.attempts - 1)) < 6
 
-    assert longest(FULL_JITTER.races) < 6
-    assert 10 < longest(FULL_JITTER.connections) < 60
+
+def test_the_waits_for_a_server_that_is_gone_have_a_floor() -> None:
+    outage = FULL_JITTER.connections
+    assert isinstance(outage, Outage)
+    for attempt in range(100):
+        step = min(outage.cap, 2.0**attempt)
+        assert all(step / 2 <= outage.wait(attempt) <= step for _ in range(50))
+
+
+class _Clock:
+    """Seconds that pass when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+GONE = psycopg.OperationalError("connection failed: Connection refused")
+
+
+def _tries(monkeypatch: pytest.MonkeyPatch, failure: psycopg.Error, *, patience: float, reached: bool = False) -> float:
+    """How long a server is waited for that never comes back."""
+    clock = _Clock()
+    monkeypatch.setattr(retry.time, "monotonic", lambda: clock.now)
+    waits = retry._Waits(FULL_JITTER, patience)
+    while (wait := waits.next(failure, reached)) is not None:
+        clock.sleep(wait)
+    return clock.now - 1000
+
+
+def test_a_server_is_waited_for_as_long_as_the_patience_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for patience in (120.0, 7.0):
+        assert _tries(monkeypatch, GONE, patience=patience) == pytest.approx(patience)
+
+
+def test_full_connections_are_waited_for_less_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = psycopg.OperationalError('connection failed: FATAL:  too many connections for role "lim"')
+    assert _tries(monkeypatch, full, patience=120) == pytest.approx(20)
+
+
+def test_who_is_not_let_in_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "u"')
+    assert _tries(monkeypatch, refused, patience=120) == 0
+
+
+def test_a_statement_that_crashes_the_server_is_not_sent_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _tries(monkeypatch, GONE, patience=120, reached=True) < 40

@@ -20,7 +20,7 @@ import psycopg
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from psycopg_pool import ConnectionPool
 
-from medmirror.db import connect, sql
+from medmirror.db import session, sql
 from medmirror.errors import StoreUnavailable
 from medmirror.jobs.queue import tables
 
@@ -30,7 +30,7 @@ _POLL = 1.0  # seconds between looks at delayed messages; new ones notify the wo
 _BEAT, _STALE = 10.0, 30.0  # seconds
 _AGAIN = 2.0  # seconds until a worker that lost the database tries again
 _LOOK, _LOOKS = 0.1, 100  # seconds between looks at *stop*; how many of them from one pruning to the next
-_SEARCH_PATH = b"SET search_path = medmirror_queue, pg_temp"
+_SESSION = {"search_path": "medmirror_queue, pg_temp"}  # procrastinate's statements name no schema
 
 _log = logging.getLogger(__name__)
 _sections = sql.sections("queue.sql")
@@ -43,8 +43,7 @@ class PostgresQueue:
     """
 
     def __init__(self, dsn: str) -> None:
-        options = {"application_name": "medmirror queue", "connect_timeout": connect.CONNECT_TIMEOUT}
-        self._conninfo = connect.conninfo(dsn, **options)
+        self._conninfo = session.target(dsn, "medmirror queue")
         self._lock = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._app: procrastinate.App | None = None
@@ -123,10 +122,11 @@ class PostgresQueue:
                 tables.bring_up_to_date(self._conninfo)
                 self._pool = ConnectionPool(
                     self._conninfo,
+                    connection_class=session.Session,
                     configure=_configure,
                     min_size=0,
                     max_size=4,
-                    timeout=connect.CONNECT_TIMEOUT,
+                    timeout=session.CONNECT_TIMEOUT,
                     open=True,
                     check=ConnectionPool.check_connection,
                 )
@@ -170,13 +170,17 @@ async def _until(
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
-    connection.execute(_SEARCH_PATH)
-    connection.commit()
+    connection.autocommit = True
+    session.prepare(connection, _SESSION)
+    connection.autocommit = False
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
-    await connection.execute(_SEARCH_PATH)
-    await connection.commit()
+    session.check_server(connection)
+    await connection.set_autocommit(True)
+    for statement, values in session.settings(_SESSION):
+        await connection.execute(statement, values)
+    await connection.set_autocommit(False)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from procrastinate.schema import SchemaManager
 
-from medmirror.db import locks, sql
+from medmirror.db import locks, session, sql
 
 _sections = sql.sections("queue.sql")
 _WAIT = b"SET LOCAL lock_timeout = '60s'; SET LOCAL search_path = medmirror_queue, pg_temp"
@@ -22,7 +22,7 @@ def bring_up_to_date(conninfo: str) -> None:
     that one of many processes creates the tables. Changes by a newer procrastinate are left alone.
     """
     files = _files()
-    with psycopg.connect(conninfo) as connection:
+    with session.connect(conninfo) as connection:
         if _missing(connection, files):
             while _apply_next(connection, files):
                 pass

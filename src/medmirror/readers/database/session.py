@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 from medmirror.clock import SYSTEM, microseconds
 from medmirror.errors import DatabaseLost, UsageError
 from medmirror.readers.database.errors import facts
+from medmirror.settings import is_ambiguous
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ def _create(url: URL, backend: str, writable: bool) -> Engine:
         options = {"conv": _as_written(), "charset": "utf8mb4", "sql_mode": ""}
         options |= {"connect_timeout": 10, "read_timeout": _PATIENCE}
     elif url.drivername.endswith("+psycopg"):
-        options = {"connect_timeout": 10, "application_name": "medmirror"}
+        # Above the environment, the role and the database: none of them may say what the bytes of a text mean.
+        options = {"connect_timeout": 10, "application_name": "medmirror", "client_encoding": "UTF8"}
     elif backend == "sqlite":
         url = url.set(
             database=f"file:{quote(url.database or '')}", query={"mode": "rw" if writable else "ro", "uri": "true"}
@@ -98,6 +100,8 @@ def _create(url: URL, backend: str, writable: bool) -> Engine:
 
 
 def _url(text: str) -> URL:
+    if is_ambiguous(text):  # the tail of a password would be taken for the host, and shown
+        raise UsageError(_UNREADABLE)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # its message would quote the URL
@@ -170,7 +174,9 @@ def _begin_mysql(connection: Connection) -> str:
 
 def _begin_postgres(connection: Connection) -> str:
     run = connection.exec_driver_sql
-    run("SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601'")
+    run("SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601'; SET bytea_output = 'hex'")
+    run("SET extra_float_digits = 1; SET lc_monetary = 'C'; SET transform_null_equals = off; SET xmlbinary = 'base64'")
+    run("SET standard_conforming_strings = on; SET default_transaction_deferrable = off")
     run("SET idle_in_transaction_session_timeout = 0; SET client_encoding = 'UTF8'")
     run("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     run("SELECT 1")  # the first query takes the snapshot
