@@ -242,6 +242,20 @@ CREATE POLICY medmirror_file ON medmirror.chunk USING (
     (SELECT medmirror.sees_all()) OR current_user = 'medmirror_loader'
     OR EXISTS (SELECT FROM medmirror.file AS f WHERE f.file_id = chunk.file_id));
 
+-- migrate 7 --
+-- A load of one organisation's records touches no other's ledger, and none of the public sources'.
+DROP POLICY medmirror_wall ON medmirror.file;
+CREATE POLICY medmirror_wall ON medmirror.file USING (
+    organization_id = (SELECT medmirror.organization()) OR (SELECT medmirror.sees_all())
+    OR organization_id IS NULL AND current_user <> 'medmirror_loader');
+DROP POLICY medmirror_file ON medmirror.chunk;
+CREATE POLICY medmirror_file ON medmirror.chunk USING (
+    (SELECT medmirror.sees_all()) OR EXISTS (SELECT FROM medmirror.file AS f WHERE f.file_id = chunk.file_id));
+
+-- Who is a member of which organisation is between him and the owner.
+ALTER TABLE medmirror.membership ENABLE ROW LEVEL SECURITY;
+CREATE POLICY medmirror_own ON medmirror.membership FOR SELECT USING (member = current_user);
+
 -- roles --
 -- Run after every migration, in the same transaction. medmirror_reader may read every mirror and the bookkeeping, but not
 -- a reject's raw bytes, and of walled tables only the organisations in medmirror.membership. medmirror_loader is what a
@@ -264,7 +278,10 @@ BEGIN
     END LOOP;
     IF to_regrole('medmirror_reader') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA medmirror TO medmirror_reader;
-        GRANT SELECT ON medmirror.migration, medmirror.run, medmirror.file, medmirror.chunk, medmirror.membership
+        GRANT SELECT ON medmirror.migration, medmirror.file, medmirror.chunk, medmirror.membership TO medmirror_reader;
+        -- Not settings, counts and error: they name files, of any organisation.
+        REVOKE SELECT ON medmirror.run FROM medmirror_reader;
+        GRANT SELECT (run_id, command, source, started_at, finished_at, status, host, pid, version, seconds) ON medmirror.run
             TO medmirror_reader;
         GRANT SELECT (reject_id, file_id, member, source, feed, item, start_byte, end_byte, error, reason, raw_complete,
             context, run_id, first_failed_at, last_failed_at, attempts, resolved_at, organization_id) ON medmirror.reject
@@ -280,10 +297,13 @@ BEGIN
     IF to_regrole('medmirror_loader') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA medmirror TO medmirror_loader;
         GRANT SELECT ON medmirror.membership, medmirror.migration TO medmirror_loader;
-        GRANT SELECT, INSERT, UPDATE ON medmirror.run, medmirror.file, medmirror.chunk, medmirror.reject TO medmirror_loader;
+        REVOKE ALL ON medmirror.run, medmirror.file FROM medmirror_loader;
+        GRANT SELECT (run_id, status) ON medmirror.run TO medmirror_loader;
+        GRANT SELECT ON medmirror.file TO medmirror_loader;
+        GRANT SELECT, INSERT, UPDATE ON medmirror.chunk, medmirror.reject TO medmirror_loader;
         FOR walled IN
             SELECT schemaname, to_regclass(format('%I.%I', schemaname, tablename)) AS name
-            FROM pg_policies WHERE policyname = 'medmirror_wall'
+            FROM pg_policies WHERE policyname = 'medmirror_wall' AND (schemaname, tablename) <> ('medmirror', 'file')
         LOOP
             EXECUTE format('GRANT USAGE ON SCHEMA %I TO medmirror_loader', walled.schemaname);
             EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO medmirror_loader', walled.name);
@@ -300,6 +320,39 @@ BEGIN
     END IF;
 END
 $roles$;
+
+-- pinned functions --
+-- What makes each function of ours that is not so yet independent of the search_path of whoever calls it. A function in
+-- SQL is parsed once and for all, so that it can still become a part of the query that calls it; one in PL/pgSQL brings
+-- its own search_path.
+SELECT CASE l.lanname
+    WHEN 'sql' THEN split_part(pg_get_functiondef(p.oid), 'AS $function$', 1) || 'BEGIN ATOMIC '
+        || rtrim(p.prosrc, E'; \n') || E'\n; END'
+    ELSE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', CAST(p.oid AS regprocedure)) END
+FROM pg_proc AS p
+JOIN pg_namespace AS n ON n.oid = p.pronamespace
+JOIN pg_language AS l ON l.oid = p.prolang
+WHERE n.nspname = ANY (:schemas) AND p.prokind = 'f' AND l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL
+  AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE c LIKE 'search\_path=%')
+  AND pg_has_role(p.proowner, 'USAGE')
+ORDER BY p.oid
+
+-- readable --
+-- Of those names, the ones that are there; the partitions of them (canonical.patient_record), and their views
+-- (canonical.patient).
+WITH relation AS (
+    SELECT c.oid, c.relkind, n.nspname, c.relname, n.nspname || '.' || c.relname = ANY (CAST(:names AS text[])) AS named
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm')
+), part AS (
+    SELECT r.* FROM relation AS r JOIN pg_inherits AS i ON i.inhrelid = r.oid JOIN relation AS p ON p.oid = i.inhparent
+    WHERE p.named
+)
+SELECT r.nspname, r.relname
+FROM relation AS r
+WHERE r.named OR r.oid IN (SELECT oid FROM part)
+   OR r.relkind = 'v' AND (r.nspname, r.relname || '_record') IN (SELECT nspname, relname FROM part)
+ORDER BY 1, 2
 
 -- applied migrations --
 SELECT source, number, digest FROM medmirror.migration

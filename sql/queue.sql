@@ -22,7 +22,7 @@ INSERT INTO medmirror_queue.applied (name, version) SELECT unnest(CAST(%s AS tex
 -- hurry --
 -- The message that waits, brought forward; its worker is told as procrastinate's own trigger would.
 WITH sooner AS (
-    UPDATE procrastinate_jobs
+    UPDATE medmirror_queue.procrastinate_jobs
     SET priority = greatest(priority, %(priority)s),
         scheduled_at = CASE WHEN %(delay)s > 0 THEN least(scheduled_at, now() + make_interval(secs => %(delay)s)) END
     WHERE queueing_lock = %(job)s AND status = 'todo'
@@ -34,10 +34,10 @@ FROM sooner WHERE scheduled_at IS NULL
 -- stalled --
 -- What a dead worker had taken. Whether there is anything left to do says the job's own row, so the message is dropped.
 WITH gone AS (
-    DELETE FROM procrastinate_workers WHERE last_heartbeat < now() - make_interval(secs => %s) RETURNING id
+    DELETE FROM medmirror_queue.procrastinate_workers WHERE last_heartbeat < now() - make_interval(secs => %s) RETURNING id
 )
-DELETE FROM procrastinate_jobs
+DELETE FROM medmirror_queue.procrastinate_jobs
 WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN (SELECT id FROM gone)) OR status NOT IN ('todo', 'doing')
 
 -- depth --
-SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo'
+SELECT count(*) FROM medmirror_queue.procrastinate_jobs WHERE status = 'todo'

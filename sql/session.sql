@@ -25,7 +25,7 @@ SET LOCAL medmirror.organization = '*'
 -- one organization --
 -- A role that is not there, or that this user may not take, is passed over: the walls hold for the owner, too. Since
 -- Postgres 16 who makes a role is a member of it, and still may not take it: there SET is what is asked.
-SELECT set_config('medmirror.organization', :organization, true),
+SELECT set_config('medmirror.organization', %s, true),
     CASE WHEN coalesce(pg_has_role(to_regrole('medmirror_loader'),
         CASE WHEN CAST(current_setting('server_version_num') AS int) < 160000 THEN 'MEMBER' ELSE 'SET' END), false)
     THEN set_config('role', 'medmirror_loader', true) END
@@ -35,7 +35,7 @@ SELECT current_setting('role')
 
 -- again everybody --
 -- What `one organization` has set, undone within the same transaction.
-SELECT set_config('role', :role, true), set_config('medmirror.organization', '*', true)
+SELECT set_config('role', %s, true), set_config('medmirror.organization', '*', true)
 
 -- leave --
 DISCARD ALL

@@ -71,7 +71,7 @@ def test_the_books_of_the_syncs_are_their_owners_alone(dsn: str) -> None:
         " WHERE grantee IN ('PUBLIC', 'medmirror_reader', 'medmirror_loader')",
     )
     open_to = {str(name) for name, _ in found}
-    assert "medmirror.run" in open_to
+    assert "medmirror.file" in open_to
     assert not BOOKS & open_to
 
 
@@ -204,9 +204,11 @@ def _loads_as(dsn: str) -> str:
     return role
 
 
-def test_a_reader_sees_no_file_and_no_chunk_of_another_organisation(loaded: str) -> None:
-    mirrors.run(loaded, "INSERT INTO medmirror.membership VALUES ('medmirror_reader', 'org_b')")
-    mirrors.run(loaded, "INSERT INTO medmirror.run (command) VALUES ('test')")
+@pytest.fixture
+def booked(loaded: str) -> str:
+    """``loaded`` with a file of each organisation, and one of nobody's, in the ledger."""
+    mirrors.run(loaded, "INSERT INTO medmirror.membership VALUES ('medmirror_reader', 'org_b'), ('somebody', 'org_a')")
+    mirrors.run(loaded, "INSERT INTO medmirror.run (command, error) VALUES ('test', 'in the file of org_a')")
     for name in ("org_a", "org_b", None):
         digest = (name or "").encode().ljust(32)
         mirrors.every(
@@ -218,7 +220,43 @@ def test_a_reader_sees_no_file_and_no_chunk_of_another_organisation(loaded: str)
             name,
             digest,
         )
-    with psycopg.connect(loaded) as connection:
+    return loaded
+
+
+def test_a_load_changes_no_other_organisation_s_ledger(booked: str) -> None:
+    engine = connect.engine(booked, organization="org_a")
+    with engine.connect() as conn:
+        assert conn.execute(text("UPDATE medmirror.chunk SET inserted = 9")).rowcount == 1
+        assert conn.execute(text("SELECT organization_id FROM medmirror.file")).scalars().all() == ["org_a"]
+        with pytest.raises(ProgrammingError, match="row-level security"), conn.begin_nested():
+            conn.execute(
+                text("INSERT INTO medmirror.chunk (file_id, start_byte, end_byte, run_id) VALUES (2, 5, 6, 1)")
+            )
+        for statement in (
+            "UPDATE medmirror.file SET status = 'done'",
+            "UPDATE medmirror.run SET status = 'done'",
+            "INSERT INTO medmirror.run (command) VALUES ('x')",
+            "SELECT settings, counts, error FROM medmirror.run",
+        ):
+            with pytest.raises(ProgrammingError, match="permission denied"), conn.begin_nested():
+                conn.execute(text(statement))
+    engine.dispose()
+
+
+def test_a_reader_learns_of_no_run_which_files_it_had_and_of_no_other_member(booked: str) -> None:
+    with psycopg.connect(booked, autocommit=True) as connection:
+        connection.execute("SET ROLE medmirror_reader")
+        assert connection.execute("SELECT organization_id FROM medmirror.membership").fetchall() == [("org_b",)]
+        assert connection.execute("SELECT run_id, command, status FROM medmirror.run").fetchall() == [
+            (1, "test", "running")
+        ]
+        for column in ("settings", "counts", "error"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(SQL("SELECT {} FROM medmirror.run").format(Identifier(column)))
+
+
+def test_a_reader_sees_no_file_and_no_chunk_of_another_organisation(booked: str) -> None:
+    with psycopg.connect(booked) as connection:
         connection.execute("SET ROLE medmirror_reader")
         seen = connection.execute("SELECT organization_id FROM medmirror.file ORDER BY 1").fetchall()
         assert seen == [("org_b",), (None,)]

@@ -6,7 +6,6 @@ pairs, Unix sockets, several hosts, services. SQLAlchemy's URL stays empty, so n
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, cast
 
 import psycopg
@@ -20,7 +19,7 @@ from medmirror.settings import Settings
 
 LOADER = "medmirror_loader"  #: the role that loads an organisation's records
 PATIENCE = "medmirror_patience"  #: the execution option of an engine that ``retry`` reads
-_statement = partial(sql.statement, "session.sql")
+_sections = sql.sections("session.sql")
 
 
 def engine(
@@ -65,12 +64,20 @@ def engine(
 
     @event.listens_for(engine, "begin")
     def wall_in(connection: Connection) -> None:
-        if organization is None:
-            connection.execute(_statement("everybody"))
-        else:
-            connection.execute(_statement("one organization"), {"organization": organization})
+        enter(connection, organization)
 
     return engine
+
+
+def enter(connection: Connection, organization: str | None) -> None:
+    """Wall *connection*'s transaction in with *organization*; None: its owner sees all.
+
+    Below SQLAlchemy, whose options for a query (a cursor of the server's, say) are not meant for this.
+    """
+    if organization is None:
+        raw(connection).execute(_sections["everybody"].encode())
+    else:
+        raw(connection).execute(_sections["one organization"].encode(), [organization])
 
 
 def engine_of(

@@ -37,6 +37,9 @@ CORE = (
     "publishers",
 )  # files of medmirror's own tables, in this order
 _SCHEMAS = ("medmirror", "canonical")  # the schemas of those tables
+_MADE = re.compile(
+    r"(?:^|; )CREATE (?:UNLOGGED TABLE|TABLE|VIEW|OR REPLACE VIEW|MATERIALIZED VIEW) (\w+\.\w+)", re.MULTILINE
+)
 
 
 class Migration(NamedTuple):
@@ -100,7 +103,13 @@ def _apply(connection: Connection) -> tuple[Migration, ...]:
     if missing:
         schemas = sorted({migration.source for migration in missing} - set(CORE) | set(_SCHEMAS))
         _compress_with_lz4(connection, schemas)
-        _grant(connection, schemas)
+        for statement in (
+            connection.execute(_statement("pinned functions"), {"schemas": [*_SCHEMAS, *sql.source_names()]})
+            .scalars()
+            .all()
+        ):
+            raw(connection).execute(statement.encode())
+        _grant(connection)
     return missing
 
 
@@ -140,13 +149,23 @@ def _compress_with_lz4(connection: Connection, schemas: list[str]) -> None:
         raw(connection).execute(SQL("ALTER TABLE {} {}").format(Identifier(schema, table), changes))
 
 
-def _grant(connection: Connection, schemas: list[str]) -> None:
-    """Grant the role medmirror_reader the right to read the mirrors, when this user could make the role."""
+def _grant(connection: Connection) -> None:
+    """Grant the role medmirror_reader the right to read the mirrors, when this user could make the role.
+
+    Only what our migrations made: a schema may hold tables of somebody else.
+    """
     raw(connection).execute(sql.sections("core.sql")["roles"].encode())
     if connection.scalar(text("SELECT to_regrole('medmirror_reader') IS NULL")):
         return
-    for schema in schemas:
-        if schema != "medmirror" and connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": schema}):
-            name = Identifier(schema)
-            raw(connection).execute(SQL("GRANT USAGE ON SCHEMA {} TO medmirror_reader").format(name))
-            raw(connection).execute(SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO medmirror_reader").format(name))
+    there = connection.execute(_statement("readable"), {"names": list(_mirrors())}).all()
+    for schema in sorted({schema for schema, _ in there}):
+        usage = SQL("GRANT USAGE ON SCHEMA {} TO medmirror_reader")
+        raw(connection).execute(usage.format(Identifier(schema)))
+    for schema, name in there:
+        raw(connection).execute(SQL("GRANT SELECT ON {} TO medmirror_reader").format(Identifier(schema, name)))
+
+
+def _mirrors() -> tuple[str, ...]:
+    """The tables and views that our migrations make outside of the schema medmirror, as ``schema.name``."""
+    texts = "\n".join(migration.statements for migration in declared())
+    return tuple(name for name in _MADE.findall(texts) if not name.startswith("medmirror"))

@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Any, cast
 
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import NestedTransaction
 
 from medmirror.db import sql
-from medmirror.db.connect import PATIENCE, raw
+from medmirror.db.connect import PATIENCE, enter, raw
 
-_statement = partial(sql.statement, "session.sql")
+_sections = sql.sections("session.sql")
 
 
 def engine(connection: Connection, organization: str | None = None) -> Engine:
@@ -26,7 +26,7 @@ def engine(connection: Connection, organization: str | None = None) -> Engine:
 
     With *organization* it sees that organisation's records only, as the loaders' engines do.
     """
-    role = str(connection.execute(_statement("role")).scalar_one())
+    role = str(connection.execute(text(_sections["role"])).scalar_one())
     return cast("Engine", _Engine(connection, organization, role))
 
 
@@ -75,14 +75,14 @@ class _Borrowed:
         if self._savepoint is None:
             self._savepoint = self._own.begin_nested()
             if self._organization is not None:
-                self._own.execute(_statement("one organization"), {"organization": self._organization})
+                enter(self._own, self._organization)
         return self._own
 
     def commit(self) -> None:
         """Release the savepoint, so that later users see the changes. The session's settings are reset first."""
         if self._savepoint is not None:
             self._drop_temporary()
-            self._own.execute(_statement("again everybody"), {"role": self._role})
+            raw(self._own).execute(_sections["again everybody"].encode(), [self._role])
             self._savepoint.commit()
             self._savepoint = None
 
