@@ -48,6 +48,16 @@ ORDER BY f.run_id, f.file_id
 -- done spans --
 SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk WHERE file_id = ANY(CAST(:file_ids AS int8[]))
 
+-- spans of run --
+SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk
+WHERE run_id = :run_id AND file_id = ANY(CAST(:file_ids AS int8[]))
+
+-- counts of run --
+SELECT coalesce(sum(read), 0), coalesce(sum(inserted), 0), coalesce(sum(updated), 0), coalesce(sum(unchanged), 0),
+       coalesce(sum(duplicate), 0), coalesce(sum(tombstoned), 0), coalesce(sum(rejected), 0), coalesce(sum(filtered), 0),
+       coalesce(sum(created), 0), CAST(coalesce(sum(end_byte - start_byte), 0) AS int8)
+FROM medmirror.chunk WHERE run_id = :run_id
+
 -- census --
 -- A span that several runs have read counts once, and one within another (a reject that was tried again) not at all.
 SELECT c.file_id, c.member, sum(c.read) AS read, coalesce(max(r.rejected), 0) AS rejected

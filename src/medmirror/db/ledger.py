@@ -113,6 +113,20 @@ def done_spans(conn: Connection, file_ids: Sequence[int]) -> dict[int, set[Span]
     return spans
 
 
+def spans_of_run(conn: Connection, run_id: int, file_ids: Sequence[int]) -> dict[int, set[Span]]:
+    """The spans of each file that *run_id* has committed."""
+    spans: dict[int, set[Span]] = {}
+    for row in conn.execute(_statement("spans of run"), {"run_id": run_id, "file_ids": list(file_ids)}):
+        spans.setdefault(row.file_id, set()).add((row.member, row.start_byte, row.end_byte))
+    return spans
+
+
+def counts_of_run(conn: Connection, run_id: int) -> tuple[Counts, int]:
+    """What *run_id* has committed: the sum of its chunks' counts, and their bytes."""
+    *counts, size = conn.execute(_statement("counts of run"), {"run_id": run_id}).one()
+    return Counts(*counts), size
+
+
 def census(conn: Connection, file_ids: Sequence[int]) -> dict[tuple[int, str], Count]:
     """(records read, open rejects) of each stream (file number, member) of *file_ids*."""
     rows = conn.execute(_statement("census"), {"file_ids": list(file_ids)})

@@ -52,6 +52,7 @@ class FileState:
     open_parts: int = 0
     chunks: int = 0  # rows in the ledger that workers said they committed
     done: set[ledger.Span] = field(default_factory=set)  # spans that earlier runs have committed
+    items: int = 0  # of the streams before it, or more
     first: tuple[Stream, Context] | None = None  # the only stream of a file that is no archive
     contexts: dict[str, Context] = field(default_factory=dict)  # of its streams, by member
     split: bool = False  # every part of it has been handed out
@@ -83,10 +84,30 @@ class Inputs:
 
     def chunks(self, paths: Iterable[Path | Candidate]) -> Iterator[Chunk]:
         """Chunks of about ``chunk_bytes`` each, of one source each, in the order of the files."""
+        return self._together(self._from_origins() if self.source and self.source.origins else self._parts(paths))
+
+    def again(self, states: Sequence[FileState]) -> Iterator[Chunk]:
+        """Chunks of what the ledger lacks of files that were split before: a crash of the server has taken it away."""
+        numbers = [state.file_id for state in states]
+        spans = retry.in_transaction(self.engine, lambda conn: ledger.spans_of_run(conn, self.run_id, numbers))
+        for state in states:
+            there = spans.get(state.file_id, set())
+            state.done, state.chunks = state.done | there, len(there)
+            state.bytes = state.open_parts = 0
+            state.split = False
+            self.by_id[state.file_id] = state
+        return self._together(self._parts_again(states))
+
+    def _parts_again(self, states: Sequence[FileState]) -> Iterator[tuple[str, Part]]:
+        for state in states:
+            self._items = state.items  # each item has the place that it had the first time
+            yield from ((state.source, part) for part in self._split(state))
+            state.split = True
+
+    def _together(self, parts: Iterable[tuple[str, Part]]) -> Iterator[Chunk]:
         waiting: list[Part] = []
         size = 0
         name = ""
-        parts = self._from_origins() if self.source and self.source.origins else self._parts(paths)
         for source, part in parts:
             if waiting and (source != name or size + len(part.data) > self.settings.chunk_bytes):
                 yield Chunk(name, tuple(waiting))
@@ -231,6 +252,7 @@ class Inputs:
         """The parts of a file that no run has committed yet."""
         source = sources.get(state.source)
         first, state.first = state.first, None  # a small file's bytes are held no longer than needed
+        state.items = self._items
         try:
             for part in self._blocks(source, state, *first) if first else self._members(source, state):
                 if (part.member, part.start, part.end) not in state.done:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from medmirror import sources
 from medmirror.db import ledger, retry
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _CUTS = 20  # places that are tried to cut a part in two
 _FINISH = 200  # files whose end is written with one statement
+_RECOVERIES = 3  # crashes of the server that a run survives
 
 
 @dataclass(slots=True)
@@ -62,30 +64,50 @@ class Pipeline:
     on_progress: Callable[[Totals], None] = lambda totals: None
     pace: Callable[[], None] = lambda: None
     totals: Totals = field(default_factory=Totals)
-    _ended: list[FileState] = field(default_factory=list)
+    _lost: list[FileState] = field(default_factory=list)
 
     def run(self, chunks: Iterator[Chunk]) -> Totals:
-        """Process *chunks*; return the totals.
+        """Process *chunks*; return the totals. What a crash of the server has taken away is processed again.
 
         KeyboardInterrupt and errors of the database go through, after the chunks under way have ended: what was
-        committed stays, and the same command goes on from there.
+        committed stays, and the same command goes on from there. Raises StoreUnavailable when chunks were lost that
+        cannot be had again.
         """
         try:
-            pool.spread(
-                chunks,
-                lambda executor, chunk: executor.submit(process, chunk, self.job),
-                self.make_executor,
-                self.workers,
-                done=self._done,
-                died=self._go_through,
-                pace=self.pace,
-            )
+            self._spread(chunks)
+            self.finish_files(everything=True)
+            for _ in range(_RECOVERIES):
+                if self._lost and all(isinstance(state.path, Path) for state in self._lost):
+                    self._recover()
         except BaseException as problem:
             if not isinstance(problem, StoreUnavailable):  # else it would only try and wait as long again
                 self.finish_files(everything=True)
             raise
-        self.finish_files(everything=True)
+        if self._lost:
+            message = "The database has crashed and lost chunks; run the same command again."
+            raise StoreUnavailable(message, files=len(self._lost))
         return self.totals
+
+    def _spread(self, chunks: Iterator[Chunk]) -> None:
+        pool.spread(
+            chunks,
+            lambda executor, chunk: executor.submit(process, chunk, self.job),
+            self.make_executor,
+            self.workers,
+            done=self._done,
+            died=self._go_through,
+            pace=self.pace,
+        )
+
+    def _recover(self) -> None:
+        lost, self._lost = self._lost, []
+        _log.warning("the database has crashed and lost chunks of %d files; these are loaded again", len(lost))
+        self._spread(self.inputs.again(lost))
+        self.finish_files(everything=True)
+        run_id = self.job.run_id
+        # What was counted and then lost counts no more: the ledger knows what there is.
+        counted = retry.in_transaction(self.inputs.engine, lambda conn: ledger.counts_of_run(conn, run_id))
+        self.totals.counts, self.totals.bytes = counted
 
     def _done(self, chunk: Chunk, outcome: Outcome) -> None:
         self._count(chunk, outcome)
@@ -105,7 +127,7 @@ class Pipeline:
     def finish_files(self, *, everything: bool) -> None:
         """Write the end of files that are wholly handed out and done, some at a time.
 
-        Raises StoreUnavailable when the server has crashed and lost chunks of theirs: the next run loads those again.
+        Files of which the server has crashed and lost chunks stay open, and are noted.
         """
         ready = [state for state in self.inputs.by_id.values() if state.split and not state.open_parts]
         if not ready or (len(ready) < _FINISH and not everything):
@@ -130,10 +152,7 @@ class Pipeline:
         lost = [state for state in ready if state.file_id not in written]
         for state in lost:
             state.status = "open"
-        if lost:
-            raise StoreUnavailable(
-                "The database has crashed and lost chunks; run the same command again.", files=len(lost)
-            )
+        self._lost += lost
 
     def _go_through(self, suspects: list[Chunk]) -> Iterator[Chunk]:
         """A worker died and took the pool with it; nobody knows which chunk it was: process each alone.
