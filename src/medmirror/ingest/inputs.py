@@ -300,6 +300,8 @@ class Inputs:
                     end = block.end if isinstance(block, Flaw) else block.start + len(block.data)
                     yield block
                     last = block
+                if last and file.read(1):  # of an empty list or a manifest nothing is read
+                    raise LayoutChanged("Bytes are left behind the last record that was read.")
             except SourceError as error:
                 if not (flawed and stream.member):
                     raise

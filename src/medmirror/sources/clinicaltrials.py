@@ -117,12 +117,12 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
     """The file's layout. Raises LayoutChanged, with what it holds, when its first records are no studies."""
     outlines.check_text(head)
     with outlines.whole_stream(head, reopen) as stream:
-        outline = outlines.outline(stream, _KEYS, _SECTIONS)
+        outline = outlines.outline(stream, _KEYS, _SECTIONS, pages=True)
     if not _STUDY.search(head):
         if outline.kind == "bare" and not _SECTIONS & outline.values.keys():
             raise LayoutChanged(f"No ClinicalTrials.gov studies: {outlines.describe(outline)}.", file=name)
         with outlines.whole_stream(head, reopen) as stream:
-            key_sets = blocks.first_keys(stream, outline, _LOOKED_AT)
+            key_sets = blocks.first_keys(stream, outline, _LOOKED_AT, _about)
         if key_sets and not any(_SECTIONS & keys for keys in key_sets):
             keys = outlines.name_keys(key_sets[0])
             raise LayoutChanged(f"No ClinicalTrials.gov studies: the records have the keys {keys}.", file=name)
@@ -131,7 +131,12 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole studies (``readers.json``)."""
-    return blocks.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
+    return blocks.split(stream, str(context["layout"]), *_KEYS, wanted, most, _about)
+
+
+def _about(values: Mapping[str, Any]) -> Context:
+    """A page says nothing of its studies."""
+    return {}
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:

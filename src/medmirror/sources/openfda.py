@@ -265,23 +265,26 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
     """The file's layout and the day of its export. Raises LayoutChanged, with what it holds, for no bulk records."""
     outlines.check_text(head)
     with outlines.whole_stream(head, reopen) as stream:
-        outline = outlines.outline(stream, _KEYS, frozenset())
+        outline = outlines.outline(stream, _KEYS, frozenset(), pages=True)
     if outline.kind == "bare" and RECORDS.layout_of(outline.values) is None:
         raise LayoutChanged(f"No openFDA records: {_describe(outline)}.", file=name)
     with outlines.whole_stream(head, reopen) as stream:
-        key_sets = blocks.first_keys(stream, outline, _LOOKED_AT)
+        key_sets = blocks.first_keys(stream, outline, _LOOKED_AT, _about)
     if key_sets and not any(RECORDS.layout_of(keys) for keys in key_sets):
         keys = outlines.name_keys(key_sets[0])
         raise LayoutChanged(f"No openFDA records of a feed known here: they have the keys {keys}.", file=name)
-    exported = None
-    if outline.kind == "key":
-        meta = outline.values.get("meta")
-        if meta is None:  # JSON promises no order: it may stand behind the records
-            with outlines.whole_stream(head, reopen) as stream:
-                meta = outlines.value_at(stream, "meta")
-        exported = meta.get("last_updated") if isinstance(meta, dict) else None
-    day = first_day(exported) if isinstance(exported, str) else None
-    return {"layout": outline.kind, "array": outline.key, "exported": day_number(day)}
+    values = dict(outline.values) if outline.kind == "key" else {}
+    if outline.kind == "key" and "meta" not in values:  # JSON promises no order: it may stand behind the records
+        with outlines.whole_stream(head, reopen) as stream:
+            values["meta"] = outlines.value_at(stream, "meta")
+    return {"layout": outline.kind, "array": outline.key, **_about(values)}
+
+
+def _about(values: Mapping[str, Any]) -> Context:
+    """The day of the export that a page is of."""
+    meta = values.get("meta")
+    exported = meta.get("last_updated") if isinstance(meta, dict) else None
+    return {"exported": day_number(first_day(exported) if isinstance(exported, str) else None)}
 
 
 def _describe(outline: outlines.Outline) -> str:
@@ -294,7 +297,7 @@ def _describe(outline: outlines.Outline) -> str:
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole records (``readers.json``)."""
-    return blocks.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
+    return blocks.split(stream, str(context["layout"]), *_KEYS, wanted, most, _about)
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:

@@ -8,7 +8,7 @@ separator fits, the last elements, anything broken) is walked token by token.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 from medmirror.errors import InvalidRecord, ParseError, RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
@@ -19,20 +19,27 @@ from medmirror.readers.window import Window, skip_space
 
 _CLOSING = re.compile(rb"\s*\]\s*\}?\s*\Z")
 _BEGIN = 1 << 10  # bytes after an element that must be seen to tell whether the next one begins there
+AROUND = "around"  #: the layout of a block that holds no record
+_NONE: Mapping[str, int | str] = {}
 _FAILURES = 3  # proofs that may fail before they are no longer tried
 
 
-def split_array(window: Window, kind: str, wanted: int, most: int) -> Iterator[Block | Flaw]:
+def split_array(
+    window: Window, kind: str, wanted: int, most: int, ordinal: int = 0, facts: Mapping[str, int | str] = _NONE
+) -> Generator[Block | Flaw, None, int]:
     """Blocks of about *wanted* bytes, and flaws, from the array whose content *window* begins with.
 
-    *kind*: ``array``, the window begins after the bracket of the top-level array; ``key``, it begins with the bracket
-    of an array within an object, and is left at the closing one; ``block``, it holds a block that this function gave
-    before. An element of more than *most* bytes becomes a flaw. Raises TruncatedFile at the very end when the array is
-    not closed.
+    The first element has that *ordinal*; the ordinal behind the last one is returned. The blocks have those *facts*.
+
+    *kind*: ``array``, the window begins after the bracket of an array that is a document; ``key``, it begins with the
+    bracket of an array within an object; ``block``, it holds a block that this function gave before. The window is left
+    at the closing bracket. An element of more than *most* bytes becomes a flaw. Raises TruncatedFile at the very end
+    when the array is not closed.
     """
-    array = _Array(window, kind, wanted, most)
+    array = _Array(window, kind, wanted, most, ordinal, facts)
     while not array.ended:
         yield from array.next_block()
+    return array.ordinal
 
 
 def too_large(most: int) -> str:
@@ -41,13 +48,17 @@ def too_large(most: int) -> str:
 
 
 class _Array:
-    def __init__(self, window: Window, kind: str, wanted: int, most: int) -> None:
+    def __init__(
+        self, window: Window, kind: str, wanted: int, most: int, ordinal: int, facts: Mapping[str, int | str]
+    ) -> None:
         self.window = window
         self.kind = kind
         self.wanted = wanted
         self.most = most
         self.ended = False
-        self.ordinal = 0
+        self.begun = False
+        self.ordinal = ordinal
+        self.facts = facts
         self.separator: bytes | None = None  # blocks are cut at it
         self.loose: bytes | None = None  # finds the next element after a broken one
         self.keys: frozenset[str] = frozenset()
@@ -102,21 +113,23 @@ class _Array:
 
     def _block(self, end: int, count: int) -> Block:
         data = self.window.data
-        block = Block(data[:end], self.window.base, self.ordinal)
+        block = Block(data[:end], self.window.base, self.ordinal, self.facts)
         self.window.drop(end)
         self.ordinal += count
+        self.begun = True
         return block
 
     def _flaw(self, start: int, end: int, error: type[Exception], reason: str) -> Flaw:
         flaw = Flaw(None, self.ordinal, self.window.base + start, self.window.base + end, error.__name__, reason)
         self.window.drop(end)
         self.ordinal += 1
+        self.begun = True
         return flaw
 
     def _start(self, pos: int) -> int:
         """The begin of the next element, after the comma (or the bracket of the array) at *pos*."""
         start = self.window.space(pos)
-        if not pos and self.kind != "array" and not self.ordinal and self.window.data[start : start + 1] == b"[":
+        if not pos and self.kind != "array" and not self.begun and self.window.data[start : start + 1] == b"[":
             start = self.window.space(start + 1)
         while self.window.data[start : start + 1] == b",":
             start = self.window.space(start + 1)
@@ -212,7 +225,7 @@ class _Array:
                 break
         return self._flaw(first - window.base, end, RecordTooLarge, too_large(self.most))
 
-    def _end(self, start: int) -> Iterator[Flaw]:
+    def _end(self, start: int) -> Iterator[Block | Flaw]:
         """Leave the array, whose closing bracket (or the stream's end) is at *start*."""
         window = self.window
         if start < len(window.data):
@@ -221,16 +234,28 @@ class _Array:
             if mark == b"," and (self.kind != "key" or window.data[window.space(after + 1) :][:1] != b'"'):
                 yield self._flaw(start, start + 1, ParseError, STRAY)  # and the array goes on
                 return
-            if self.kind == "array" and mark:
-                while (place := self._next_begin(start)) is None and window.more():
-                    pass
-                if place is not None and place < len(window.data):
-                    yield self._flaw(start, place, ParseError, STRAY)
-                    return
-                yield self._flaw(after, len(window.data), ParseError, "Bytes after the end of the array.")
-                start = len(window.data)
+            if self.kind == "array" and mark and (place := self._going_on(start, after)):
+                yield self._flaw(start, place, ParseError, STRAY)
+                return
+            if self.facts and window.data[:start].strip():  # the bracket of an array without elements
+                yield Block(window.data[:start], window.base, self.ordinal, {**self.facts, "layout": AROUND})
             window.drop(start)
         elif self.kind != "block":
             self.ended = True
             raise TruncatedFile("The file ends before its array of records does; fetch it again.")
         self.ended = True
+
+    def _going_on(self, start: int, after: int) -> int:
+        """Where the array goes on whose closing bracket, at *start*, is one too many; 0 when it does not.
+
+        *after*: what stands behind it.
+        """
+        window = self.window
+        if window.data[after : after + 1] in (b"[", b"{"):
+            end = self._element(after)
+            if end <= 0 or window.data[window.space(end) :][:1] not in (b",", b"]"):
+                return 0  # another document
+            return start + 1
+        while (place := self._next_begin(start)) is None and len(window.data) - start <= self.most and window.more():
+            pass
+        return place if place is not None and place < len(window.data) else 0

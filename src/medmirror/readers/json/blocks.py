@@ -1,8 +1,9 @@
 """Blocks of whole records of a JSON stream, and the records of a block.
 
-A record is (``array``) an element of the top-level array, (``key``) an element of the array under one key of the
-top-level object, (``bare``) the one object that the stream is, or (``lines``) a line. Only the top level counts: a
-nested key of the same name is part of a record or of what surrounds the array.
+A stream is a run of documents, mostly one (``documents``). A record is (``array``) an element of the top-level array,
+(``key``) an element of the array under one key of the top-level object, (``bare``) the one object that the stream is,
+or (``lines``) a line. Only the top level counts: a nested key of the same name is part of a record or of what surrounds
+the array.
 
 A block of an array begins with the bytes before its first element (white space and a comma, or the bracket of an array
 under a key) and ends with an element. So it differs from the begin of a stream, and it can be split again.
@@ -11,24 +12,25 @@ under a key) and ends with an element. So it differs from the begin of a stream,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from medmirror.errors import ParseError, RecordTooLarge, TruncatedFile
+from medmirror.errors import RecordTooLarge, TruncatedFile
 from medmirror.model import Block, Flaw
-from medmirror.readers.json.array import split_array, too_large
-from medmirror.readers.json.outlines import BOM, Outline, enter, leave
+from medmirror.readers.json.array import AROUND, split_array, too_large
+from medmirror.readers.json.documents import About, Documents
+from medmirror.readers.json.outlines import BOM, Outline
 from medmirror.readers.json.pieces import Piece, parse, pieces
-from medmirror.readers.json.scan import is_balanced, residue
 from medmirror.readers.window import Window
 
 
-def first_keys(stream: BinaryIO, outline: Outline, size: int) -> list[set[str]]:
+def first_keys(stream: BinaryIO, outline: Outline, size: int, about: About | None = None) -> list[set[str]]:
     """The keys of each object among the first *size* bytes of records; records that do not parse are left out."""
     keys: list[set[str]] = []
     try:
-        for block in split(stream, outline.kind, outline.key, min(size, 1 << 16), size):
+        for block in split(stream, outline.kind, outline.key, min(size, 1 << 16), size, about):
             if isinstance(block, Block):
-                keys += [set(piece.value) for piece in items(block.data, outline.kind) if isinstance(piece.value, dict)]
+                kind = str(block.facts.get("layout", outline.kind))
+                keys += [set(piece.value) for piece in items(block.data, kind) if isinstance(piece.value, dict)]
             if keys or (block.end if isinstance(block, Flaw) else block.start) > size:
                 break
     except TruncatedFile:
@@ -36,55 +38,32 @@ def first_keys(stream: BinaryIO, outline: Outline, size: int) -> list[set[str]]:
     return keys
 
 
-def split(stream: BinaryIO, kind: str, key: str, wanted: int, most: int) -> Iterator[Block | Flaw]:
+def split(
+    stream: BinaryIO, kind: str, key: str, wanted: int, most: int, about: About | None = None
+) -> Iterator[Block | Flaw]:
     """Blocks of about *wanted* bytes that together hold every record of *stream*; records over *most* become flaws.
 
-    *kind* and *key* are those of its outline. *stream* may also hold the data of one block only. At most one block and
-    one record are in memory. Raises TruncatedFile at the very end when the outer structure is not closed.
+    *kind* and *key* are those of its outline. *about* gives the facts of a page that stands behind another one; without
+    it a second document is refused (``documents``). *stream* may also hold the data of one block only. At most one
+    block and one record are in memory. Raises TruncatedFile at the very end when the outer structure is not closed.
     """
     window = Window(stream)
     window.fill(max(1 << 12, min(wanted, 1 << 22)))
     window.drop(len(BOM) if window.data.startswith(BOM) else 0)
-    if kind == "bare":
-        yield from _split_bare(window, most)
-    elif kind == "lines":
+    if kind == "lines":
         yield from _split_lines(window, wanted, most)
+    elif kind == AROUND:
+        yield Block(window.data + stream.read(), 0, 0)
+    elif kind in ("array", "key") and _is_of_array(window, kind):
+        yield from split_array(window, "block", wanted, most)
     else:
-        keys = frozenset((key,))
-        start = window.space(0)
-        if (window.data[start : start + 1] == b"{") == (kind == "array") or window.data[start : start + 1] == b",":
-            yield from split_array(window, "block", wanted, most)
-            return
-        values: dict[str, Any] = {}
-        place = start + 1 if kind == "array" else enter(window, start, keys, values)[0]
-        if place < 0:
-            raise TruncatedFile("The file ends, or breaks, before its array of records begins; fetch it again.")
-        window.drop(place)
-        yield from split_array(window, kind, wanted, most)
-        if kind == "key":
-            leave(window, keys, values)
+        yield from Documents(window, kind, key, wanted, most, about).blocks()
 
 
-def _split_bare(window: Window, most: int) -> Iterator[Block | Flaw]:
-    while not window.eof and len(window.data) <= most:
-        window.more()
-    if not window.eof:
-        start = window.base
-        while window.more():
-            window.drop(len(window.data))
-        yield Flaw(None, 0, start, window.base, RecordTooLarge.__name__, too_large(most))
-        return
-    data = window.data
-    if not is_balanced(data):
-        yield Flaw(None, 0, window.base, window.base + len(data), ParseError.__name__, _why(data))
-        if not set(residue(data)) & set(b"}]"):
-            raise TruncatedFile("The file ends inside its record; fetch it again.")
-    elif data.strip():
-        yield Block(data, window.base, 0)
-
-
-def _why(data: bytes) -> str:
-    return parse(data)[1] or "Brackets do not match."
+def _is_of_array(window: Window, kind: str) -> bool:
+    """Whether *window* holds a block of an array, and no stream of that *kind* from its beginning."""
+    start = window.space(0)
+    return (window.data[start : start + 1] == b"{") == (kind == "array") or window.data[start : start + 1] == b","
 
 
 def _split_lines(window: Window, wanted: int, most: int) -> Iterator[Block | Flaw]:
@@ -139,6 +118,8 @@ def items(data: bytes, kind: str) -> Iterator[Piece]:
     """The records of a block of a stream of that *kind*, parsed, and its broken pieces, in order."""
     if kind in ("array", "key"):
         yield from pieces(data)
+    elif kind == AROUND:
+        return
     elif kind == "lines":
         start = 0
         for line in data.split(b"\n"):

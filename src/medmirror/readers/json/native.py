@@ -210,7 +210,7 @@ class Program:
     def items(self, data: bytes, kind: str) -> list[NativeItem] | None:
         """The items of a block of a stream of that *kind*; None without a library, or when one is not well formed."""
         state = self._state()
-        if state is None:
+        if state is None or kind not in _BETWEEN:
             return None
         items: list[NativeItem] = []
         stride, at = self._stride, 0

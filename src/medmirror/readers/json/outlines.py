@@ -6,21 +6,20 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
-import ijson
-
 from medmirror.errors import LayoutChanged, TruncatedFile
 from medmirror.readers.json.pieces import parse
-from medmirror.readers.json.scan import OPEN, element_end
+from medmirror.readers.json.scan import OPEN, Skipper, element_end, whole
 from medmirror.readers.window import Window, skip_space
 
 _HEAD = 1 << 16  # a head of fewer bytes is the whole stream
+_READ = 1 << 20
 _MOST_OUTSIDE = 16 << 20  # bytes of one value outside the records
 BOM = b"\xef\xbb\xbf"
 
 
 class Outline(NamedTuple):
-    """The outline of a stream: its *kind* (array, key, bare, lines), the array's *key*, the other values of the top
-    level.
+    """The outline of a stream: its *kind* (array, key, bare, lines, pages), the array's *key*, the other values of the
+    top level.
 
     *first* is the first key of the top-level object, for errors about an object that is none of ours.
     """
@@ -54,40 +53,80 @@ def whole_stream(head: bytes, reopen: Callable[[], BinaryIO]) -> BinaryIO:
     return io.BytesIO(head) if len(head) < _HEAD else reopen()
 
 
-def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str]) -> Outline:
+def outline(stream: BinaryIO, keys: frozenset[str], bare: frozenset[str], *, pages: bool = False) -> Outline:
     """The outline of *stream*, whose records may stand in an array under one of *keys*.
 
-    An object whose first key is among *bare* is itself a record. Reads no further than the array: values behind it are
-    not in the outline (``value_at``). Raises LayoutChanged when the stream is no JSON.
+    An object whose first key is among *bare* is itself a record. With *pages* an array of pages is told from one of
+    records (kind ``pages``; the values are those of the first one), and a page a line from a record a line (``key``).
+    Reads no further than the array: values behind it are not in the outline (``value_at``). Raises LayoutChanged when
+    the stream is no JSON.
     """
     window = Window(stream)
     window.fill(_HEAD)
     check_text(window.data)
     window.drop(len(BOM) if window.data.startswith(BOM) else 0)
     start = window.space(0)
-    if window.data[start : start + 1] == b"[":
-        return Outline("array", "", {})
-    if _are_lines(window.data[start:], whole=window.eof):
-        return Outline("lines", "", {})
+    in_array = window.data.startswith(b"[", start)
+    in_lines = not in_array and _are_lines(window.data[start:], whole=window.eof)
+    if in_array:
+        start = window.space(start + 1)
+    if (in_array or in_lines) and not pages:
+        return Outline("array" if in_array else "lines", "", {})
     first = _first_key(window.data, start)
-    if first in bare:
-        return Outline("bare", "", {}, first)
     values: dict[str, Any] = {}
-    pos, key = enter(window, start, keys, values)
-    if pos < 0:
-        return Outline("bare", "", values, first)
-    return Outline("key", key, values, first)
+    pos, key = -1, ""
+    if first not in bare and window.data.startswith(b"{", start):
+        pos, key = enter(window, start, keys, values)
+    if pos >= 0:
+        return Outline("pages" if in_array else "key", key, values, first)
+    if in_array or in_lines:
+        return Outline("array" if in_array else "lines", "", {})
+    return Outline("bare", "", values, first)
 
 
-def value_at(stream: BinaryIO, path: str) -> Any:
-    """The value at *path* (keys joined by dots) of the object in *stream*; None when it is missing or behind a break.
+def value_at(stream: BinaryIO, key: str) -> Any:
+    """The value under *key* of the object in *stream*; None when it is missing or behind a break.
 
-    Reads the whole stream if necessary, in bounded memory.
+    Reads the whole stream if necessary, in bounded memory, however deep it is.
     """
-    try:
-        return next(ijson.items(stream, path, use_float=True), None)
-    except ijson.JSONError:
-        return None
+    window = Window(stream)
+    window.fill(_HEAD)
+    window.drop(len(BOM) if window.data.startswith(BOM) else 0)
+    pos = window.space(0) + 1
+    while True:
+        window.drop(window.space(pos))
+        if window.data.startswith(b","):
+            window.drop(window.space(1))
+        end = _value_end(window, 0) if window.data.startswith(b'"') else OPEN
+        if end <= 0:
+            return None
+        name = parse(window.data[:end])[0]
+        colon = window.space(end)
+        if window.data[colon : colon + 1] != b":":
+            return None
+        window.drop(window.space(colon + 1))
+        if name == key:
+            end = _value_end(window, 0)
+            return parse(window.data[:end])[0] if end > 0 else None
+        pos = _past_value(window)
+        if pos <= 0:
+            return None
+
+
+def _past_value(window: Window) -> int:
+    """The end of the value that the window begins with, which is dropped as it is read; 0 or less when it has none."""
+    if window.data[:1] not in (b"{", b"["):
+        return _value_end(window, 0)
+    skipper = Skipper()
+    while True:
+        size = len(window.data) if window.eof else whole(window.data, len(window.data))
+        end = skipper.feed(window.data[:size])
+        if end >= 0:
+            return end
+        window.drop(size)
+        window.fill(_READ)
+        if not window.data:
+            return OPEN
 
 
 def _are_lines(data: bytes, *, whole: bool) -> bool:
@@ -130,8 +169,8 @@ def enter(window: Window, start: int, keys: frozenset[str], values: dict[str, An
     return _walk(window, start + 1, keys, values)
 
 
-def leave(window: Window, keys: frozenset[str], values: dict[str, Any]) -> None:
-    """Walk from the array's closing bracket, the window's first byte, to the end of the object.
+def leave(window: Window, keys: frozenset[str], values: dict[str, Any]) -> int:
+    """Walk from the array's closing bracket, the window's first byte, to the end of the object; return that place.
 
     Raises TruncatedFile when it does not end, LayoutChanged for a second array of records.
     """
@@ -140,6 +179,7 @@ def leave(window: Window, keys: frozenset[str], values: dict[str, Any]) -> None:
         raise LayoutChanged(f"The file has two arrays called {key}.")
     if not window.data[-again - 1 :].startswith(b"}"):
         raise TruncatedFile("The file ends before its outermost object does; fetch it again.")
+    return -again
 
 
 def _walk(window: Window, pos: int, keys: frozenset[str], values: dict[str, Any]) -> tuple[int, str]:
