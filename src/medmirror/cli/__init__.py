@@ -6,6 +6,7 @@ Each command returns an Answer; only ``main`` prints it or exits. Nothing slow i
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -165,6 +166,8 @@ def main() -> NoReturn:
             # Whatever is not committed is rolled back and loaded by the next run. Workers end with their parent.
             os._exit(INTERRUPTED)
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an argument may be bytes that are no text
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     cli.main()

@@ -1,15 +1,16 @@
 """From what the user named to candidates: every file to load, and everything that is left out, with the reason.
 
-In a folder are left out: hidden files and folders, checksums, documents by their ending (unless a mapping file names
-them), links, and what is no regular file. Links and special files are told apart from the rest: they may stand for
-records that nobody read, so a pass that met one is not whole.
+In a folder are left out: hidden files and folders (also what macOS and Windows put beside files), checksums, documents
+by their ending (unless a mapping file names them), links, and what is no regular file. The same holds in an archive.
+Links and special files are told apart from the rest: they may stand for records that nobody read, so a pass that met
+one is not whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from medmirror import sources
@@ -32,6 +33,7 @@ UNREAD = {
 """Reasons that may hide records, each as a certificate says it."""
 
 _ALWAYS = {folders.LINK: LINK, folders.SPECIAL: SPECIAL, folders.DEEP: DEEP}
+_HIDDEN = {"__macosx", "thumbs.db", "desktop.ini"}  # what only some systems hide
 _CHECKSUMS = {".md5", ".sha256"}
 _DOCUMENTS = {".txt", ".md", ".dtd", ".yaml", ".yml", ".pdf", ".xlsx", ".html", ".py"}
 _SIGNS = "*?["
@@ -50,12 +52,12 @@ class Candidate(NamedTuple):
     ignored: str = ""
 
     def __str__(self) -> str:
-        return str(self.path)
+        return folders.shown(self.path)
 
     @property
     def name(self) -> str:
         """What messages call it: its place below the folder that the user named."""
-        return str(self.path.relative_to(self.beneath)) if self.beneath else str(self.path)
+        return folders.shown(self.path.relative_to(self.beneath) if self.beneath else self.path)
 
 
 def named(source: Source | None, given: Given) -> Named:
@@ -90,7 +92,7 @@ def find(paths: Iterable[Path | Candidate], exports: Named = lambda name: False)
                     left.append(candidate)
                 yield candidate
             if not loadable:
-                raise UsageError(f"The folder {path} holds no file to load{left_out(left)}.")
+                raise UsageError(f"The folder {folders.shown(path)} holds no file to load{left_out(left)}.")
 
 
 def of(path: Path, exports: Named = lambda name: False) -> Iterator[Candidate]:
@@ -100,20 +102,30 @@ def of(path: Path, exports: Named = lambda name: False) -> Iterator[Candidate]:
 
 def below(folder: Path, exports: Named = lambda name: False) -> Iterator[Candidate]:
     """Every candidate in *folder*, which may be a link itself."""
-    for parts, kind in folders.walk(folder, lambda parts: not parts[-1].startswith(".")):
+    for parts, kind in folders.walk(folder, lambda parts: not _is_hidden(parts[-1])):
         yield Candidate(folder.joinpath(*parts), folder, _reason(parts, kind, exports))
 
 
 def _reason(parts: Sequence[str], kind: str, exports: Named) -> str:
     """Why an entry of a folder is not loaded; empty: it is. A folder that cannot be read is refused on opening."""
     name = parts[-1] if parts else ""
-    if name.startswith("."):
+    if _is_hidden(name):
         return HIDDEN
     if kind in _ALWAYS or kind == folders.CLOSED:
         return _ALWAYS.get(kind, "")
     if Path(name).suffix.lower() in _CHECKSUMS:
         return CHECKSUM
     return DOCUMENT if is_document(name, exports) else ""
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _HIDDEN
+
+
+def of_member(member: str, exports: Named) -> str:
+    """Why a member of an archive is not loaded, by the names of it and of its folders; empty: it is."""
+    *ways, name = PurePosixPath(member.replace("\\", "/")).parts or ("",)
+    return HIDDEN if any(map(_is_hidden, ways)) else _reason((name,), folders.FILE, exports)
 
 
 def is_pattern(path: str) -> bool:

@@ -25,12 +25,15 @@ from medmirror.ingest.order import place
 from medmirror.model import Block, Certificate, Chunk, Flaw, Part, Witness
 from medmirror.readers import files
 from medmirror.readers.files import Stream
+from medmirror.readers.folders import shown
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Given, Source
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_ORDER = 1000  # bytes
+_TRIES = 1000  # members of an archive that may be none of a known source before one is
+_BOM = b"\xef\xbb\xbf"
 _TOGETHER = 500  # small files that are registered with one statement
 
 
@@ -60,6 +63,11 @@ class FileState:
     error: SourceError | None = None
     beneath: Path | None = None  # the folder that it was found in: below it no link is followed
     ignored: str = ""  # why it is not loaded
+
+    @property
+    def name(self) -> str:
+        """What the ledger and messages call it."""
+        return shown(self.path)
 
     @property
     def candidate(self) -> Candidate:
@@ -168,7 +176,7 @@ class Inputs:
                 digests = files.digest(path, stream.raw, md5=wanted is not None, beneath=beneath)
                 state.size = digests.size
                 if wanted and wanted != digests.md5:
-                    raise TruncatedFile("The file's MD5 is not the one beside it; fetch both again.", file=str(path))
+                    raise TruncatedFile("The file's MD5 is not the one beside it; fetch both again.", file=shown(path))
             except SourceError as error:
                 self.refuse(state, error)
                 continue
@@ -177,7 +185,7 @@ class Inputs:
                 state.status = "skipped"  # the same bytes a second time in this run
                 continue
             states[key] = state
-            facts.setdefault(source.name, []).append(ledger.FileFacts(str(path), digests.size, digests.sha256, order))
+            facts.setdefault(source.name, []).append(ledger.FileFacts(state.name, digests.size, digests.sha256, order))
         return [entry for name, of_source in facts.items() for entry in self._enter(name, of_source, states)]
 
     def _enter(
@@ -205,7 +213,7 @@ class Inputs:
             state.file_id = file_id
             if (digest, order) in done or file_id in self._met:
                 state.status = "skipped"
-                _log.info("skipped, loaded before: %s", state.path)
+                _log.info("skipped, loaded before: %s", state.name)
             else:
                 self._met.add(file_id)
                 self.by_id[file_id] = state
@@ -216,26 +224,34 @@ class Inputs:
         return files.streams(Path(state.path), self.settings.max_zip_ratio, state.beneath)
 
     def _tell(self, state: FileState) -> tuple[Source, Stream, Context]:
-        """The source of a file, told from its first stream that is no document; that stream, and its context, which
-        orders it among its source's files."""
-        path = Path(state.path)
+        """The source of a file, told from its first stream that can be loaded; that stream, and its context, which
+        orders it among its source's files. What is wrong with the first one is raised when there is none."""
+        wrong, tries = None, _TRIES
         for stream in self._streams(state):
-            if self._is_beside(stream):
+            if self._beside(stream):
                 continue
-            start = files.head(stream)
-            if not start:
-                raise TruncatedFile("The file is empty.", file=str(path))
-            source = self.source or _recognise(stream.name, start)
-            if source is None:
-                raise LayoutChanged(f"This is no file of a known source; it begins like {_looks_like(start)}.")
             try:
-                return source, stream, self._context(source, path, stream, start)
-            except UsageError as error:
-                if self.source is not None:
-                    raise
-                # What only looks like a source's file must not stop the files beside it.
-                raise LayoutChanged(error.message) from None
-        raise TruncatedFile("The archive is empty.", file=str(path))
+                return self._tell_stream(Path(state.path), stream)
+            except SourceError as error:
+                wrong, tries = wrong or error, tries - 1
+            if not stream.member or not tries:
+                break
+        raise wrong or TruncatedFile("The archive holds no file to load.", file=state.name)
+
+    def _tell_stream(self, path: Path, stream: Stream) -> tuple[Source, Stream, Context]:
+        start = files.head(stream)
+        if not start:
+            raise TruncatedFile("The file is empty.", file=shown(path))
+        source = self.source or _recognise(stream.name, start)
+        if source is None:
+            raise LayoutChanged(f"This is no file of a known source; it begins like {_looks_like(start)}.")
+        try:
+            return source, stream, self._context(source, path, stream, start)
+        except UsageError as error:
+            if self.source is not None:
+                raise
+            # What only looks like a source's file must not stop the files beside it.
+            raise LayoutChanged(error.message) from None
 
     def _context(self, source: Source, path: Path | str, stream: Stream, start: bytes) -> Context:
         """The context of *stream*; LayoutChanged when it is not one of *source*."""
@@ -268,10 +284,11 @@ class Inputs:
             if stream.member in met:  # spans of the two could not be told apart
                 raise UnsafeFile("The archive has two members of the same name.")
             met.add(stream.member)
-            if self._is_beside(stream):
+            if reason := self._beside(stream):
                 path = Path(state.path) / stream.member
-                self.files.append(member := FileState(path, 0, state.source, beneath=state.beneath))
-                self._ignore(member, DOCUMENT)
+                if reason not in (HIDDEN, CHECKSUM):
+                    self.files.append(member := FileState(path, 0, state.source, beneath=state.beneath))
+                    self._ignore(member, reason)
                 continue
             yield from self._stream(source, state, stream)
 
@@ -282,11 +299,11 @@ class Inputs:
             state.contexts[stream.member] = context
             yield from self._blocks(source, state, stream, context)
         except SourceError as error:
-            _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
+            _log.error("refused: %s, member %s: %s", state.name, stream.member, error)
             flaw = Flaw(None, 0, 0, 0, type(error).__name__, error.message)
             state.contexts.setdefault(stream.member, {})
             whose = self._with_organization(source, {})
-            yield Part(state.file_id, str(state.path), stream.member, whose, 0, 0, 0, b"", (flaw,))
+            yield Part(state.file_id, state.name, stream.member, whose, 0, 0, 0, b"", (flaw,))
 
     def _blocks(self, source: Source, state: FileState, stream: Stream, context: Context) -> Iterator[Part]:
         """The blocks of a stream as parts (``parts_of``)."""
@@ -306,13 +323,13 @@ class Inputs:
                 if not (flawed and stream.member):
                     raise
                 # The item that is cut off is a flaw already: all there is to say of this member.
-                _log.error("refused: %s, member %s: %s", state.path, stream.member, error)
+                _log.error("refused: %s, member %s: %s", state.name, stream.member, error)
             finally:
                 state.bytes += end
                 self._items += _items_to(last) if last else 0
 
         first = place(self.run_id, self._items)
-        whole = Part(state.file_id, str(state.path), stream.member, context, 0, 0, 0, b"", place=first)
+        whole = Part(state.file_id, state.name, stream.member, context, 0, 0, 0, b"", place=first)
         with stream.open() as file:
             yield from parts_of(blocks(file), whole)
 
@@ -327,7 +344,7 @@ class Inputs:
             for member, context in state.contexts.items() or [("", {})]:
                 read, rejected = census.get((state.file_id, member), (0, 0))
                 status = state.status if context else "refused"  # of a member that nobody could tell nothing is known
-                witness = Witness(str(state.path), context, status, read, rejected)
+                witness = Witness(state.name, context, status, read, rejected)
                 by_source.setdefault(state.source, []).append(witness)
         return by_source
 
@@ -335,16 +352,20 @@ class Inputs:
         """The contexts of an archive that was not read in this run."""
         source = sources.get(state.source)
         for stream in self._streams(state):
-            if self._is_beside(stream):
+            if self._beside(stream):
                 continue
             state.contexts[stream.member] = {}
             with suppress(SourceError):
                 state.contexts[stream.member] = self._context(source, state.path, stream, files.head(stream))
 
-    def _is_beside(self, stream: Stream) -> bool:
-        """Whether *stream* is a document in an archive, which lies beside the exports and is none."""
-        if not stream.member or not candidates.is_document(stream.name, self._exports):
-            return False
+    def _beside(self, stream: Stream) -> str:
+        """Why *stream* of an archive is not loaded, as it would not be in a folder; empty: it is.
+
+        A document that a source recognises is an export all the same.
+        """
+        reason = candidates.of_member(stream.member, self._exports) if stream.member else ""
+        if reason != DOCUMENT:
+            return reason
         able = [self.source] if self.source else [sources.get(name) for name in sources.names()]
         able = [
             source for source in able if source.claims is None or source.claims(stream.name, self.given) is not False
@@ -352,8 +373,8 @@ class Inputs:
         try:
             start = files.head(stream)
         except SourceError:
-            return False  # whoever reads it says so
-        return not any(source.recognise(stream.name, start) for source in able)
+            return ""  # whoever reads it says so
+        return "" if any(source.recognise(stream.name, start) for source in able) else DOCUMENT
 
     def qualified(self, certificates: Iterable[Certificate]) -> list[Certificate]:
         """*certificates*, none of which is whole when something in a folder was not read that may hold records."""
@@ -367,11 +388,11 @@ class Inputs:
     def _ignore(self, state: FileState, reason: str) -> None:
         state.status, state.ignored, state.split = "ignored", reason, True
         level = logging.WARNING if reason in candidates.UNREAD else logging.INFO
-        _log.log(level, "ignored, %s: %s", reason, state.path)
+        _log.log(level, "ignored, %s: %s", reason, state.name)
 
     def refuse(self, state: FileState, error: SourceError) -> None:
         """Note that a file is not what it claims to be."""
-        error.context.setdefault("file", str(state.path))
+        error.context.setdefault("file", state.name)
         state.status, state.error, state.split = "refused", error, True
         _log.error("refused: %s", error)
 
@@ -413,6 +434,9 @@ def parts_of(blocks: Iterable[Block | Flaw], whole: Part) -> Iterator[Part]:
             flaws.append(block)
             end, ordinal = block.end, block.ordinal + 1
             continue
+        if flaws and "layout" in block.facts:  # what belongs to no document has not the facts of the next one
+            yield whole._replace(start=flaws[0].start, end=end, ordinal=ordinal, flaws=tuple(flaws))
+            flaws.clear()
         end = block.start + len(block.data)
         yield whole._replace(
             context={**whole.context, **block.facts} if block.facts else whole.context,
@@ -435,11 +459,34 @@ def order_of(context: Context) -> str:
 
 
 def _recognise(name: str, start: bytes) -> Source | None:
+    if start.startswith(_WIDE) and start.replace(b"\0", b"").lstrip(b"\xff\xfe \t\r\n")[:1] in (b"{", b"["):
+        return None  # JSON in UTF-16 is no table
     return next((source for source in map(sources.get, sources.names()) if source.recognise(name, start)), None)
 
 
+_PACKED = (
+    (b"BZh", "a file compressed with bzip2"),
+    (b"\xfd7zXZ\0", "a file compressed with xz"),
+    (b"\x28\xb5\x2f\xfd", "a file compressed with zstd"),
+    (b"\x1f\x9d", "a file compressed with compress (.Z)"),
+    (b"\x04\x22\x4d\x18", "a file compressed with lz4"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"PK", "a zip archive within another file"),
+)
+_TAR = 257  # where a tar archive says that it is one
+_WIDE = (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{", b"[\0", b"\0[")
+
+
 def _looks_like(start: bytes) -> str:
-    text = start.lstrip()[:512].lower()
+    packed = next((words for mark, words in _PACKED if start.startswith(mark)), "")
+    if start[_TAR : _TAR + 5] == b"ustar":
+        packed = "a tar archive"
+    if packed:
+        return f"{packed}; only plain files, .gz and .zip are read: unpack it first"
+    if start.startswith(_WIDE):
+        return "text in UTF-16, which only XML and CSV may be; convert it to UTF-8 first"
+    text = start.removeprefix(_BOM).lstrip()[:512].lower()
     if text.startswith((b"<!doctype html", b"<html")):
         return "HTML (an error page of a web server?)"
     if text.startswith(b"<"):

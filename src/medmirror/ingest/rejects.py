@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Row
@@ -23,6 +22,7 @@ from medmirror.ingest import order, pool, worker
 from medmirror.ingest.chunk import process
 from medmirror.model import Block, Chunk, Counts, Flaw, Part
 from medmirror.readers import files
+from medmirror.readers.folders import path_of
 from medmirror.settings import Settings
 
 
@@ -211,7 +211,7 @@ def _from_file(rows: Sequence[Row[Any]], settings: Settings) -> _Found:
     try:
         if first.size is None:
             raise UnreadableFile("It was read from what is no file, and is too large to be kept: load that again.")
-        path = Path(first.path)
+        path = path_of(first.path)
         if files.digest(path).sha256 != bytes(first.digest):
             raise UnreadableFile("The file is not the one of that time any more: " + _again(first))
         for stream in files.streams(path, settings.max_zip_ratio):

@@ -21,6 +21,7 @@ from medmirror.ingest.candidates import Candidate
 from medmirror.ingest.inputs import FileState, Inputs
 from medmirror.ingest.pipeline import Pipeline, Totals
 from medmirror.model import Certificate
+from medmirror.readers import folders
 from medmirror.settings import Settings
 from medmirror.sources.base import Source
 
@@ -204,7 +205,8 @@ def execute(
     executors.check(executor)
     engine, settings = (within(settings, None), settings) if within else open_database(settings)
     try:
-        shown = {"workers": settings.workers, "chunk_bytes": settings.chunk_bytes, "paths": list(map(str, given[:100]))}
+        names = [str(path) if isinstance(path, Candidate) else folders.shown(path) for path in given[:100]]
+        shown = {"workers": settings.workers, "chunk_bytes": settings.chunk_bytes, "paths": names}
         with runs.record(engine, "load", source, shown) as run:
             run.began = began
             own_functions = (filter, transform, dict(map_with or {}))
@@ -308,7 +310,7 @@ def _result(run: runs.Run, totals: Totals, states: Sequence[FileState], settings
         worker_deaths=totals.worker_deaths,
         files=[
             FileResult(
-                str(state.path),
+                state.name,
                 state.status,
                 state.source,
                 type(state.error).__name__ if state.error else None,

@@ -150,7 +150,7 @@ def _basis(config: Config, todo: Sequence[Part], only: Sequence[str], conn: Conn
         if part.load is not None:
             with suppress(MedmirrorError):  # a folder that cannot be searched: the part fails, and the plan says so
                 files = loadinputs.files(loadinputs.of(part.load, config.folder, part.organization))
-                inputs += [[part.name, str(file.path), file.ignored or _file_digest(file)] for file in files]
+                inputs += [[part.name, str(file), file.ignored or _file_digest(file)] for file in files]
     tables = {name: digest.text for name, digest in digests.table_digests(conn).items()}
     return {"configuration": config.digest, "only": list(only), "inputs": sorted(inputs), "tables": tables}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,10 +148,28 @@ def beside(path: Path, ending: str, beneath: Path | None = None) -> bytes | None
         return None
 
 
+def shown(path: str | os.PathLike[str]) -> str:
+    """The name of *path* as text. A name is bytes: those that are no UTF-8 are shown as escapes (``\\xe9``)."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def path_of(text: str) -> Path:
+    """The path that ``shown`` gave *text* for."""
+    path = Path(text)
+    if "\\x" not in text or os.path.lexists(path):
+        return path
+    return Path(os.fsdecode(_ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), os.fsencode(text))))
+
+
+_ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+
 def unreadable(path: Path, error: OSError) -> UnreadableFile:
     """The error for a file that the system will not give us, with the system's reason."""
     if isinstance(error, _NotRegular):
-        return UnreadableFile(str(error), file=str(path))
+        return UnreadableFile(str(error), file=shown(path))
     if error.errno == errno.ELOOP:
-        return UnreadableFile("This is a link, or lies behind one; links in a folder are not followed.", file=str(path))
-    return UnreadableFile("", file=str(path), reason=error.strerror or type(error).__name__)
+        return UnreadableFile(
+            "This is a link, or lies behind one; links in a folder are not followed.", file=shown(path)
+        )
+    return UnreadableFile("", file=shown(path), reason=error.strerror or type(error).__name__)

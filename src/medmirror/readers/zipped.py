@@ -1,9 +1,15 @@
-"""A deflated member of a zip archive as a stream, unpacked by ISA-L: three times as fast as zlib."""
+"""Zip archives: their directory, whatever its names are, and deflated members, unpacked by ISA-L.
+
+ISA-L is three times as fast as zlib.
+"""
 
 from __future__ import annotations
 
+import io
+import os
+import struct
 import zipfile
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from isal import igzip_lib, isal_zlib
 
@@ -11,11 +17,98 @@ _HEADER = 30  # bytes of a local header before its two fields of variable length
 _READ = 1 << 17  # packed bytes at a time
 _PATCHED = 0x20
 _STRONG = 0x40
+_UTF8 = 0x800
+_ENTRY = 46  # bytes of a directory's entry before its fields of variable length
+_TAIL = 22 + (1 << 16)  # bytes that the end of an archive may take
 
 
 def is_plain(info: zipfile.ZipInfo) -> bool:
     """Whether *info* is deflated and nothing else is special about it."""
     return info.compress_type == zipfile.ZIP_DEFLATED and not info.flag_bits & (_PATCHED | _STRONG | 1)
+
+
+def directory(file: BinaryIO) -> zipfile.ZipFile:
+    """The archive in *file*. A name that says to be UTF-8 and is not is read as what older archivers write (CP437)."""
+    try:
+        return zipfile.ZipFile(file)
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(cast(Any, io.BufferedReader(_Patched(file, *_plain_names(file)))))
+
+
+def _plain_names(file: BinaryIO) -> tuple[int, bytes]:
+    """(place of the directory of the archive in *file*, its bytes without the mark UTF-8 at names that are none)."""
+    size = file.seek(0, os.SEEK_END)
+    start = max(0, size - _TAIL)
+    file.seek(start)
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) - end < 22:
+        raise zipfile.BadZipFile("The archive has no directory.")
+    (length,) = struct.unpack_from("<L", tail, end + 12)
+    at = start + end - length
+    if at < 0:
+        raise zipfile.BadZipFile("The archive's directory is not where its end says.")
+    file.seek(at)
+    entries = bytearray(file.read(length))
+    pos = 0
+    while pos + _ENTRY <= len(entries) and entries[pos : pos + 4] == b"PK\x01\x02":
+        flags, name, extra, comment = struct.unpack_from("<8xH18xHHH", entries, pos)
+        try:
+            entries[pos + _ENTRY : pos + _ENTRY + name].decode()
+        except UnicodeDecodeError:
+            struct.pack_into("<H", entries, pos + 8, flags & ~_UTF8)
+        pos += _ENTRY + name + extra + comment
+    return at, bytes(entries)
+
+
+class _Patched(io.RawIOBase):
+    """*file* with other bytes at one place."""
+
+    def __init__(self, file: BinaryIO, at: int, data: bytes) -> None:
+        self._file, self._at, self._data = file, at, data
+        file.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, place: int, whence: int = os.SEEK_SET, /) -> int:
+        return self._file.seek(place, whence)
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        here = self._file.tell()
+        data = self._file.read(len(view))
+        view[: len(data)] = data
+        first, last = max(here, self._at), min(here + len(data), self._at + len(self._data))
+        if first < last:
+            view[first - here : last - here] = self._data[first - self._at : last - self._at]
+        return len(data)
+
+
+class View(io.RawIOBase):
+    """The file open as *descriptor* from its begin, at a place of its own; closing it leaves the descriptor open."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._place = descriptor, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, place: int, whence: int = os.SEEK_SET, /) -> int:
+        from_there = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._descriptor).st_size}
+        self._place = from_there[whence] + place
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = os.preadv(self._descriptor, [buffer], self._place)
+        self._place += count
+        return count
 
 
 class Member:
@@ -25,7 +118,7 @@ class Member:
     ISA-L raises for damaged bytes.
     """
 
-    def __init__(self, file: BinaryIO, info: zipfile.ZipInfo) -> None:
+    def __init__(self, file: Any, info: zipfile.ZipInfo) -> None:
         self._info = info
         self._file = file
         try:
@@ -76,7 +169,7 @@ def _begin(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     if len(header) < _HEADER or header[:4] != b"PK\x03\x04":
         raise zipfile.BadZipFile("There is no member where the archive's directory says.")
     name, extra = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
-    coding = "utf-8" if info.flag_bits & 0x800 else "cp437"
+    coding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
     if file.read(name).decode(coding, "replace") != info.orig_filename:
         raise zipfile.BadZipFile("A member has another name than in the archive's directory.")
     return info.header_offset + _HEADER + name + extra

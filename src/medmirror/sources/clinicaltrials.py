@@ -101,7 +101,8 @@ STUDY = Feed("study", key=(Column("nct_id", "text"),), columns=(Column("study", 
 _SECTIONS = frozenset(
     ("protocolSection", "resultsSection", "annotationSection", "documentSection", "derivedSection", "hasResults")
 )
-_KEYS = frozenset(("studies",))
+_ARRAY = "studies"
+_KEYS = frozenset((_ARRAY,))
 _STUDY = re.compile(rb'"(?:protocolSection|derivedSection)"\s*:\s*\{')
 _STUDIES = re.compile(rb'"studies"\s*:\s*\[')
 RECORDS = Records([(LAYOUT, STUDY.key, "study")], unknown=str)
@@ -131,7 +132,7 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole studies (``readers.json``)."""
-    return blocks.split(stream, str(context["layout"]), *_KEYS, wanted, most, _about)
+    return blocks.split(stream, str(context["layout"]), _ARRAY, wanted, most, _about)
 
 
 def _about(values: Mapping[str, Any]) -> Context:

@@ -248,7 +248,8 @@ def _keys(layout: Layout) -> tuple[Column, ...]:
 _SHORTAGE_KEYS = (Column("package_ndc", "text"), Column("shortage_key", "text"))
 FEEDS = tuple(Feed(one.name, _keys(one), (Column("record", "jsonb"), *one.columns)) for one in _LAYOUTS)
 
-_KEYS = frozenset(("results",))
+_ARRAY = "results"
+_KEYS = frozenset((_ARRAY,))
 _LOOKED_AT = 1 << 20  # bytes of a file's first records that must show one that is known
 _SIGNS = re.compile(
     rb'"(?:results|meta)"\s*:\s*[\[{]|"submissions"\s*:\s*\[|^\s*\{\s*"error"\s*:|'
@@ -297,7 +298,7 @@ def _describe(outline: outlines.Outline) -> str:
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole records (``readers.json``)."""
-    return blocks.split(stream, str(context["layout"]), *_KEYS, wanted, most, _about)
+    return blocks.split(stream, str(context["layout"]), _ARRAY, wanted, most, _about)
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:

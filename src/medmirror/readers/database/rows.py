@@ -7,7 +7,6 @@ paged (``tables``) is read by one query.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,6 +20,7 @@ from medmirror.readers.database import session
 from medmirror.readers.database.errors import is_lost, refusal
 from medmirror.readers.database.tables import Plan
 from medmirror.readers.database.types import other
+from medmirror.readers.streams import Pieces
 
 UNREADABLE = "\0"
 """The key, one that no column can have, under which a line names the columns whose values JSON cannot hold."""
@@ -45,7 +45,7 @@ def _after(plan: Plan, last: Sequence[Any]) -> ColumnElement[bool]:
     return or_(*steps)
 
 
-class Rows(io.RawIOBase):
+class Rows(Pieces):
     """The rows of a table behind *last*, as lines of JSON; a stream to read once, from its begin to its end.
 
     When the connection is lost, the stream ends early: ``lost`` is true then, and ``last`` is the key to go on behind.
@@ -63,13 +63,10 @@ class Rows(io.RawIOBase):
         self.lost = self.stopped = False
         self._cursor: Any = None  # of a query that is under way
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         """The next bytes, at most *size*; none at the end."""
-        if size < 0:
-            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        if size is None or size < 0:
+            return self.readall()
         while not self._rest:
             try:
                 piece = next(self._lines, None)
