@@ -27,7 +27,7 @@
 typedef uint8_t u8;
 typedef const u8 *bytes;
 
-enum { MAX_DEPTH = 256, MAX_KEYS = 1024, MAX_DISTINCT = 4096, MAX_SLOTS = 8, MAX_DAY = (1 << 20) - 1, KEEP = 1 << 24 };
+enum { MAX_DEPTH = 254, MAX_KEYS = 1024, MAX_DISTINCT = 4096, MAX_SLOTS = 8, MAX_DAY = (1 << 20) - 1, KEEP = 1 << 24 };
 enum { OK = 0, BROKEN = -1, NO_MEMORY = -2 }; /* of a call; then what is odd about an item: */
 enum { WRONG_TYPE = 1, NUL, REPEATED_KEY, ESCAPED_KEY, BIG_NUMBER, ODD_VALUE, TOO_MANY, NO_FEED };
 enum { SKIP, OBJECT, OBJECTS, LEAF }; /* what a node wants */

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from medmirror.readers.json.scan import OPEN, SEPARATOR, element_end, learn_separators
+from medmirror.readers.json.scan import DEPTH, OPEN, SEPARATOR, element_end, learn_separators
 from medmirror.readers.window import skip_space
 
+TOO_DEEP = f"The record has more than {DEPTH} objects and arrays within one another."
 NOT_AN_OBJECT = "The record is not a JSON object."
 STRAY = "Bytes that belong to no record, or a record that they follow."
 _LEAD = 1 << 12  # bytes that are looked at to learn how an element begins
@@ -38,8 +39,15 @@ class Piece(NamedTuple):
 def parse(raw: bytes) -> tuple[Any, str]:
     """The value of *raw* and "", or None and the reason why it has none. The reason quotes nothing of *raw*."""
     try:
-        return orjson.loads(raw), ""
+        value = orjson.loads(raw)
+        if raw.count(b"[") + raw.count(b"{") > DEPTH:
+            orjson.dumps(value)
+        return value, ""
+    except orjson.JSONEncodeError:  # all of it came from JSON: only its depth can be refused
+        return None, TOO_DEEP
     except orjson.JSONDecodeError as error:
+        if "depth" in error.msg:
+            return None, TOO_DEEP
         try:
             raw.decode()
         except UnicodeDecodeError as bad:

@@ -30,12 +30,15 @@ _LEAD = re.compile(rb'[\[,]?([ \t\r\n]*+)\{([ \t\r\n]*+"(?:[^"\\]++|\\.)*+")?', 
 _STRING_REST = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
 SEPARATOR = re.compile(rb"\}[ \t\r\n]*+,[ \t\r\n]*+\{")
 
+DEPTH = 254  #: brackets within one another that a record may have
 OPEN = 0  #: the data ends before the value does
 MISMATCHED = -1  #: a bracket is closed by one of the other kind
 
 
 def residue(data: bytes) -> bytes:
     """The brackets and quotes of *data* that are left when all matched ones are taken away; empty for balanced data.
+
+    Of brackets more than DEPTH within one another some are left: each step takes one layer away.
 
     *data* begins outside a string. A boundary mark (0x01) stays where it is.
     """
@@ -51,7 +54,9 @@ def residue(data: bytes) -> bytes:
 
 def _cancel(marks: bytes) -> bytes:
     size = -1
-    while size != len(marks):
+    for _ in range(DEPTH):
+        if size == len(marks):
+            break
         size = len(marks)
         marks = marks.replace(b"{}", b"").replace(b"[]", b"").replace(b'""', b"")
     return marks
