@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, cast
 from lxml import etree
 
 from medmirror.model import Item
-from medmirror.readers.xml.dates import exact_date, first_day, leading_date
+from medmirror.readers.xml.dates import exact_date, first_day, stated_date
+from medmirror.readers.xml.markup import escaped, text_of
 from medmirror.sources import pubmed
 
 COLUMNS = tuple(column.name for column in pubmed.FEED.all_columns)
@@ -71,7 +72,8 @@ def _book(element: Element) -> Json:
 
 
 def _text(element: Element) -> str:
-    return "".join(element.itertext()) if len(element) else element.text or ""
+    """The text; what markup means is borrowed."""
+    return text_of(element).plain if len(element) else (element.text or "").strip()
 
 
 def _yes(element: Element, name: str, key: str, into: Json) -> None:
@@ -204,6 +206,7 @@ def _journal_article(article: Element, row: Json) -> None:
             _journal(part, row)
         elif tag == "ArticleTitle":
             row["title"] = _text(part)
+            row["title_markup"] = text_of(part).marked if len(part) else None
             if part.attrib:
                 _append(row, "extra", {"path": _TITLE, "attributes": dict(part.attrib)})
         elif tag == "VernacularTitle":
@@ -244,9 +247,11 @@ def _databank(bank: Element) -> Json:
 
 
 def _abstract(abstract: Element, row: Json) -> None:
-    sections, texts = [], []
+    sections, texts, marked = [], [], []
     for part in abstract:
         if part.tag == "AbstractText":
+            both = text_of(part)
+            marked.append((f"{escaped(part.get('Label'))}: " if part.get("Label") else "") + both.marked)
             section = _section(part)
             sections.append(section)
             label = section.get("label")
@@ -255,6 +260,8 @@ def _abstract(abstract: Element, row: Json) -> None:
             row["abstract_copyright"] = _text(part)
     row["abstract_sections"] = sections
     row["abstract"] = "\n".join(texts)
+    if any(len(part) for part in abstract if part.tag == "AbstractText"):
+        row["abstract_markup"] = "\n".join(marked)
 
 
 def _journal(journal: Element, row: Json) -> None:
@@ -270,7 +277,8 @@ def _journal(journal: Element, row: Json) -> None:
             for x in part:
                 if x.tag == "PubDate":
                     row["pub_date_text"] = " ".join(_text(y) for y in x)
-                    row["pub_date"] = _pub_date(x)
+                    row["pub_date"] = day = _pub_date(x)
+                    row["pub_year"] = day and day.year
                 else:
                     row[x.tag.lower()] = _text(x)
 
@@ -278,7 +286,7 @@ def _journal(journal: Element, row: Json) -> None:
 def _pub_date(element: Element) -> date | None:
     parts = {x.tag: _text(x) for x in element}
     if "MedlineDate" in parts:
-        return leading_date(parts["MedlineDate"])
+        return stated_date(parts["MedlineDate"])
     return first_day(parts.get("Year", ""), parts.get("Month"), parts.get("Day"))
 
 

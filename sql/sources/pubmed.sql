@@ -172,6 +172,46 @@ ALTER TABLE pubmed.citation_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD C
 COMMENT ON COLUMN pubmed.citation_fact.tie IS 'orders copies of one version: the day of the last revision, as the number YYYYMMDD; 0: see the citation';
 COMMENT ON COLUMN pubmed.citation_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
 
+-- migrate 4 --
+-- Columns without a default, and a view: no row is rewritten. Rows of before have no pub_year of their own, so the view
+-- reads it from the words; they get all three columns when they are loaded again. The index on doi is made anew: one that
+-- holds a hash takes a text of any length.
+ALTER TABLE pubmed.citation
+    ADD COLUMN title_markup text,
+    ADD COLUMN abstract_markup text,
+    ADD COLUMN pub_year smallint;
+COMMENT ON COLUMN pubmed.citation.title_markup IS 'the title with its markup, as XML; NULL where there is none';
+COMMENT ON COLUMN pubmed.citation.abstract_markup IS 'the abstract with its markup, as XML; NULL where there is none';
+COMMENT ON COLUMN pubmed.citation.pub_year IS
+    'the year of pub_date; NULL in rows of versions before 0.3, for which pubmed.article and pubmed.year_of have it';
+DROP INDEX pubmed.citation_doi;
+CREATE INDEX citation_doi ON pubmed.citation USING hash (doi) WHERE doi IS NOT NULL;
+
+CREATE FUNCTION pubmed.year_of(pub_date date, pub_date_text text) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CAST(coalesce(CAST(extract(year FROM pub_date) AS text),
+                     substring(pub_date_text FROM '(?:^|[^0-9])([12][0-9]{3})(?:$|[^0-9])')) AS smallint);
+COMMENT ON FUNCTION pubmed.year_of(date, text) IS 'the first year that a date of publication or its words state';
+
+CREATE OR REPLACE VIEW pubmed.article AS
+SELECT c.pmid, c.pmid_version, c.deleted, c.kind, c.status, c.owner, c.indexing_method, c.version_id,
+       c.version_date, c.title, c.vernacular_title, c.abstract, c.abstract_sections, c.abstract_copyright,
+       c.other_abstracts, c.journal_title, c.journal_iso, c.issn, c.issn_type, c.volume, c.issue,
+       c.cited_medium, c.pub_model, c.pages, c.start_page, c.end_page, c.pub_date, c.pub_date_text,
+       c.article_dates, c.medline_ta, c.nlm_unique_id, c.issn_linking, c.country, c.languages, c.authors,
+       c.authors_complete, c.investigators, c.mesh, c.supplemental_mesh, c.keywords, c.keyword_lists,
+       c.publication_types, c.publication_type_uis, c.chemicals, c.grants, c.grants_complete,
+       c.databanks_complete, c.databanks, c.article_ids, c.elocation_ids, c.doi, c.pmc, c.reference_list,
+       c.number_of_references, c.coi_statement, c.publication_status, c.comments_corrections, c.history,
+       c.citation_subsets, c.gene_symbols, c.space_flight_missions, c.personal_name_subjects, c.other_ids,
+       c.general_notes, c.objects, c.date_completed, c.date_revised, c.date_created, c.book, c.location_labels,
+       c.sections, c.item_lists, c.contribution_date, c.extra, c.title_markup, c.abstract_markup,
+       coalesce(c.pub_year, pubmed.year_of(c.pub_date, c.pub_date_text)) AS pub_year
+FROM pubmed.citation AS c
+WHERE NOT c.deleted
+  AND NOT EXISTS (
+      SELECT FROM pubmed.citation AS newer
+      WHERE newer.pmid = c.pmid AND newer.pmid_version > c.pmid_version AND NOT newer.deleted);
+
 -- search citation --
 SELECT pmid, pmid_version,
        setweight(to_tsvector('english', coalesce(title, '')), 'A')

@@ -54,14 +54,79 @@ def _key(pmid: Element) -> Key:
 # --- small readers ---------------------------------------------------------------------------------------------------
 
 
-def text(parent: Element | None, path: str = ".") -> str | None:
-    """All text inside the element at *path*, as it is; None when there is no such element."""
+_UP, _DOWN = (str.maketrans("0123456789+-=()‐‑–−", forms) for forms in ("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾⁻⁻⁻⁻", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎₋₋₋₋"))
+_JOINED = re.compile(
+    "\x01([^\x01\x02]*)\x02(?=[0-9A-Za-zµ\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u1fff\u2c00-\u2fff\u3001-\ufefe])"
+)
+
+
+def plain(element: Element) -> str:
+    """All text inside *element*: raised and lowered as docs/pubmed-columns.md says, without space around it."""
+    raw = _JOINED.sub(lambda bare: f"{bare[1][0]}({bare[1][1:]})", _plain(element))
+    return raw.translate({1: None, 2: None}).strip()
+
+
+def _plain(element: Element) -> str:
+    parts = [element.text or ""]
+    for child in element:
+        inner = _isotopes(child) if child.tag == f"{_MATHML}math" else _plain(child)
+        script = inner.strip(" \t\r\n")
+        if child.tag in ("sup", "sub") and script:
+            table, mark = (_UP, "^") if child.tag == "sup" else (_DOWN, "_")
+            nested = any(below.tag in ("sup", "sub") for below in child.iter() if below is not child)
+            if re.fullmatch(r"[-0-9+=()‐‑–−]+", script) and not nested:
+                script = script.translate(table)
+            elif nested or not re.fullmatch(r"[*,;:.'\" \t\r\n®™℠°ºª†‡§¶′″∘∗]+", script):
+                bare = re.fullmatch(r"[-+]?[0-9A-Za-z.,\u0080-\U0010ffff]+", script) and not nested
+                one = re.fullmatch(r"\([^()]*\)", script)
+                script = f"\x01{mark}{script}\x02" if bare else mark + (script if one else f"({script})")
+            inner = script + inner[len(inner.rstrip(" \t\r\n")) :]
+        parts += [inner, child.tail or ""]
+    return "".join(parts)
+
+
+_MATHML = "{http://www.w3.org/1998/Math/MathML}"
+
+
+def _isotopes(element: Element) -> str:
+    """The formulas of the real files: masses before symbols, words, signs."""
+    if element.tag == f"{_MATHML}mmultiscripts":
+        base, prescripts, below, above = element
+        assert (prescripts.tag, below.tag) == (f"{_MATHML}mprescripts", f"{_MATHML}none")
+        return _isotopes(above).translate(_UP) + _isotopes(base)
+    assert element.tag.removeprefix(_MATHML) in ("math", "mrow", "mi", "mn", "mo", "mtext"), element.tag
+    line = "" if len(element) else (element.text or "").strip()
+    for part in map(_isotopes, element):
+        line += " " * (line[-1:].isalpha() and part[:1].isalpha()) + part
+    return line
+
+
+def marked(parent: Element | None, path: str) -> str | None:
+    """The text at *path* with its markup; None where it has none."""
     found = None if parent is None else parent.find(path)
-    return None if found is None else "".join(found.itertext())
+    return None if found is None or not len(found) else _marked(found).strip()
+
+
+def _marked(element: Element) -> str:
+    return escaped(element.text) + "".join(
+        (f"<{tag}>{_marked(child)}</{tag}>" if child.text or len(child) else f"<{tag}/>") + escaped(child.tail)
+        for child in element
+        for tag in [child.tag.replace(_MATHML, "mml:")]
+    )
+
+
+def escaped(said: str | None) -> str:
+    return (said or "").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def text(parent: Element | None, path: str = ".") -> str | None:
+    """The text of the element at *path*; None when there is no such element."""
+    found = None if parent is None else parent.find(path)
+    return None if found is None else plain(found)
 
 
 def texts(parent: Element, path: str) -> list[str] | None:
-    return ["".join(found.itertext()) for found in parent.iterfind(path)] or None
+    return [plain(found) for found in parent.iterfind(path)] or None
 
 
 def attribute(parent: Element, path: str, name: str) -> str | None:
@@ -99,29 +164,30 @@ def first_day(pub_date: Element | None) -> date | None:
         return None
     medline = text(pub_date, "MedlineDate")
     if medline is None:
-        return _day(text(pub_date, "Year"), text(pub_date, "Month"), text(pub_date, "Day"))
+        return _day(text(pub_date, "Year"), text(pub_date, "Month"), text(pub_date, "Day"), loose=True)
     found = re.match(r"(\d{4})(?: ([A-Z][a-z]{2})\b(?: (\d{1,2})\b)?)?", medline)
     if found is None:
-        return None
-    year, month, day = found.groups()
-    return _day(year, month, day) if month is None or month.lower() in _MONTHS else _day(year, None, None)
+        year = re.search(r"\b[12]\d{3}\b", medline)  # a month before it is not looked for: no real file here has one
+        return date(int(year[0]), 1, 1) if year else None
+    year_said, month, day = found.groups()
+    return _day(year_said, month if month and month.lower() in _MONTHS else None, day, loose=True)
 
 
-def _day(year: str | None, month: str | None, day: str | None) -> date | None:
+def _day(year: str | None, month: str | None, day: str | None, *, loose: bool = False) -> date | None:
     if year is None:
         return None
     number = 1 if month is None else _MONTHS.get(month[:3].lower()) or int(month)
     try:
         return date(int(year), number, 1 if day is None or month is None else int(day))
     except ValueError:
-        return None
+        return date(int(year), number, 1) if loose else None
 
 
 def pub_date_text(pub_date: Element | None) -> str | None:
     if pub_date is None:
         return None
     return text(pub_date, "MedlineDate") or " ".join(
-        "".join(part.itertext()) for part in pub_date if part.tag in ("Year", "Month", "Day", "Season")
+        plain(part) for part in pub_date if part.tag in ("Year", "Month", "Day", "Season")
     )
 
 
@@ -265,7 +331,18 @@ def article(root: Element) -> Values:
         "item_lists": None,
         "contribution_date": None,
         "extra": None,
+        "title_markup": marked(body, "ArticleTitle"),
+        "abstract_markup": abstract_markup(body),
+        "pub_year": day.year if (day := first_day(pub_date)) else None,
     }
+
+
+def abstract_markup(body: Element) -> str | None:
+    sections = body.findall("Abstract/AbstractText")
+    if not any(len(one) for one in sections):
+        return None
+    labels = (f"{escaped(one.get('Label'))}: " if one.get("Label") else "" for one in sections)
+    return "\n".join(label + _marked(one).strip() for label, one in zip(labels, sections, strict=True))
 
 
 def section(one: Element) -> Values:

@@ -11,6 +11,8 @@ from datetime import date
 from typing import Any
 from xml.etree.ElementTree import Element
 
+import pubmed_reading
+
 INLINE = {"b", "i", "u", "sub", "sup", "DispFormula", "{http://www.w3.org/1998/Math/MathML}math"}
 
 
@@ -26,7 +28,7 @@ def _read(element: Element) -> Iterator[str]:
         children and any((some or "").strip() for some in (element.text, *(child.tail for child in children)))
     )
     if mixed or not children:
-        yield "".join(element.itertext())
+        yield pubmed_reading.plain(element)
     else:
         for child in children:
             yield from _read(child)

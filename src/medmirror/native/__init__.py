@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medmirror.settings import NativeSettings, read
 
-ABI = 4
+ABI = 5
 """Number of the interface between this package and the library: a library with another number is not used."""
 
 _POINTER = ctypes.c_void_p

@@ -32,25 +32,24 @@ enum { PART_YEAR, PART_MONTH, PART_DAY, PART_FREE, PARTS };
 /* --- the tables, as program.py lays them out ------------------------------------------------------------------- */
 
 typedef struct { int32_t child, children, attribute, attributes, op, ops, leaf, open, open_store, open_key, date_store,
-                 date_exact; } Node;
+                 date_exact, year_store; } Node;
 typedef struct { int32_t name, length, node; } Child;
 typedef struct { int32_t name, length, op, ops, absent_store; } Attribute;
-typedef struct { int32_t where, yes_no, store, key, first, join, join_length, label, condition, conditions, part; } Op;
+typedef struct { int32_t where, yes_no, store, key, first, join, join_length, label, condition, conditions, part, marked; } Op;
 typedef struct { int32_t attribute, value, length, equal; } Condition;
 typedef struct { int32_t at, length; } Text;
 typedef struct { int32_t kind; } Store;
 typedef struct { int32_t choice, choices, required; } Column;
 typedef struct { int32_t name, length, node, defaults; } Root;
-typedef struct { int32_t prefix, prefix_length, uri, uri_length; } Namespace;
 
-enum { T_NODE, T_CHILD, T_ATTRIBUTE, T_OP, T_CONDITION, T_KEY, T_STORE, T_COLUMN, T_CHOICE, T_ROOT, T_DEFAULT, T_NAMESPACE,
+enum { T_NODE, T_CHILD, T_ATTRIBUTE, T_OP, T_CONDITION, T_KEY, T_STORE, T_COLUMN, T_CHOICE, T_ROOT, T_DEFAULT,
        TABLES };
 
 /* --- the state ---------------------------------------------------------------------------------------------------- */
 
 typedef struct { u8 *at; size_t length, room; } Buffer;
 typedef struct { bytes at; size_t length; unsigned flags; } Span;
-typedef struct { Buffer buffer; uint32_t count; uint8_t present, has_null; } Value;
+typedef struct { Buffer buffer; uint32_t count; uint8_t present, has_null, unmarked; } Value; /* unmarked: to be NULL */
 typedef struct { Span value; int32_t key, yes_no; } Carry;
 typedef struct { uint64_t seen[4]; int32_t store, list; uint8_t filled; } Object;
 typedef struct { uint64_t head; int32_t length, node; bytes name; } Fast;
@@ -69,12 +68,14 @@ typedef struct {
     int32_t *table[TABLES], count[TABLES];
     Fast *fast;
     Value *values;
-    Buffer out, text;
+    Buffer out, text, marks; /* all tuples; the text of a leaf, decoded; the same with its markup, as XML */
     u8 scratch[SCRATCH], kept[1 << 12]; /* decoded values of one tag's attributes; of those that are carried */
     size_t scratch_used, kept_used;
     Frame frames[MAX_DEPTH];
     Object objects[MAX_DEPTH];
     int depth, open;
+    int has_markup, nests, scripts; /* of the leaf: whether it has markup; the innermost script holds one; open scripts */
+    int64_t bare;                   /* place of the '^' or '_' whose script ends the text so far; -1: none */
 } mm;
 
 #define NODES(m) ((const Node *)(m)->table[T_NODE])
@@ -89,7 +90,8 @@ typedef struct {
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* What a byte is in text: bits that are collected over a whole text. */
-enum { IS_AMP = 1, IS_CR = 2, IS_BAD = 4, IS_ESCAPED = 8, IS_HIGH = 16, IS_GT = 32, IS_LT = 64, IS_LINE = 128 };
+enum { IS_AMP = 1, IS_CR = 2, IS_BAD = 4, IS_ESCAPED = 8, IS_HIGH = 16, IS_GT = 32, IS_LT = 64, IS_LINE = 128,
+       IS_DECODED = 256 }; /* not a byte's: the text is not in the item, but in mm.text */
 static u8 text_class[256];
 /* What a byte is in a tag. */
 enum { NAME = 1, NAME_START = 2, SPACE = 4 };
@@ -328,62 +330,197 @@ static int attribute(bytes p, bytes end, Span *name, Span *value, bytes *at) {
 
 static int same(Span s, bytes at, size_t length) { return s.length == length && !memcmp(s.at, at, length); }
 
-/* Whether "prefix:name" has a known prefix, or none; then *local is the offset of the local name. */
-static int known_prefix(const mm *m, Span name, size_t *local) {
-    bytes colon = memchr(name.at, ':', name.length);
-    *local = 0;
-    if (!colon) return 1;
-    const Namespace *known = (const Namespace *)m->table[T_NAMESPACE];
-    Span prefix = {name.at, (size_t)(colon - name.at), 0};
-    for (int i = 0; i < m->count[T_NAMESPACE]; i++)
-        if (same(prefix, m->blob + known[i].prefix, (size_t)known[i].prefix_length)) {
-            *local = prefix.length + 1;
-            return 1;
-        }
-    return 0;
+/* --- text with markup: readers/xml/markup.py and scripts.py, but for mathematics and attributes -------------------- */
+
+/* The length of the white space that s begins with (scripts.py: SPACE); 0 for none. */
+static size_t space_at(bytes p, size_t left) {
+    if (!left || (*p > ' ' && *p < 0x80)) return 0;
+    if (tag_class[*p] & SPACE) return 1;
+    if (left >= 2 && p[0] == 0xC2) return p[1] == 0xA0 || p[1] == 0x85 ? 2 : 0;
+    if (left < 3) return 0;
+    unsigned c = (p[0] & 15u) << 12 | (p[1] & 63u) << 6 | (p[2] & 63u);
+    if (p[0] < 0xE0 || p[0] > 0xEF) return 0;
+    return c == 0x1680 || (c >= 0x2000 && c <= 0x200B) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F
+                   || c == 0x2060 || c == 0x3000 || c == 0xFEFF ? 3 : 0;
 }
 
-/* Whether an attribute is the declaration of a known namespace under its known prefix. */
-static int known_declaration(const mm *m, Span name, Span value) {
-    const Namespace *known = (const Namespace *)m->table[T_NAMESPACE];
-    if (name.length < 7 || memcmp(name.at, "xmlns:", 6)) return 0;
-    Span prefix = {name.at + 6, name.length - 6, 0};
-    for (int i = 0; i < m->count[T_NAMESPACE]; i++)
-        if (same(prefix, m->blob + known[i].prefix, (size_t)known[i].prefix_length))
-            return same(value, m->blob + known[i].uri, (size_t)known[i].uri_length);
-    return 0;
-}
-
-/* A start tag of markup within a text (its name and attributes are not stored, but must be well formed); p behind "<". */
-static int markup(const mm *m, bytes p, bytes end, Span *name, int *empty, bytes *at) {
-    Span names[MAX_ATTRIBUTES], value;
-    int count = 0;
-    size_t local;
-    name->at = p;
-    p = skip_name(p, end);
-    if (p < end && *p == ':' && p > name->at) p = skip_name(p + 1, end);
-    name->length = (size_t)(p - name->at);
-    if (!name->length || name->at[name->length - 1] == ':' || !known_prefix(m, *name, &local)) FLAG(MARKUP);
-    for (;;) {
-        bytes q = skip_space(p, end);
-        if (q >= end) FLAG(MALFORMED);
-        if (*q == '>') { *empty = 0; *at = q + 1; return OK; }
-        if (*q == '/') {
-            if (end - q < 2 || q[1] != '>') FLAG(MALFORMED);
-            *empty = 1;
-            *at = q + 2;
-            return OK;
-        }
-        if (q == p || count == MAX_ATTRIBUTES) FLAG(MALFORMED);
-        Span *own = &names[count];
-        TRY(attribute(q, end, own, &value, &p));
-        if (value.flags & IS_AMP) FLAG(MARKUP);
-        if (!known_declaration(m, *own, value) && (memchr(own->at, ':', own->length) || same(*own, (bytes)"xmlns", 5)))
-            FLAG(MARKUP);
-        for (int i = 0; i < count; i++)
-            if (same(*own, names[i].at, names[i].length)) FLAG(MALFORMED);
-        count++;
+/* Take the white space around s away. */
+static void trim(Span *s) {
+    size_t n, before = s->length;
+    while ((n = space_at(s->at, s->length))) s->at += n, s->length -= n;
+    while (s->length) {
+        bytes last = s->at + s->length - 1;
+        if (LIKELY(*last > ' ' && *last < 0x80)) break;
+        n = *last < 0x80 ? 1 : s->length >= 2 && last[-1] == 0xC2 ? 2 : 3;
+        if (s->length < n || space_at(s->at + s->length - n, n) != n) break;
+        s->length -= n;
     }
+    if (UNLIKELY(s->length != before)) s->flags = classify(s->at, s->length) | (s->flags & IS_DECODED);
+}
+
+static int put_escaped(Buffer *b, Span s) {
+    TRY(reserve(b, 5 * s.length + 1));
+    for (bytes p = s.at, end = s.at + s.length; p < end; p++) {
+        if (*p == '&') put(b, "&amp;", 5);
+        else if (*p == '<') put(b, "&lt;", 4);
+        else if (*p == '>') put(b, "&gt;", 4);
+        else put_byte(b, *p);
+    }
+    return OK;
+}
+
+/* The character at *p, which is behind it then. The bytes are UTF-8. */
+static uint32_t character(bytes *p) {
+    bytes q = *p;
+    int more = *q < 0x80 ? 0 : *q < 0xE0 ? 1 : *q < 0xF0 ? 2 : 3;
+    uint32_t c = more == 0 ? *q : *q & (63u >> more);
+    for (*p = ++q + more; q < *p; q++) c = c << 6 | (*q & 63u);
+    return c;
+}
+
+static int is_letter(uint32_t c) { return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z' && c < 0x80); }
+
+/* Whether c would be read as a part of the word before it: scripts.joins. */
+static int joins(uint32_t c) {
+    if (c < 0x80) return is_letter(c);
+    return c == 0xB5 || (c >= 0xC0 && !(c >= 0x2000 && c < 0x2C00) && c != 0xD7 && c != 0xF7 && c != 0x3000 && c != 0xFEFF);
+}
+
+/* The raised or lowered form of c; 0 for none. */
+static uint32_t script_form(uint32_t c, int mark) {
+    static const uint16_t raised[] = {0x2070, 0xB9, 0xB2, 0xB3, 0x2074, 0x2075, 0x2076, 0x2077, 0x2078, 0x2079};
+    int sign;
+    if (c >= '0' && c <= '9') return mark == '^' ? raised[c - '0'] : 0x2080 + (c - '0');
+    switch (c) {
+    case '+': sign = 0; break;
+    case '-': case 0x2010: case 0x2011: case 0x2013: case 0x2212: sign = 1; break;
+    case '=': sign = 2; break;
+    case '(': sign = 3; break;
+    case ')': sign = 4; break;
+    default: return 0;
+    }
+    return (mark == '^' ? 0x207Au : 0x208Au) + (uint32_t)sign;
+}
+
+static int stands_by_itself(uint32_t c) {
+    static const uint16_t others[] = {0xAE, 0x2122, 0x2120, 0xB0, 0xBA, 0xAA, 0x2020, 0x2021, 0xA7, 0xB6, 0x2032, 0x2033,
+                                      0x2218, 0x2217};
+    if (c < 0x80) return c && strchr("*,;:.'\" \t\r\n", (int)c) != NULL;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i] == c) return 1;
+    return 0;
+}
+
+static int is_enclosed(bytes at, size_t length) {
+    size_t pairs = 0;
+    if (length < 2 || at[0] != '(' || at[length - 1] != ')') return 0;
+    for (size_t i = 1; i + 1 < length; i++) pairs += at[i] == '(' || at[i] == ')';
+    return !pairs;
+}
+
+/* Write the script that the text ends with, from start on, on the line. */
+static int close_script(mm *m, size_t start, int mark) {
+    int nests = m->nests, forms = !nests, itself = !nests, bare = !nests;
+    m->nests = m->scripts > 0;
+    m->bare = -1;
+    Buffer *b = &m->text;
+    TRY(reserve(b, 3 * (b->length - start) + 4));
+    bytes at = b->at + start, end = b->at + b->length, last = end;
+    while (at < end && (tag_class[*at] & SPACE)) at++;
+    while (last > at && (tag_class[last[-1]] & SPACE)) last--;
+    if (at == last) return OK;
+    for (bytes p = at; p < last;) {
+        int first = p == at;
+        uint32_t c = character(&p);
+        if (!script_form(c, mark)) forms = 0;
+        if (!stands_by_itself(c)) itself = 0;
+        int sign = first && (c == '+' || c == '-') && p < last;
+        if (c < 0x80 && !is_letter(c) && c != '.' && c != ',' && !sign) bare = 0;
+    }
+    u8 *to = b->at + b->length, *q = to;
+    size_t length = (size_t)(last - at), behind = (size_t)(end - last);
+    if (forms) {
+        for (bytes p = at; p < last;) q += put_utf8(q, script_form(character(&p), mark));
+    } else {
+        int enclose = !itself && !bare && !is_enclosed(at, length);
+        if (!itself) *q++ = (u8)mark;
+        if (enclose) *q++ = '(';
+        memcpy(q, at, length);
+        q += length;
+        if (enclose) *q++ = ')';
+        if (!itself && bare && !behind) m->bare = (int64_t)start;
+    }
+    memcpy(q, last, behind);
+    q += behind;
+    memmove(b->at + start, to, (size_t)(q - to));
+    b->length = start + (size_t)(q - to);
+    return OK;
+}
+
+/* Add a run of raw text to the leaf's text and to its markup. */
+static int add_run(mm *m, Span run) {
+    Buffer *b = &m->text;
+    size_t n = b->length, written;
+    TRY(check(&run));
+    TRY(reserve(b, run.length + 2));
+    TRY(decode(run, b->at + n, &written));
+    if (!written) return OK;
+    TRY(put_escaped(&m->marks, (Span){b->at + n, written, 0}));
+    bytes first = b->at + n;
+    if (UNLIKELY(m->bare >= 0) && joins(character(&first))) {
+        size_t mark = (size_t)m->bare;
+        memmove(b->at + n + 2, b->at + n, written);
+        memmove(b->at + mark + 2, b->at + mark + 1, n - mark - 1);
+        b->at[mark + 1] = '(';
+        b->at[n + 1] = ')';
+        written += 2;
+    }
+    m->bare = -1;
+    b->length = n + written;
+    return OK;
+}
+
+typedef struct { Span name; size_t start, marks; } Markup;
+
+/* A start tag of markup within a text; p behind "<". */
+static int open_markup(mm *m, bytes p, bytes end, Markup *to, int *empty, bytes *at) {
+    to->name = (Span){p, 0, 0};
+    p = skip_name(p, end);
+    to->name.length = (size_t)(p - to->name.at);
+    int script = to->name.length == 3 && (same(to->name, (bytes)"sup", 3) || same(to->name, (bytes)"sub", 3));
+    if (!script && !(to->name.length == 1 && memchr("biu", *to->name.at, 3))) FLAG(MARKUP);
+    p = skip_space(p, end);
+    *empty = p < end && *p == '/';
+    p += *empty;
+    if (p >= end || *p != '>') FLAG(MARKUP); /* an attribute, or not well formed */
+    *at = p + 1;
+    m->has_markup = 1;
+    TRY(reserve(&m->marks, 8));
+    put_byte(&m->marks, '<');
+    put(&m->marks, to->name.at, to->name.length);
+    put_byte(&m->marks, '>');
+    to->marks = m->marks.length;
+    to->start = m->text.length;
+    if (script) {
+        m->scripts++;
+        m->nests = 0;
+        m->bare = -1;
+    }
+    return OK;
+}
+
+static int close_markup(mm *m, const Markup *open) {
+    TRY(reserve(&m->marks, 8));
+    if (open->marks == m->marks.length) { /* nothing in it */
+        m->marks.at[m->marks.length - 1] = '/';
+    } else {
+        put(&m->marks, "</", 2);
+        put(&m->marks, open->name.at, open->name.length);
+    }
+    put_byte(&m->marks, '>');
+    if (open->name.length == 1) return OK;
+    m->scripts--;
+    return close_script(m, open->start, open->name.at[2] == 'p' ? '^' : '_');
 }
 
 /* The whole text of the leaf whose start tag ends at p: decoded, markup taken out; *at behind its end tag. */
@@ -394,36 +531,50 @@ static int leaf_text(mm *m, bytes p, bytes end, bytes name, size_t length, Span 
         text->at = p;
         text->length = (size_t)(q - p);
         TRY(check(text));
-        if (LIKELY(!(text->flags & (IS_AMP | IS_CR)))) return end_tag(q + 2, end, name, length, at);
+        if (LIKELY(!(text->flags & (IS_AMP | IS_CR)))) {
+            trim(text);
+            return end_tag(q + 2, end, name, length, at);
+        }
     }
-    Span stack[MAX_MARKUP];
+    Markup stack[MAX_MARKUP];
     int depth = 0;
-    m->text.length = 0;
+    m->text.length = m->marks.length = 0;
+    m->nests = m->scripts = 0;
+    m->bare = -1;
     for (;;) {
-        Span run = {p, (size_t)(q - p), 0};
-        size_t written;
-        TRY(check(&run));
-        TRY(reserve(&m->text, run.length));
-        TRY(decode(run, m->text.at + m->text.length, &written));
-        m->text.length += written;
+        TRY(add_run(m, (Span){p, (size_t)(q - p), 0}));
         if (end - q < 2) FLAG(MALFORMED);
         if (q[1] == '/') {
             if (!depth) break;
             depth--;
-            TRY(end_tag(q + 2, end, stack[depth].at, stack[depth].length, &p));
+            TRY(end_tag(q + 2, end, stack[depth].name.at, stack[depth].name.length, &p));
+            TRY(close_markup(m, &stack[depth]));
         } else {
             int empty;
             if (depth == MAX_MARKUP) FLAG(TOO_DEEP);
-            TRY(markup(m, q + 1, end, &stack[depth], &empty, &p));
-            depth += !empty;
+            TRY(open_markup(m, q + 1, end, &stack[depth], &empty, &p));
+            if (empty) TRY(close_markup(m, &stack[depth]));
+            else depth++;
         }
         q = memchr(p, '<', (size_t)(end - p));
         if (!q) FLAG(MALFORMED);
     }
-    text->at = m->text.at;
-    text->length = m->text.length;
-    text->flags = classify(text->at, text->length);
+    *text = (Span){m->text.at, m->text.length, classify(m->text.at, m->text.length) | IS_DECODED};
+    trim(text);
     return end_tag(q + 2, end, name, length, at);
+}
+
+/* The leaf's text with its markup, as XML; *s is its text. */
+static int marked_text(mm *m, Span *s) {
+    if (m->has_markup) {
+        *s = (Span){m->marks.at, m->marks.length, 0};
+        trim(s);
+    } else if (s->flags & (IS_AMP | IS_LT | IS_GT)) {
+        m->marks.length = 0;
+        TRY(put_escaped(&m->marks, *s));
+        *s = (Span){m->marks.at, m->marks.length, 0};
+    }
+    return OK;
 }
 
 /* --- dates -------------------------------------------------------------------------------------------------------- */
@@ -467,11 +618,20 @@ static int days(int year, int month, int day, int32_t *to) {
     return 1;
 }
 
-static int leading_date(Span s, int32_t *to) { /* YYYY [Mon [D]] */
+/* The first day of what year, month (0: none) and day (0: none) name together. */
+static int first_day(int year, int month, int day, int32_t *to) {
+    if (year < 1000 || year > 2999) FLAG(BAD_VALUE);
+    if (!month || !days(year, month, day ? day : 1, to)) days(year, month ? month : 1, 1, to);
+    return OK;
+}
+
+/* The year of a text that begins YYYY [Mon [D]], and its first day; any other text is flagged. */
+static int leading_date(Span s, int *year, int32_t *to) {
     bytes p = s.at, end = s.at + s.length;
-    Span year = {p, 4, 0};
-    int month = 0, day = 1;
-    if (s.length < 4 || number(year, 4, 4) < 0 || (s.length > 4 && p[4] >= '0' && p[4] <= '9')) return 0;
+    int month = 0, day = 0;
+    if (s.length < 4 || (s.length > 4 && p[4] >= '0' && p[4] <= '9')) FLAG(BAD_VALUE);
+    if (s.length >= 8 && (p[4] == '-' || p[4] == '/' || p[4] == '.') && (p[6] == p[4] || p[7] == p[4])) FLAG(BAD_VALUE);
+    *year = number((Span){p, 4, 0}, 4, 4);
     p += 4;
     bytes word = p;
     while (word < end && *word == ' ') word++;
@@ -479,17 +639,17 @@ static int leading_date(Span s, int32_t *to) { /* YYYY [Mon [D]] */
         bytes q = word;
         while (q < end && ((*q | 32) >= 'a' && (*q | 32) <= 'z')) q++;
         month = month_name(word, (size_t)(q - word));
+        if (q < end && *q == '.') q++;
         bytes first = q;
         while (first < end && *first == ' ') first++;
         if (month && first > q) {
             bytes last = first;
             while (last < end && *last >= '0' && *last <= '9') last++;
-            Span digits = {first, (size_t)(last - first), 0};
-            int n = number(digits, 1, 2);
+            int n = number((Span){first, (size_t)(last - first), 0}, 1, 2);
             if (n >= 0) day = n;
         }
     }
-    return days(number(year, 4, 4), month ? month : 1, day, to);
+    return first_day(*year, month, day, to);
 }
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
@@ -570,15 +730,13 @@ static int column_value(mm *m, const Op *op, Span s, const Span *attributes) {
     if (op->join_length >= 0) {
         Span label = {NULL, 0, 0};
         if (op->label >= 0) label = attributes[op->label];
-        TRY(reserve(b, (size_t)op->join_length + label.length + 2 + s.length));
-        if (v->present) put(b, m->blob + op->join, (size_t)op->join_length);
+        if (v->present) TRY(append(b, m->blob + op->join, (size_t)op->join_length));
         if (label.length) {
-            put(b, label.at, label.length);
-            put(b, ": ", 2);
+            TRY(op->marked ? put_escaped(b, label) : append(b, label.at, label.length));
+            TRY(append(b, ": ", 2));
         }
-        put(b, s.at, s.length);
         v->present = 1;
-        return OK;
+        return append(b, s.at, s.length);
     }
     u8 truth = 0;
     if (kind == KIND_BOOL) {
@@ -608,6 +766,14 @@ static int run_ops(mm *m, int32_t first, int32_t count, Span s, const Span *attr
         Object *o = m->open ? &m->objects[m->open - 1] : NULL;
         switch (op->where) {
         case TO_COLUMN:
+            if (op->marked) {
+                Span marked = s;
+                Value *v = &m->values[op->store];
+                v->unmarked = (!v->present || v->unmarked) && !m->has_markup;
+                TRY(marked_text(m, &marked));
+                TRY(column_value(m, op, marked, attributes));
+                break;
+            }
             TRY(column_value(m, op, s, attributes));
             break;
         case TO_KEY:
@@ -631,7 +797,7 @@ static int run_ops(mm *m, int32_t first, int32_t count, Span s, const Span *attr
         case TO_PART: { /* of the date that the parent makes */
             if (m->depth < 2) FLAG(NOT_FLAT);
             Span *part = &m->frames[m->depth - 2].part[op->part];
-            if (part->at || (s.flags & ~(unsigned)IS_GT) || s.at == m->text.at) FLAG(BAD_VALUE);
+            if (part->at || (s.flags & ~(unsigned)IS_GT)) FLAG(BAD_VALUE);
             *part = s;
             break;
         }
@@ -642,29 +808,40 @@ static int run_ops(mm *m, int32_t first, int32_t count, Span s, const Span *attr
     return OK;
 }
 
+/* The day of a Year with or without Month and Day, or of a free text; readers/xml/dates.py reads the odd ones. */
+static int loose_date(const Frame *f, int *year, int32_t *day) {
+    const Span *part = f->part;
+    if (!part[PART_YEAR].at) return leading_date(part[PART_FREE], year, day);
+    const Span month = part[PART_MONTH], date = part[PART_DAY];
+    int number_of_day = date.length ? number(date, 1, 2) : 0;
+    if (number_of_day < 0) FLAG(BAD_VALUE);
+    *year = number(part[PART_YEAR], 4, 4);
+    return first_day(*year, month.length ? month_number(month) : 0, number_of_day, day);
+}
+
 static int finish_date(mm *m, Frame *f) {
     Value *v = &m->values[f->node->date_store];
     Span *part = f->part;
     int32_t day;
+    int year;
     if (f->node->date_exact) {
-        int year = part[PART_YEAR].at ? number(part[PART_YEAR], 4, 4) : -1;
+        year = part[PART_YEAR].at ? number(part[PART_YEAR], 4, 4) : -1;
         int month = part[PART_MONTH].at ? number(part[PART_MONTH], 1, 2) : -1;
         int date = part[PART_DAY].at ? number(part[PART_DAY], 1, 2) : -1;
         if (v->present || f->elements != 3 || !days(year, month, date, &day)) FLAG(BAD_VALUE);
     } else {
-        if (v->present) return OK;
-        if (part[PART_YEAR].at) {
-            int year = number(part[PART_YEAR], 4, 4);
-            int month = part[PART_MONTH].at ? month_number(part[PART_MONTH]) : 1;
-            int date = part[PART_DAY].at ? number(part[PART_DAY], 1, 2) : 1;
-            if (!days(year, month, date, &day)) return OK;
-        } else if (!part[PART_FREE].at || !leading_date(part[PART_FREE], &day)) {
-            return OK;
-        }
+        if (v->present || !f->elements) return OK;
+        TRY(loose_date(f, &year, &day));
     }
     v->present = 1;
     TRY(reserve(&v->buffer, 4));
     put_int32(&v->buffer, (uint32_t)day);
+    if (f->node->year_store >= 0 && !m->values[f->node->year_store].present) {
+        u8 digits[4] = {(u8)('0' + year / 1000), (u8)('0' + year / 100 % 10), (u8)('0' + year / 10 % 10), (u8)('0' + year % 10)};
+        v = &m->values[f->node->year_store];
+        v->present = 1;
+        TRY(append(&v->buffer, digits, 4));
+    }
     return OK;
 }
 
@@ -738,6 +915,7 @@ static int start_element(mm *m, Frame *f, bytes p, bytes end, Span *values, int 
             value.flags = classify(to, value.length) | IS_AMP;
             m->scratch_used += value.length;
         }
+        trim(&value);
         values[i] = value;
         TRY(run_ops(m, known[i].op, known[i].ops, value, values));
     }
@@ -761,7 +939,7 @@ static int push(mm *m, const Node *node, bytes name, size_t length, Frame **to) 
     f->hint = f->elements = f->carried = 0;
     f->opened = 0;
     if (node->date_store >= 0)
-        for (int i = 0; i < PARTS; i++) f->part[i].at = NULL;
+        for (int i = 0; i < PARTS; i++) f->part[i] = (Span){NULL, 0, 0};
     *to = f;
     return OK;
 }
@@ -770,6 +948,7 @@ static int push(mm *m, const Node *node, bytes name, size_t length, Frame **to) 
 static int enter(mm *m, Frame *f, bytes p, bytes end, bytes *at) {
     Span values[MAX_ATTRIBUTES], text = {p, 0, 0};
     int empty;
+    m->has_markup = 0;
     TRY(start_element(m, f, p, end, values, &empty, &p));
     if (f->node->leaf) {
         if (!empty) TRY(leaf_text(m, p, end, f->name, (size_t)f->name_length, &text, &p));
@@ -915,7 +1094,8 @@ static int put_tuple(mm *m, const Root *root) {
             if (chosen < 0) chosen = store;
             if (m->values[store].buffer.length) { chosen = store; break; }
         }
-        if (chosen >= 0) TRY(put_value(out, &m->values[chosen], STORES(m)[chosen].kind));
+        if (chosen >= 0 && m->values[chosen].unmarked) TRY(append(out, "\xff\xff\xff\xff", 4));
+        else if (chosen >= 0) TRY(put_value(out, &m->values[chosen], STORES(m)[chosen].kind));
         else if (c->required) FLAG(MISSING);
         else if (defaults[i].length >= 0) TRY(append(out, m->blob + defaults[i].at, (size_t)defaults[i].length));
         else TRY(append(out, "\xff\xff\xff\xff", 4));
@@ -932,7 +1112,7 @@ static void forget_large(Buffer *b) {
 
 /* --- what Python calls -------------------------------------------------------------------------------------------- */
 
-EXPORT int32_t mm_abi(void) { return 4; } /* ABI of medmirror/native/__init__.py: raise both when the tables change */
+EXPORT int32_t mm_abi(void) { return 5; } /* ABI of medmirror/native/__init__.py: raise both when the tables change */
 
 EXPORT void mm_free(mm *m) {
     if (!m) return;
@@ -943,12 +1123,13 @@ EXPORT void mm_free(mm *m) {
     free(m->blob);
     free(m->out.at);
     free(m->text.at);
+    free(m->marks.at);
     free(m);
 }
 
 /* A program from its tables: the numbers begin with a count for each table. NULL without memory or for wrong tables. */
 EXPORT mm *mm_new(const int32_t *numbers, int64_t length, const u8 *blob, int64_t blob_length) {
-    static const int32_t widths[TABLES] = {12, 3, 5, 11, 4, 2, 1, 3, 1, 4, 2, 4};
+    static const int32_t widths[TABLES] = {13, 3, 5, 12, 4, 2, 1, 3, 1, 4, 2};
     make_classes();
     mm *m = calloc(1, sizeof *m);
     if (!m) return NULL;
@@ -983,6 +1164,7 @@ EXPORT int64_t mm_rows(mm *m, const u8 *data, int64_t length, int64_t count, con
                        int64_t *offsets, int32_t *statuses) {
     forget_large(&m->out);
     forget_large(&m->text);
+    forget_large(&m->marks);
     m->out.length = 0;
     for (int64_t i = 0; i < count; i++) {
         size_t before = m->out.length;
@@ -996,7 +1178,7 @@ EXPORT int64_t mm_rows(mm *m, const u8 *data, int64_t length, int64_t count, con
             Value *v = &m->values[k];
             v->buffer.length = 0;
             v->count = 0;
-            v->present = v->has_null = 0;
+            v->present = v->has_null = v->unmarked = 0;
             forget_large(&v->buffer);
         }
         int status = read_item(m, data + starts[i], data + ends[i], &root);

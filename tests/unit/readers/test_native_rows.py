@@ -59,13 +59,37 @@ def agree(items: list[bytes]) -> int:
 
 _PLAIN = st.one_of(
     st.sampled_from(
-        ["", "x", "a &amp; b", "&#xe9;&#10;é", "A\r\nB", "<i>x</i>y", "<sub/>", "<mml:mi a='1'>q</mml:mi>"]
+        ["", "x", "a &amp; b", "&#xe9;&#10;é", "A\r\nB", "<i>x</i>y", "<sub/>", "\n  x\n ", "&#160;10.1/x&#x2009;"]
+    ),
+    st.recursive(
+        st.sampled_from(
+            ["", "6", "-3", " 2", "2 ", "n", "n+1", "1,2", "®", "µ", "²", "&lt;", "(a)", "–4", " ", "*", "b_", "^", "y"]
+        ),
+        lambda inner: st.lists(
+            st.one_of(
+                inner, st.tuples(st.sampled_from(["sup", "sub", "i", "b"]), inner).map("<{0[0]}>{0[1]}</{0[0]}>".format)
+            ),
+            max_size=4,
+        ).map("".join),
+        max_leaves=8,
     ),
     st.sampled_from(['say "\\"', "]]&gt;", "> x", "😀\t", " 1979 Nov-Dec ", "&lt;&quot;&apos;&gt;"]),
     st.text(st.characters(exclude_characters="<&\r", exclude_categories=("Cs", "Cc")), max_size=40),
 )
 _NOISE = st.sampled_from(
-    ["<!-- c -->", "&nbsp;", "&no;", "]]>", "<Odd/>", "\x01", "<x:y>z</x:y>", "<![CDATA[<]]>", "<i>"]
+    [
+        "<!-- c -->",
+        "&nbsp;",
+        "&no;",
+        "]]>",
+        "<Odd/>",
+        "\x01",
+        "<x:y>z</x:y>",
+        "<![CDATA[<]]>",
+        "<i>",
+        "<sup a='1'>2</sup>",
+        "<mml:math><mml:msup><mml:mi>x</mml:mi><mml:mn>2</mml:mn></mml:msup></mml:math>",
+    ]
 )
 _PARTS = {
     "Year": st.sampled_from(["1979", "2000", "2024"]),
@@ -73,11 +97,14 @@ _PARTS = {
     "Day": st.sampled_from(["1", "09", "28"]),
 }
 _LOOSE = {
-    "Year": st.sampled_from(["1979", "2000", "20001", "x"]),
+    "Year": st.sampled_from(["1979", "2000", " 2000 "]),
     "Month": st.sampled_from(["Jan", "June", "02", "13", "Fa", ""]),
-    "Day": st.sampled_from(["1", "30", "31", "x"]),
-    "MedlineDate": st.sampled_from(["1979 Nov-Dec", "1979 Nov 31-Dec", "2000 Spring", "1998 Dec 29-1999", "Fall 1979"]),
+    "Day": st.sampled_from(["1", "30", "31", "00", ""]),
+    "MedlineDate": st.sampled_from(["1979 Nov-Dec", "1979 Nov 31-Dec", "2000 Spring", "1998 Dec 29-1999", "1998-1999"]),
 }
+_ODD_DATES = st.sampled_from(
+    ["20001", "x", "Fall 1979", "0999", "2011-05-03", "12-13", "1998 Sept. 3", "19 Jun 1984", ""]
+)
 _KINDS = {column.name: column.kind for column in SPEC.columns}
 
 
@@ -108,7 +135,7 @@ def xml(draw: st.DrawFn, element: Element, noise: int = 0, depth: int = 0, paren
     elif parent and parent.date and not (noise or not parent.date.exact):
         inside = draw(_PARTS[element.name])
     elif parent and parent.date and element.name in _LOOSE:
-        inside = draw(_LOOSE[element.name])
+        inside = draw(_ODD_DATES if odd() else _LOOSE[element.name])
     elif element.text:
         inside = draw(_PLAIN) + (draw(_NOISE) if odd() else "")
     else:
@@ -122,6 +149,7 @@ def _children(draw: st.DrawFn, element: Element, noise: int, depth: int) -> str:
     known = [child for child in element.children.values() if noise or not child.to_extra]
     known = [child for child in known if noise or child.name != "PubMedData"]  # an old spelling, never beside the new
     needed = [child for child in known if child.name in ("PMID", "MedlineCitation", "BookDocument")]
+    needed += [child for child in known if child.name == "Year" and element.date]  # without it the reference reads on
     if element.date and element.date.exact:
         chosen = known
     elif noise:

@@ -84,7 +84,7 @@ def test_every_column_is_filled_by_some_rule() -> None:
         for element in elements:
             puts = [*element.text, *(put for puts in element.attributes.values() for put in puts)]
             filled |= {put.name for put in puts if put.where == "column"}
-            filled |= {element.date.column} if element.date else set()
+            filled |= {element.date.column, element.date.year} - {""} if element.date else set()
             filled |= {element.opens.name} if element.opens and element.opens.where in ("column", "single") else set()
     assert filled == {column.name for column in SPEC.columns}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -41,10 +42,97 @@ def test_every_citation_has_its_facts() -> None:
 def test_inline_markup_and_entities_are_text() -> None:
     math = '<mml:math xmlns:mml="http://www.w3.org/1998/Math/MathML"><mml:mi>x</mml:mi></mml:math>'
     title = f"A<i>B<sub>2</sub></i> &amp; &#x3b1;&eacute; {math}<![CDATA[ <b>]]><!-- no --><?no?>."
-    assert values(citation(f"<ArticleTitle>{title}</ArticleTitle>"))["title"] == "AB2 & αé x <b>."
+    assert values(citation(f"<ArticleTitle>{title}</ArticleTitle>"))["title"] == "AB₂ & αé x <b>."
     assert values(citation("<ArticleTitle/>"))["title"] == ""
     undeclared = citation("<ArticleTitle><mml:mi>x</mml:mi><odd:b>y</odd:b></ArticleTitle>")
     assert values(undeclared)["title"] == "xy"
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("10<sup>6</sup> cells", "10⁶ cells"),
+        ("10<sup>-3</sup> M", "10⁻³ M"),
+        ("10<sup> −3 </sup>M", "10⁻³ M"),
+        ("H<sub>2</sub>O", "H₂O"),
+        ("AUC<sub>0-120</sub>", "AUC₀₋₁₂₀"),
+        ("x<sup><i>n</i></sup>", "x^n"),
+        ("x<sup><i>n</i></sup>y", "x^(n)y"),
+        ("x<sup>n+1</sup>", "x^(n+1)"),
+        ("K<sub>m</sub> values", "K_m values"),
+        ("K<sub>m</sub>s", "K_(m)s"),
+        ("PM<sub>2.5</sub>", "PM_2.5"),
+        ("x<sub>i</sub><sup>2</sup>", "x_i²"),
+        ("2<sup>2<sup>3</sup></sup>", "2^(2³)"),
+        ("Brand<sup>®</sup>, a<sup>1</sup><sup>,</sup><sup>2</sup>", "Brand®, a¹,²"),
+        ("<b>P</b> <u>q</u><sup/>", "P q"),
+        ("a<sup>1</sup><!-- no -->b", "a¹b"),
+    ],
+)
+def test_raised_and_lowered_text_keeps_its_meaning(text: str, plain: str) -> None:
+    found = values(citation(f"<ArticleTitle> {text}\n</ArticleTitle><VernacularTitle>{text}</VernacularTitle>"))
+    assert (found["title"], found["vernacular_title"]) == (plain, plain)
+    assert found["title_markup"] == text.replace("<!-- no -->", "")
+
+
+_M = {"i": "<mml:mi>{}</mml:mi>", "n": "<mml:mn>{}</mml:mn>", "o": "<mml:mo>{}</mml:mo>"}
+
+
+def math(shorthand: str) -> str:
+    """MathML of ``name(...)``, and of ``i:x``, ``n:2`` and ``o:+`` for its tokens."""
+    text = re.sub(r"([ino]):(\S+)", lambda m: _M[m[1]].format(m[2]), shorthand)
+    text = re.sub(r"\[(\w+) ", r"<mml:\1>", text)
+    text = re.sub(r"\](\w+)", r"</mml:\1>", text)
+    return f'<mml:math xmlns:mml="http://www.w3.org/1998/Math/MathML">{text}</mml:math>'
+
+
+@pytest.mark.parametrize(
+    ("shorthand", "plain"),
+    [
+        ("[mrow [msup i:x n:2 ]msup o:≤ [mfrac n:1 n:2 ]mfrac ]mrow", "x² ≤ 1/2"),
+        ("n:2 [mfrac n:1 n:2 ]mfrac i:x", "2 (1/2)x"),
+        ("[mfrac [mrow i:a o:+ i:b ]mrow n:2 ]mfrac", "(a+b)/2"),
+        ("[msup [msup i:x n:2 ]msup n:3 ]msup", "(x²)³"),
+        ("[msup [mi ]mi n:6 ]msup", "⁶"),
+        ("[msubsup i:x i:i n:2 ]msubsup", "x_i²"),
+        ("[msub i:C i:max ]msub", "C_max"),
+        ("[msqrt i:a o:+ i:b ]msqrt", "√(a+b)"),
+        ("n:2 [mroot i:x n:3 ]mroot", "2 ³√x"),
+        ("[mover i:x o:¯ ]mover o:± n:2", "x̄ ± 2"),
+        ("[munderover o:∑ [mrow i:i o:= n:1 ]mrow i:n ]munderover [msub i:x i:i ]msub", "∑_(i = 1)^(n)x_i"),
+        ("[mtable [mtr [mtd n:1 ]mtd [mtd n:0 ]mtd ]mtr [mtr [mtd n:0 ]mtd [mtd n:1 ]mtd ]mtr ]mtable", "[1, 0; 0, 1]"),
+        ("[mfenced i:a i:b ]mfenced", "(a, b)"),
+        ("i:sin i:x", "sin x"),
+        ("[mmultiscripts i:C [mprescripts ]mprescripts n:6 n:14 ]mmultiscripts", "₆¹⁴C"),
+        ("[semantics i:a [annotation \\alpha ]annotation ]semantics", "a"),
+    ],
+)
+def test_mathematics_is_a_line_of_text(shorthand: str, plain: str) -> None:
+    text = math(re.sub(r"> ", ">", shorthand))
+    found = values(citation(f"<Abstract><AbstractText>We show {text}.</AbstractText></Abstract>"))
+    assert re.sub(r"\s+", " ", found["abstract"]) == f"We show {plain}."
+    assert found["abstract_markup"].startswith("We show <mml:math><mml:")
+
+
+def test_the_text_with_its_markup_is_kept_where_there_is_any() -> None:
+    texts = '<AbstractText Label="A &amp; B">x &lt; 1</AbstractText><AbstractText>10<sup>6</sup></AbstractText>'
+    found = values(citation(f"<ArticleTitle>a &lt;i&gt; b</ArticleTitle><Abstract>{texts}</Abstract>"))
+    assert (found["title"], found["abstract"]) == ("a <i> b", "A & B: x < 1\n10⁶")
+    assert "title_markup" not in found
+    assert found["abstract_markup"] == "A &amp; B: x &lt; 1\n10<sup>6</sup>"
+    unknown = values(citation("<Newer>10<sup>6</sup> m</Newer>"))
+    assert unknown["extra"][0]["text"] == "10⁶ m"
+    assert unknown["extra"][0]["markup"] == "10<sup>6</sup> m"
+
+
+def test_values_stand_without_the_white_space_around_them() -> None:
+    location = '<ELocationID EIdType=" doi" ValidYN="Y">\n 10.1/good&#160;\n</ELocationID>'
+    name = "<Author><LastName>\n  Doe\n </LastName></Author>"
+    rest = "<DateRevised>\n<Year>\n 2024\n</Year><Month> 06 </Month><Day>\t01</Day></DateRevised>"
+    article = f"{location}<AuthorList CompleteYN=' Y '>{name}</AuthorList><Language>\n   eng\n  </Language>"
+    found = values(citation(article, rest))
+    assert (found["doi"], found["languages"], found["authors"]) == ("10.1/good", ["eng"], [{"last_name": "Doe"}])
+    assert (found["authors_complete"], found["date_revised"]) == (True, date(2024, 6, 1))
 
 
 def test_sections_of_the_abstract() -> None:
@@ -77,20 +165,38 @@ def test_authors_with_all_they_can_have() -> None:
         ("<Year>1979</Year>", date(1979, 1, 1), "1979"),
         ("<Year>1979</Year><Month>Jun</Month>", date(1979, 6, 1), "1979 Jun"),
         ("<Year>2020</Year><Month>02</Month><Day>29</Day>", date(2020, 2, 29), "2020 02 29"),
-        ("<Year>2021</Year><Month>02</Month><Day>29</Day>", None, "2021 02 29"),
+        ("<Year>2021</Year><Month>02</Month><Day>29</Day>", date(2021, 2, 1), "2021 02 29"),
+        ("<Year>2016</Year><Month>Jan</Month><Day>00</Day>", date(2016, 1, 1), "2016 Jan 00"),
+        ("<Year>2016</Year><Month>13</Month>", date(2016, 1, 1), "2016 13"),
+        ("<Year>2016</Year><Day>5</Day>", date(2016, 1, 1), "2016 5"),
+        ("<Year>2016-2017</Year>", date(2016, 1, 1), "2016-2017"),
+        ("<Season>Fall 2016</Season>", date(2016, 1, 1), "Fall 2016"),
+        ("<Year>\n 2024 \n</Year><Month> May</Month><Day>03 </Day>", date(2024, 5, 3), "2024 May 03"),
         ("<Year>1979</Year><Season>Fall-Winter</Season>", date(1979, 1, 1), "1979 Fall-Winter"),
         ("<MedlineDate>1979 Nov-Dec</MedlineDate>", date(1979, 11, 1), "1979 Nov-Dec"),
         ("<MedlineDate>1998 Dec 29-1999 Jan 4</MedlineDate>", date(1998, 12, 29), "1998 Dec 29-1999 Jan 4"),
         ("<MedlineDate>1998 Jan 123</MedlineDate>", date(1998, 1, 1), "1998 Jan 123"),
         ("<MedlineDate>2000 Spring</MedlineDate>", date(2000, 1, 1), "2000 Spring"),
         ("<MedlineDate>1979-1980</MedlineDate>", date(1979, 1, 1), "1979-1980"),
-        ("<MedlineDate>Fall 1979</MedlineDate>", None, "Fall 1979"),
+        ("<MedlineDate>Fall 1979</MedlineDate>", date(1979, 1, 1), "Fall 1979"),
+        ("<MedlineDate>Winter 1999-2000</MedlineDate>", date(1999, 1, 1), "Winter 1999-2000"),
+        ("<MedlineDate>May 2011</MedlineDate>", date(2011, 5, 1), "May 2011"),
+        ("<MedlineDate>Jan-Mar 1984</MedlineDate>", date(1984, 1, 1), "Jan-Mar 1984"),
+        ("<MedlineDate>2011 Feb 30</MedlineDate>", date(2011, 2, 1), "2011 Feb 30"),
+        ("<MedlineDate>19 Jun 1984</MedlineDate>", date(1984, 6, 19), "19 Jun 1984"),
+        ("<MedlineDate>May 5-9, 2011</MedlineDate>", date(2011, 5, 5), "May 5-9, 2011"),
+        ("<MedlineDate>Dec 1999-Jan 2000</MedlineDate>", date(1999, 12, 1), "Dec 1999-Jan 2000"),
+        ("<MedlineDate>29 Dec-3 Jan 1999</MedlineDate>", date(1999, 1, 1), "29 Dec-3 Jan 1999"),
+        ("<MedlineDate>(1998)</MedlineDate>", date(1998, 1, 1), "(1998)"),
+        ("<MedlineDate>2011-05-03</MedlineDate>", date(2011, 5, 3), "2011-05-03"),
+        ("<MedlineDate>Summer</MedlineDate>", None, "Summer"),
         ("<MedlineDate>19791 Jan</MedlineDate>", None, "19791 Jan"),
     ],
 )
 def test_publication_dates(text: str, day: date | None, words: str) -> None:
     found = values(citation(f"<Journal><JournalIssue><PubDate>{text}</PubDate></JournalIssue></Journal>"))
     assert (found.get("pub_date"), found["pub_date_text"]) == (day, words)
+    assert found.get("pub_year") == (day.year if day else None)
 
 
 def test_dates_of_the_record_are_exact_or_kept_as_text() -> None:

@@ -31,6 +31,7 @@ class Put(NamedTuple):
     first: bool = False  # more than one is no surprise: the first that is not empty is taken
     join: str | None = None  # more than one is joined by this
     label: str = ""  # joined texts: the attribute that stands before the text
+    marked: bool = False  # the text with its markup, as XML; the column is NULL where there is none
     when: tuple[Condition, ...] = ()
 
 
@@ -48,11 +49,13 @@ class Open(NamedTuple):
 class Date(NamedTuple):
     """The date column that an element's Year, Month and Day make.
 
-    *exact*: all three are needed, else the texts go to ``extra``. Otherwise the first day that the texts name, or NULL.
+    *exact*: all three are needed, else the texts go to ``extra``. Otherwise the first day of what the texts name, or
+    NULL without a year; *year* is the column of that year.
     """
 
     column: str
     exact: bool
+    year: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +100,11 @@ class Layout:
 def column(name: str, *, rank: int = 0, first: bool = False, when: tuple[Condition, ...] = ()) -> Put:
     """The text of the column *name*."""
     return Put("column", name, rank=rank, first=first, when=when)
+
+
+def marked(put: Put, name: str) -> Put:
+    """The same as *put* for the column *name*, with the text's markup."""
+    return put._replace(name=name, marked=True)
 
 
 def yes_column(name: str) -> Put:

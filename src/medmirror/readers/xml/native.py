@@ -103,6 +103,7 @@ class _Tables:
         self.nodes[number] = [child, len(below), attribute, len(attributes), *self._ops(element.text, places)]
         self.nodes[number] += [int(bool(element.text)), where, store, key]
         self.nodes[number] += [self.store(date.column) if date else -1, int(bool(date and date.exact))]
+        self.nodes[number] += [self.store(date.year) if date and date.year else -1]
         return number
 
     @staticmethod
@@ -128,6 +129,7 @@ class _Tables:
             len(self.conditions) - len(conditions),
             len(conditions),
             _PARTS[put.name] if put.where == "part" else -1,
+            int(put.marked),
         ]
 
     def _absent(self, puts: Iterable[Put]) -> int:
@@ -158,11 +160,8 @@ def tables(layout: Layout) -> tuple[array[int], bytes]:
         defaults += [builder.default(column, layout.constants[name]) for column in layout.columns]
     keys = [builder.text(orjson.dumps(key) + b":") for key in builder.keys]
     columns, choices = builder.columns()
-    spaces = [
-        [*builder.text(prefix.encode()), *builder.text(uri.encode())] for prefix, uri in layout.namespaces.items()
-    ]
     all_tables = [builder.nodes, builder.children, builder.attributes, builder.ops, builder.conditions, keys]
-    all_tables += [[[kind] for kind in builder.store_kinds], columns, choices, roots, defaults, spaces]
+    all_tables += [[[kind] for kind in builder.store_kinds], columns, choices, roots, defaults]
     numbers = array("i", [len(table) for table in all_tables])
     for table in all_tables:
         numbers.extend(chain.from_iterable(table))

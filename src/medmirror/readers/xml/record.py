@@ -15,8 +15,10 @@ from lxml import etree
 
 from medmirror.copyformat import encoder
 from medmirror.errors import InvalidRecord, ParseError
-from medmirror.readers.xml.dates import exact_date, first_day, leading_date
+from medmirror.readers.xml.dates import exact_date, first_day, stated_date
 from medmirror.readers.xml.layout import Element, Layout, Put
+from medmirror.readers.xml.markup import Text, attribute_name, escaped, is_markup, name_of, text_of
+from medmirror.readers.xml.scripts import SPACE
 
 _MAX_DEPTH = 200  # real records are 15 deep; libxml2's own default limit is 256
 _INT_COLUMN = re.compile(r"[0-9]{1,18}\Z")
@@ -78,7 +80,7 @@ def _numeric_entity(match: re.Match[bytes]) -> bytes:
 def fields(item: bytes, layout: Layout) -> Fields:
     """The values of *item* by column, None where it has none. Raises RecordError."""
     element = parse(item, layout.namespaces)
-    rule = layout.roots.get(_name(element))
+    rule = layout.roots.get(name_of(element))
     if rule is None:
         raise InvalidRecord("The item is not an element that this source knows.")
     return _Reading(layout).read(element, rule)
@@ -96,18 +98,6 @@ def row_maker(layout: Layout) -> Callable[[bytes], bytes]:
     return row
 
 
-def _name(element: Any) -> str:
-    tag: str = element.tag
-    if not tag.startswith("{"):
-        return tag
-    local = tag.rpartition("}")[2]
-    return f"{element.prefix}:{local}" if element.prefix else local
-
-
-def _text(element: Any) -> str:
-    return element.text or "" if not len(element) else "".join(element.itertext())
-
-
 class _Reading:
     """The reading of one item into columns. Objects are dicts; the innermost one is passed down."""
 
@@ -115,6 +105,7 @@ class _Reading:
         self.layout = layout
         self.kinds = {column.name: column.kind for column in layout.columns}
         self.ranked: dict[str, dict[int, Any]] = {}
+        self.marked: dict[tuple[str, int], bool] = {}  # whether a text with its markup, by column and rank, has any
         self.extra: list[dict[str, Any]] = []
 
     def read(self, element: Any, rule: Element) -> Fields:
@@ -122,8 +113,9 @@ class _Reading:
         values: Fields = dict.fromkeys(self.kinds)
         values.update(self.layout.constants[rule.name])
         for name, ranks in self.ranked.items():
-            in_order = [ranks[rank] for rank in sorted(ranks)]
-            values[name] = next((value for value in in_order if value != ""), in_order[0])
+            in_order = sorted(ranks)
+            chosen = next((rank for rank in in_order if ranks[rank] != ""), in_order[0])
+            values[name] = ranks[chosen] if self.marked.get((name, chosen), True) else None
             if self.kinds[name].startswith("int"):
                 values[name] = integer(name, values[name])
         for name in self.layout.required:
@@ -149,9 +141,10 @@ class _Reading:
                 return {}
         carried, parts, unknown = {}, dict[str, str](), {}
         for name, value in element.attrib.items():
-            name = _attribute(element, name)
+            name = attribute_name(element, name)
             puts = rule.attributes.get(name)
-            if puts is None or not all(self._put(put, value, element, target, carried, parts) for put in puts):
+            text = Text(value.strip(SPACE), "", False)
+            if puts is None or not all(self._put(put, text, element, target, carried, parts) for put in puts):
                 unknown[name] = value
         for name, puts in rule.attributes.items():
             if element.get(name) is None:
@@ -159,10 +152,10 @@ class _Reading:
         if unknown:
             self.extra.append({"path": path, "attributes": unknown})
         if rule.text:
-            text = _text(element)
+            text = text_of(element)
             stored = [self._put(put, text, element, target, carried, parts) for put in rule.text]
             if not all(stored):
-                self.extra.append({"path": path, "text": text})
+                self.extra.append({"path": path, **_both(text)})
             return parts
         self._children(element, rule, path, target, carried, depth)
         return parts
@@ -173,7 +166,7 @@ class _Reading:
         parts: dict[str, str] = {}
         stray = [element.text or ""]
         for child in element:
-            name = _name(child)
+            name = name_of(child)
             below = rule.children.get(name)
             if below is None:
                 self._keep(child, f"{path}/{name}", depth + 1)
@@ -188,19 +181,18 @@ class _Reading:
 
     def _date(self, rule: Element, parts: dict[str, str], element: Any, path: str) -> None:
         assert rule.date
-        name, exact = rule.date
+        name, exact, year = rule.date
         if exact:
             day = exact_date(parts.get("Year", ""), parts.get("Month", ""), parts.get("Day", ""))
             if day is None or name in self.ranked or len(element) != 3:
-                self.extra.append({"path": path, "text": " ".join(_text(child) for child in element)})
-            if day is None:
-                return
-        elif "Year" in parts:
-            day = first_day(parts["Year"], parts.get("Month"), parts.get("Day"))
+                self.extra.append({"path": path, "text": " ".join(text_of(child).plain for child in element)})
         else:
-            day = leading_date(parts.get("MedlineDate", ""))
+            words = parts.get("MedlineDate") or " ".join(text_of(child).plain for child in element)
+            day = first_day(parts.get("Year", ""), parts.get("Month"), parts.get("Day")) or stated_date(words)
         if day is not None:
             self.ranked.setdefault(name, {0: day})
+            if year:
+                self.ranked.setdefault(year, {0: str(day.year)})
 
     def _open(self, where: str, name: str, target: Any, carried: dict[str, Any]) -> Any:
         """The new object; None when there is already one and there can be only one."""
@@ -220,27 +212,30 @@ class _Reading:
         return new
 
     def _put(
-        self, put: Put, value: str, element: Any, target: Any, carried: dict[str, Any], parts: dict[str, str]
+        self, put: Put, text: Text, element: Any, target: Any, carried: dict[str, Any], parts: dict[str, str]
     ) -> bool:
-        """Whether *value* is stored by *put*, or need not be."""
+        """Whether *text* is stored by *put*, or need not be."""
         if put.where == "extra":
             return False
-        if any((element.get(name) == expected) is not equal for name, expected, equal in put.when):
+        if any((_value(element, name) == expected) is not equal for name, expected, equal in put.when):
             return True
-        stored: Any = value
+        stored: Any = text.marked if put.marked else text.plain
         if put.yes_no:
-            if value not in ("Y", "N"):
+            if stored not in ("Y", "N"):
                 return False
-            stored = value == "Y"
+            stored = stored == "Y"
         if put.where == "column":
+            if put.marked:
+                place = put.name, put.rank
+                self.marked[place] = self.marked.get(place, False) or text.has_markup
             return self._put_column(put, stored, element)
         if put.where == "list":
             target.setdefault(put.name, []).append(stored)
             return True
-        place = {"key": target, "carry": carried, "part": parts}[put.where]
-        if put.name in place:
+        holder = {"key": target, "carry": carried, "part": parts}[put.where]
+        if put.name in holder:
             return False
-        place[put.name] = stored
+        holder[put.name] = stored
         return True
 
     def _put_column(self, put: Put, value: Any, element: Any) -> bool:
@@ -250,7 +245,8 @@ class _Reading:
         if self.kinds[put.name] == "text[]":
             ranks.setdefault(0, []).append(value)
         elif put.join is not None:
-            label = element.get(put.label) if put.label else None
+            label = _value(element, put.label) if put.label else None
+            label = escaped(label) if label and put.marked else label
             value = f"{label}: {value}" if label else value
             ranks[put.rank] = ranks[put.rank] + put.join + value if put.rank in ranks else value
         elif put.rank in ranks:
@@ -271,22 +267,26 @@ class _Reading:
             raise ParseError("The item is nested too deeply.")
         entry: dict[str, Any] = {"path": path}
         if element.attrib:
-            entry["attributes"] = {_attribute(element, name): value for name, value in element.attrib.items()}
-        text = (element.text or "") + "".join(child.tail or "" for child in element)
-        if text.strip() or not len(element):
-            entry["text"] = text.strip() if len(element) else text
+            entry["attributes"] = {attribute_name(element, name): value for name, value in element.attrib.items()}
+        own = (element.text or "") + "".join(child.tail or "" for child in element)
+        mixed = len(element) > 0 and all(is_markup(child) for child in element)
+        if mixed or not len(element):
+            entry |= _both(text_of(element))
+        elif own.strip(SPACE):
+            entry["text"] = own.strip(SPACE)
         if len(entry) > 1:
             self.extra.append(entry)
-        for child in element:
-            self._keep(child, f"{path}/{_name(child)}", depth + 1)
+        for child in element if not mixed else ():
+            self._keep(child, f"{path}/{name_of(child)}", depth + 1)
 
 
-def _attribute(element: Any, name: str) -> str:
-    if not name.startswith("{"):
-        return name
-    uri, _, local = name[1:].partition("}")
-    prefix = next((prefix for prefix, uri_of_prefix in element.nsmap.items() if uri_of_prefix == uri), None)
-    return f"{prefix or uri}:{local}"
+def _both(text: Text) -> dict[str, str]:
+    return {"text": text.plain, "markup": text.marked} if text.has_markup else {"text": text.plain}
+
+
+def _value(element: Any, name: str) -> str | None:
+    value = element.get(name)
+    return None if value is None else str(value).strip(SPACE)
 
 
 def integer(name: str, text: str) -> int:

@@ -15,6 +15,7 @@ from medmirror.readers.xml.layout import (
     joined,
     key,
     leaf,
+    marked,
     node,
     to_extra,
     yes,
@@ -25,11 +26,12 @@ from medmirror.sources.base import Feed
 _TEXT = """status owner indexing_method version_id version_date title vernacular_title abstract abstract_copyright
 journal_title journal_iso issn issn_type volume issue cited_medium pub_model pages start_page end_page
 pub_date_text medline_ta nlm_unique_id issn_linking country doi pmc number_of_references coi_statement
-publication_status kind"""
+publication_status kind title_markup abstract_markup"""
 _KINDS = {
     **dict.fromkeys(_TEXT.split(), "text"),
     **dict.fromkeys(("pub_date", "date_completed", "date_revised", "date_created"), "date"),
     **dict.fromkeys(("authors_complete", "grants_complete", "databanks_complete"), "bool"),
+    "pub_year": "int2",
     **dict.fromkeys(("languages", "keywords", "publication_types", "publication_type_uis"), "text[]"),
     **dict.fromkeys(("citation_subsets", "gene_symbols", "space_flight_missions"), "text[]"),
 }  # all others: jsonb
@@ -41,7 +43,8 @@ supplemental_mesh keywords keyword_lists publication_types publication_type_uis 
 grants_complete databanks_complete databanks article_ids elocation_ids doi pmc reference_list
 number_of_references coi_statement publication_status comments_corrections history citation_subsets
 gene_symbols space_flight_missions personal_name_subjects other_ids general_notes objects date_completed
-date_revised date_created book location_labels sections item_lists contribution_date extra"""
+date_revised date_created book location_labels sections item_lists contribution_date extra title_markup
+abstract_markup pub_year"""
 
 FEED = Feed(
     "citation",
@@ -104,8 +107,14 @@ def _abstract_text(*targets: Put, opens: Open) -> Element:
 
 
 def _abstract() -> Element:
-    text = _abstract_text(joined("abstract", "\n", label="Label"), opens=Open("column", "abstract_sections"))
+    whole = joined("abstract", "\n", label="Label")
+    text = _abstract_text(whole, marked(whole, "abstract_markup"), opens=Open("column", "abstract_sections"))
     return node("Abstract", text, leaf("CopyrightInformation", column("abstract_copyright")))
+
+
+def _title(rank: int = 0) -> tuple[Put, Put]:
+    put = column("title", rank=rank)
+    return put, marked(put, "title_markup")
 
 
 def _pagination() -> Element:
@@ -175,7 +184,7 @@ def _pub_date(*, keys: bool) -> tuple[Element, ...]:
 
 
 def _journal() -> Element:
-    dated = node("PubDate", *_pub_date(keys=False), date=Date("pub_date", exact=False))
+    dated = node("PubDate", *_pub_date(keys=False), date=Date("pub_date", exact=False, year="pub_year"))
     issue = node(
         "JournalIssue",
         leaf("Volume", column("volume")),
@@ -203,7 +212,7 @@ def _article() -> Element:
     return node(
         "Article",
         _journal(),
-        leaf("ArticleTitle", column("title")).take(dict.fromkeys(_LINK, _EXTRA)),
+        leaf("ArticleTitle", *_title()).take(dict.fromkeys(_LINK, _EXTRA)),
         _pagination(),
         _elocation(Open("column", "elocation_ids"), column("doi", rank=1, first=True, when=valid_doi)),
         _abstract(),
@@ -328,14 +337,19 @@ def _book() -> Element:
         leaf("PublisherLocation", "location"),
         opens=Open("key", "publisher"),
     )
-    pub_date = node("PubDate", *_pub_date(keys=True), opens=Open("key", "pub_date"), date=Date("pub_date", exact=False))
+    pub_date = node(
+        "PubDate",
+        *_pub_date(keys=True),
+        opens=Open("key", "pub_date"),
+        date=Date("pub_date", exact=False, year="pub_year"),
+    )
     title = {name: key(f"title_{name}") for name in _LINK}
     collection = {name: key(f"collection_title_{name}") for name in _LINK}
     texts = {"Volume": "volume", "VolumeTitle": "volume_title", "Edition": "edition"}
     return node(
         "Book",
         publisher,
-        leaf("BookTitle", "title", column("title", rank=1)).take(title),
+        leaf("BookTitle", "title", *_title(rank=1)).take(title),
         pub_date,
         _date_object("BeginningDate", Open("key", "beginning_date"), "Season"),
         _date_object("EndingDate", Open("key", "ending_date"), "Season"),
@@ -363,7 +377,7 @@ def _book_document() -> Element:
         _own_ids(),
         _book(),
         _location_label(Open("column", "location_labels")),
-        leaf("ArticleTitle", column("title")).take(dict.fromkeys(_LINK, _EXTRA)),
+        leaf("ArticleTitle", *_title()).take(dict.fromkeys(_LINK, _EXTRA)),
         leaf("VernacularTitle", column("vernacular_title")),
         _pagination(),
         leaf("Language", column("languages")),
@@ -405,8 +419,8 @@ SPEC = Layout(
 )
 
 LEFT_OUT = {
-    **dict.fromkeys(("b", "i", "u", "sub", "sup"), "looks of a part of a text; the text itself is kept"),
+    **dict.fromkeys(("b", "i", "u", "sub", "sup"), "a part of a text; readers/xml/markup.py says what becomes of it"),
     "DispFormula": "a wrapper of MathML within a text",
-    "mml:math": "looks of a formula (and all of MathML below it); its text is kept",
+    "mml:math": "a formula (and all of MathML below it), which becomes a line of text; *_markup keeps it",
 }
 """Elements of the DTDs that no column holds, and why."""
