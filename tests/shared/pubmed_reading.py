@@ -72,17 +72,21 @@ def _plain(element: Element) -> str:
         inner = _isotopes(child) if child.tag == f"{_MATHML}math" else _plain(child)
         script = inner.strip(" \t\r\n")
         if child.tag in ("sup", "sub") and script:
-            table, mark = (_UP, "^") if child.tag == "sup" else (_DOWN, "_")
             nested = any(below.tag in ("sup", "sub") for below in child.iter() if below is not child)
-            if re.fullmatch(r"[-0-9+=()‐‑–−]+", script) and not nested:
-                script = script.translate(table)
-            elif nested or not re.fullmatch(r"[*,;:.'\" \t\r\n®™℠°ºª†‡§¶′″∘∗]+", script):
-                bare = re.fullmatch(r"[-+]?[0-9A-Za-z.,\u0080-\U0010ffff]+", script) and not nested
-                one = re.fullmatch(r"\([^()]*\)", script)
-                script = f"\x01{mark}{script}\x02" if bare else mark + (script if one else f"({script})")
-            inner = script + inner[len(inner.rstrip(" \t\r\n")) :]
+            inner = _script(child.tag, script, nested) + inner[len(inner.rstrip(" \t\r\n")) :]
         parts += [inner, child.tail or ""]
     return "".join(parts)
+
+
+def _script(tag: str, script: str, nested: bool = False) -> str:
+    table, mark = (_UP, "^") if tag == "sup" else (_DOWN, "_")
+    if re.fullmatch(r"[-0-9+=()‐‑–−]+", script) and not nested:
+        return script.translate(table)
+    if re.fullmatch(r"[*,;:.'\" \t\r\n®™℠°ºª†‡§¶′″∘∗]+", script) and not nested:
+        return script
+    if re.fullmatch(r"[-+]?[0-9A-Za-z.,\u0080-\U0010ffff]+", script) and not nested:
+        return f"\x01{mark}{script}\x02"
+    return mark + (script if re.fullmatch(r"\([^()]*\)", script) else f"({script})")
 
 
 _MATHML = "{http://www.w3.org/1998/Math/MathML}"
@@ -95,6 +99,10 @@ def _isotopes(element: Element) -> str:
         assert (prescripts.tag, below.tag) == (f"{_MATHML}mprescripts", f"{_MATHML}none")
         return _isotopes(above).translate(_UP) + _isotopes(base)
     assert element.tag.removeprefix(_MATHML) in ("math", "mrow", "mi", "mn", "mo", "mtext"), element.tag
+    scripts = {"msub": ["sub"], "msup": ["sup"], "msubsup": ["sub", "sup"]}.get(element.tag.removeprefix(_MATHML))
+    if scripts:
+        base, *others = map(_isotopes, element)
+        return base + "".join(map(_script, scripts, others))
     line = "" if len(element) else (element.text or "").strip()
     for part in map(_isotopes, element):
         line += " " * (line[-1:].isalpha() and part[:1].isalpha()) + part

@@ -47,6 +47,9 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned",
     help="The database that source sql reads, like mysql+pymysql://reader@host/practice.",
 )
 @click.option("--force", is_flag=True, help="Load files again whose bytes are loaded already.")
+@click.option(
+    "--renew", is_flag=True, help="The same, and write every row again as this version of medmirror reads it."
+)
 @click.option("--chunk-bytes", metavar="SIZE", help="Decoded bytes that a worker takes at a time, like 4MiB.")
 @click.option(
     "--executor", metavar="WHERE", default="local", help="local, or dask://host:port for the cluster of that scheduler."
@@ -63,6 +66,7 @@ def load(
     url: str | None,
     workers: str | None,
     force: bool,
+    renew: bool,
     chunk_bytes: str | None,
     executor: str,
     index: bool,
@@ -82,7 +86,7 @@ def load(
 
     with ExitStack() as stack:
         extra = _progress(options, stack, paths)
-        extra |= {"organization": organization, "mapping": mapping, "url": url}
+        extra |= {"organization": organization, "mapping": mapping, "url": url, "renew": renew}
         result = run.load(source, paths, settings=settings, force=force, executor=executor, index=index, **extra)
     _log_files(settings, result)
     return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)

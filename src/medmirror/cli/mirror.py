@@ -38,6 +38,16 @@ _SHOWN = 10
 )
 @click.option("--whole", is_flag=True, help="Read all of the publisher's list, and count what is no longer in it.")
 @click.option("--tombstones", is_flag=True, help="What is no longer there, by a whole list, becomes a tombstone.")
+@click.option(
+    "--renew", is_flag=True, help="Fetch all, and write every row again as this version of medmirror reads it."
+)
+@click.option(
+    "--accept-gap",
+    "accepted",
+    metavar="FILE",
+    multiple=True,
+    help="Of pubmed: a file that the list lacks, such as pubmed26n1335, and that you know will not come.",
+)
 @click.option("--keep", is_flag=True, help="Keep the files after they were loaded.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, and fetch nothing.")
 @click.option("--workers", metavar="N", help="Worker processes that load.")
@@ -49,6 +59,8 @@ def mirror(
     folder: Path | None,
     whole: bool,
     tombstones: bool,
+    renew: bool,
+    accepted: tuple[str, ...],
     keep: bool,
     dry_run: bool,
     workers: str | None,
@@ -67,7 +79,8 @@ def mirror(
     from medmirror.publishers.base import Options
 
     names = tuple(name.strip().strip("/") for name in (only or "").split(",") if name.strip())
-    wanted = Options(since, url, names, whole, tombstones, keep, dry_run)
+    since = "all" if renew and since == "auto" else since
+    wanted = Options(since, url, names, whole, tombstones, keep, dry_run, renew, accepted)
     result = publishers.mirror(publisher, wanted, settings=settings, folder=folder, got=_progress(options.quiet))
     return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
 

@@ -59,6 +59,7 @@ class _Plan(NamedTuple):
     unchanged: list[Candidate]
     older: list[Candidate]  # older or second copies
     feed: Feed
+    renew: list[Candidate]  # of those that are unchanged or advance: whose rows are written again all the same
 
 
 class _Load:
@@ -172,11 +173,11 @@ class _Load:
             facts = retry.in_transaction(engine, lambda conn: store.known(conn, table, keys), tally=self.tally)
         while True:
             best, others = newest(candidates, series=bool(feed.revised))
-            plan = _Plan(table, [], [], [], others, feed)
+            plan = _Plan(table, [], [], [], others, feed, [])
             for key, candidate in best.items():
                 self._sort_in(plan, candidate, facts.get(key))
             with self.stages.stage("parse"):
-                bad = self._parse(feed, plan.write)
+                bad = self._parse(feed, plan.write) | self._parse(feed, plan.renew)
             if not bad:
                 break
             candidates[:] = [candidate for candidate in candidates if (candidate.part, candidate.item.start) not in bad]
@@ -199,6 +200,9 @@ class _Load:
             (plan.advance if same else plan.write).append(candidate)
         else:
             plan.older.append(candidate)
+            return
+        if same and self.job.renew and not item.deleted:
+            plan.renew.append(candidate)
 
     def _parse(self, feed: Feed, write: list[Candidate]) -> set[tuple[int, int]]:
         """Put rows into *write*; return (part, start) of those that have none, which become flaws."""
@@ -311,7 +315,7 @@ class _Load:
         retry.shared_lock(conn, locks.for_source(self.source.name), self.tally)
         counts: list[Counter[str]] = [Counter(filtered=filtered) for filtered in self.filtered]
         for plan, means in zip(plans, meanings, strict=True):
-            stored = store.store(conn, plan.table, self.job.run_id, plan.write, plan.advance)
+            stored = store.store(conn, plan.table, self.job.run_id, plan.write, plan.advance, plan.renew)
             if stored.moved:
                 raise _Overtaken
             if self.organization is not None:
@@ -347,18 +351,19 @@ class _Load:
         for plan in plans:
 
             def look(conn: Connection, plan: _Plan = plan) -> dict[store.Key, RefusedByDatabase]:
-                return store.refused(conn, plan.table, plan.write)
+                return store.refused(conn, plan.table, [*plan.write, *plan.renew])
 
-            refused = retry.in_transaction(engine, look, tally=self.tally) if plan.write else {}
+            refused = retry.in_transaction(engine, look, tally=self.tally) if plan.write or plan.renew else {}
             any_refused = any_refused or bool(refused)
-            for candidate in plan.write:
+            written = [*plan.write, *plan.renew]
+            for candidate in written:
                 item = candidate.item
                 if error := refused.get(item.key):
                     self._flaw(
                         candidate.part,
                         Flaw(item.feed, item.ordinal, item.start, item.end, type(error).__name__, str(error)),
                     )
-            gone = {(candidate.part, candidate.item.start) for candidate in plan.write if candidate.item.key in refused}
+            gone = {(candidate.part, candidate.item.start) for candidate in written if candidate.item.key in refused}
             candidates = feeds[plan.table.name]
             candidates[:] = [
                 candidate for candidate in candidates if (candidate.part, candidate.item.start) not in gone

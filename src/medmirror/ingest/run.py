@@ -96,6 +96,7 @@ def load(
     dsn: str | None = None,
     workers: int | None = None,
     force: bool = False,
+    renew: bool = False,
     filter: Callable[[str, dict[str, Any]], bool] | None = None,
     transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
     executor: str = "local",
@@ -128,6 +129,8 @@ def load(
         Worker processes. Default: ``MEDMIRROR_WORKERS``, else half of the processors.
     force : bool
         Load files again whose bytes are loaded already.
+    renew : bool
+        The same, and write each row again as this version reads the record, though its content is unchanged.
     filter : callable, optional
         (feed, record) -> whether to keep the record, a dict of its columns. Runs in the workers; may be a lambda.
     transform : callable, optional
@@ -164,6 +167,7 @@ def load(
         map_with=map_with,
         url=url,
         force=force,
+        renew=renew,
         filter=filter,
         transform=transform,
         executor=executor,
@@ -182,6 +186,7 @@ def execute(
     map_with: Mapping[tuple[str, str], Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] | None = None,
     url: str | None = None,
     force: bool = False,
+    renew: bool = False,
     filter: Callable[[str, dict[str, Any]], bool] | None = None,
     transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
     executor: str = "local",
@@ -211,10 +216,10 @@ def execute(
             run.began = began
             own_functions = (filter, transform, dict(map_with or {}))
             functions = worker.pack(own_functions) if any(own_functions) else b""
-            inputs = Inputs(engine, settings, run.run_id, named, force=force, given=facts)
+            inputs = Inputs(engine, settings, run.run_id, named, force=force or renew, given=facts)
             pipeline = Pipeline(
                 inputs,
-                worker.Job(settings, run.run_id, functions, mappings),
+                worker.Job(settings, run.run_id, functions, mappings, renew),
                 lambda: executors.Inline(within) if within else executors.named(executor, settings.workers),
                 settings.workers,
                 on_progress=lambda totals: on_progress(totals, inputs.files),

@@ -131,9 +131,15 @@ def known(conn: Connection, table: Table, keys: Sequence[Key]) -> dict[Key, Know
 
 
 def store(
-    conn: Connection, table: Table, run_id: int, candidates: Sequence[Candidate], advances: Sequence[Candidate]
+    conn: Connection,
+    table: Table,
+    run_id: int,
+    candidates: Sequence[Candidate],
+    advances: Sequence[Candidate],
+    renewals: Sequence[Candidate] = (),
 ) -> Stored:
-    """Write *candidates* (with rows) whose version is news; move the version of *advances*, whose content is the same.
+    """Write *candidates* (with rows) whose version is news; move the version of *advances*, whose content is the same;
+    write the rows of *renewals* again, whose content is that of the facts.
 
     Must run inside a transaction; locks facts in key order until it ends. Running it again changes nothing. When
     ``moved`` is true another loader was quicker and the transaction should be rolled back and begun again from
@@ -141,12 +147,15 @@ def store(
     """
     statements = _statements(table)
     width = len(table.key)
-    if advances:
-        existing = [candidate.item.key for candidate in (*candidates, *advances)]
+    if advances or renewals:
+        existing = [candidate.item.key for candidate in (*candidates, *advances, *renewals)]
         conn.execute(text(statements["lock known"]), _key_arrays(existing))
+    if advances:
         moved = conn.execute(text(statements["advance"]), {**_fact_arrays(advances), "run_id": run_id})
         if moved.rowcount != len(advances):
             return Stored(frozenset(), frozenset(), frozenset(), moved=True)
+    if renewals:
+        _renew(conn, table, renewals)
     if not candidates:
         return Stored(frozenset(), frozenset(), frozenset(), moved=False)
     created: set[Key] = set()
@@ -159,6 +168,19 @@ def store(
     _copy(conn, table, won)
     lost = frozenset(candidate.item.key for candidate in candidates) - created - replaced
     return Stored(frozenset(created), frozenset(replaced), lost, moved=False)
+
+
+def _renew(conn: Connection, table: Table, renewals: Sequence[Candidate]) -> None:
+    """Write the rows again whose facts, which are locked, still have the digest of the candidate."""
+    facts = known(conn, table, [candidate.item.key for candidate in renewals])
+    same = [
+        candidate
+        for candidate in renewals
+        if (fact := facts.get(candidate.item.key)) and fact.digest == candidate.digest and not fact.deleted
+    ]
+    if same:
+        conn.execute(text(_statements(table)["forget"]), _key_arrays([candidate.item.key for candidate in same]))
+        _copy(conn, table, same)
 
 
 def _copy(conn: Connection, table: Table, candidates: Sequence[Candidate]) -> None:

@@ -34,6 +34,7 @@ class Job(NamedTuple):
     run_id: int
     functions: bytes = b""
     mappings: tuple[str, ...] = ()  # texts of the user's own mapping files
+    renew: bool = False  # rows whose content is unchanged are written again, as this version reads them
 
 
 class Functions(NamedTuple):

@@ -42,6 +42,8 @@ class Options(NamedTuple):
     tombstones: bool = False  # what is no longer there becomes a tombstone
     keep: bool = False  # files stay after they were loaded
     dry_run: bool = False
+    renew: bool = False  # with *since* all: rows are written again though their content is unchanged
+    accepted: tuple[str, ...] = ()  # files that the publisher's list lacks, and that a person has looked for
 
 
 class Known(NamedTuple):
@@ -157,7 +159,7 @@ class Tool:
             return []
         self.reached("fetched")
         candidates = [Candidate(file_here.path, file_here.path.parent) for file_here in files]
-        loaded = run.execute(self.publisher, candidates, self.settings)
+        loaded = run.execute(self.publisher, candidates, self.settings, renew=self.options.renew)
         self.reached("loaded")
         result = self.result
         for name in COUNTS:

@@ -11,8 +11,11 @@ there; citations that are not in it are of last year's and are counted: nobody l
 are buried, after all of the baseline was loaded without a reject. NLM's own advice, to discard the old copy and load
 anew, comes to the same.
 
+**A baseline is posted over hours**, and nothing says that it is whole. It is taken for whole once an update file of its
+year goes on behind it, and it has no fewer files than the last one; until then nothing is counted as gone.
+
 **A gap in the numbers** is a list that is not whole: nothing is loaded, for what an update file corrects may be in the
-one that is missing.
+one that is missing. A person who has looked may accept a named gap, for good, or begin behind it.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ _FILE = re.compile(r"pubmed(\d{2})n(\d{4,6})\.xml\.gz", re.ASCII)
 _SINCE = re.compile(r"(?:pubmed)?(\d{2})n(\d{4,6})(?:\.xml\.gz)?", re.ASCII)
 _MD5 = re.compile(r"MD5\s*\(([^)]+)\)\s*=\s*([0-9a-fA-F]{32})", re.ASCII)
 _SHOWN = 10
+_GAP = "gap "  # marks of files that a person no longer waits for
 
 
 class File(NamedTuple):
@@ -54,8 +58,8 @@ def run(tool: Tool) -> Result:
     """Mirror what is new."""
     listed = [file for folder in _FOLDERS for file in _list(tool, folder)]
     year, files = _newest(tool, listed)
-    _check(files)
     begin = _begin(tool.options.since, year)
+    gaps = _check(files, begin, _accepted(tool, year))
     remembered = {} if tool.options.since == "all" else tool.known()
     wanted = [file for file in files if file.number >= begin]
     todo = list(_new(tool, wanted, remembered))
@@ -63,10 +67,11 @@ def run(tool: Tool) -> Result:
     if tool.options.dry_run:
         tool.result.status = "dry run"
         return tool.result
+    tool.mark({f"{_GAP}{name}": "accepted" for name in gaps if name in tool.options.accepted})
     _say_year(tool, year, remembered)
     for batch in batches(_fetch(tool, todo)):
         tool.load(batch)
-    _settle(tool, year, files)
+    _settle(tool, year, files, gaps)
     if not todo:
         tool.result.status = "nothing new"
     if files:
@@ -103,22 +108,40 @@ def _newest(tool: Tool, listed: Sequence[File]) -> tuple[int, list[File]]:
     return year, sorted(file for file in listed if file.year == year)
 
 
-def _check(files: Sequence[File]) -> None:
-    """Raise ListingIncomplete for numbers that are missing, or there twice; it names them."""
+def _accepted(tool: Tool, year: int) -> set[str]:
+    """The files of the year that a person no longer waits for, named now or before. Raises UsageError."""
+    for name in tool.options.accepted:
+        named = _SINCE.fullmatch(name)
+        if named is None or not name.startswith("pubmed") or not name[-1].isdigit():
+            raise UsageError(f"Write --accept-gap as a file that is missing, such as pubmed{year:02d}n0001.")
+    before = {mark.removeprefix(_GAP) for mark in tool.marks() if mark.startswith(_GAP)}
+    return before | set(tool.options.accepted)
+
+
+def _check(files: Sequence[File], begin: int, accepted: set[str]) -> list[str]:
+    """The names of files that are missing and not waited for, because they are *accepted* or stand before *begin*.
+
+    Raises ListingIncomplete for other numbers that are missing, or there twice; it names them.
+    """
     numbers = [file.number for file in files]
     whole = range(1, (numbers[-1] if numbers else 0) + 1)
-    missing = sorted(set(whole) - set(numbers))
     year = files[0].year if files else 0
+    absent = {number: f"pubmed{year:02d}n{number:04d}" for number in sorted(set(whole) - set(numbers))}
+    missing = [name for number, name in absent.items() if number >= begin and name not in accepted]
     if missing:
-        named = ", ".join(f"pubmed{year:02d}n{number:04d}" for number in missing[:_SHOWN])
+        named = ", ".join(missing[:_SHOWN])
         more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
-        raise ListingIncomplete(f"The publisher's list has gaps: {named}{more} (or their .md5) are missing.")
+        raise ListingIncomplete(
+            f"The publisher's list has gaps: {named}{more} (or their .md5) are missing. Try again later. If NLM says "
+            f"that a file will not come, go on without it: --accept-gap {missing[0]}."
+        )
     if len(numbers) != len(set(numbers)):
         twice = next(number for number in numbers if numbers.count(number) > 1)
         raise ListingIncomplete(f"Number {twice} stands in both lists of the publisher; try again later.")
     last = max((file.number for file in files if file.folder == "baseline"), default=0)
     if any(file.number < last for file in files if file.folder != "baseline"):
         raise ListingIncomplete("The publisher's baseline and update files overlap; try again later.")
+    return list(absent.values())
 
 
 def _begin(since: str, year: int) -> int:
@@ -168,23 +191,56 @@ def _say_year(tool: Tool, year: int, remembered: Mapping[str, Known]) -> None:
         tool.note(f"There is a new baseline, that of {year:02d}: all of it is loaded, above that of {max(before):02d}.")
 
 
-def _settle(tool: Tool, year: int, files: Sequence[File]) -> None:
-    """Count the citations that are older than the year's baseline, once all of it was loaded."""
-    if tool.marks().get("year") == f"{year:02d}" and not (tool.options.tombstones or tool.options.whole):
+def _settle(tool: Tool, year: int, files: Sequence[File], gaps: Sequence[str]) -> None:
+    """Count the citations that are older than the year's baseline, once all of it is there and was loaded."""
+    marks = tool.marks()
+    baseline = [file for file in files if file.folder == "baseline"]
+    settled = marks.get("year") == f"{year:02d}"
+    if settled and "baseline" not in marks and len(baseline) < len(files):
+        tool.mark({"baseline": _end(baseline)})  # an earlier version did not note where it ends
+    if settled and not (tool.options.tombstones or tool.options.whole):
         return  # it goes through the facts of every citation
+    if gaps:
+        tool.note(f"The publisher's list lacks {', '.join(gaps[:_SHOWN])}.")
+    doubt = _doubt(tool, baseline, files, marks.get("baseline", ""), gaps)
     remembered = tool.known()
-    baseline = [remembered.get(file.name) for file in files if file.folder == "baseline"]
-    if any(entry is None for entry in baseline):
+    before = {int(match[1]) for name in remembered if (match := _FILE.fullmatch(name))}
+    if doubt:
+        if min(before, default=year) < year or tool.options.tombstones:
+            tool.note(
+                f"Nothing is counted as gone, and nothing buried, as the baseline of {year:02d} may grow: {doubt}"
+            )
+        return
+    entries = [remembered.get(file.name) for file in baseline]
+    if any(entry is None for entry in entries):
         return
     first_day = beginning(year)
     gone = vanished.below(tool, "citation", year << 52, day=first_day)
-    if any(entry.rejected for entry in baseline if entry is not None):
+    if any(entry.rejected for entry in entries if entry is not None):
         tool.result.vanished["citation"] = len(gone)
         if tool.options.tombstones and gone:
             tool.note("Nothing was buried: some records of the baseline could not be loaded.")
         return
-    buried = [
-        vanished.Gone(entry.key, year << 52, first_day) for entry in gone
-    ]  # older than whatever the baseline holds
+    # Older than whatever the baseline holds:
+    buried = [vanished.Gone(entry.key, year << 52, first_day) for entry in gone]
     vanished.settle(tool, "citation", buried, f"the baseline of {year:02d}")
-    tool.mark({"year": f"{year:02d}"})
+    tool.mark({"year": f"{year:02d}", "baseline": _end(baseline)})
+
+
+def _end(baseline: Sequence[File]) -> str:
+    return f"pubmed{baseline[-1].year:02d}n{baseline[-1].number:04d}"
+
+
+def _doubt(
+    tool: Tool, baseline: Sequence[File], files: Sequence[File], last_end: str, gaps: Sequence[str]
+) -> str | None:
+    """Why the baseline may not be whole yet; None when it is. *last_end* is the last file of the baseline before."""
+    end = baseline[-1]
+    if len(baseline) == len(files):
+        return "no update file of the year is there yet."
+    if any(name < _end(baseline) for name in gaps):
+        return "files of it are missing."
+    last = _SINCE.fullmatch(last_end)
+    if last and int(last[1]) < end.year and end.number < int(last[2]) and not tool.options.whole:
+        return f"it ends with {_end(baseline)}, the one before ended with {last_end}. If NLM calls it whole: --whole."
+    return None

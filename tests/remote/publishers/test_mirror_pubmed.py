@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -150,7 +151,9 @@ def test_a_mirror_that_was_killed_goes_on_and_loads_nothing_twice(nlm: PubmedSer
 def test_a_new_years_baseline_replaces_and_what_is_not_in_it_is_counted(nlm: PubmedServer, mirror: Mirror) -> None:
     mirror.run()
     nlm.withdraw("baseline", ["pubmed26n0001.xml.gz", "pubmed26n0002.xml.gz"])
-    nlm.add(1, 8, first_pmid=FIRST + 1, year=27)  # without the first, and the three last of update files
+    nlm.add(1, 5, first_pmid=FIRST + 1, year=27)  # without the first, and the three last of update files
+    nlm.add(2, 3, first_pmid=FIRST + 6, year=27)
+    nlm.add(3, 0, year=27, folder="updatefiles")
     made = mirror.run()
     assert any("new baseline, that of 27" in note for note in made.notes)
     assert made.vanished == {"citation": 4}
@@ -159,9 +162,71 @@ def test_a_new_years_baseline_replaces_and_what_is_not_in_it_is_counted(nlm: Pub
     assert (made.vanished, made.tombstoned) == ({"citation": 4}, 4)
     assert living(mirror) == list(range(1, 9))
     assert mirror.books_are_right()
-    nlm.add(2, 1, first_pmid=FIRST, year=27, folder="updatefiles")  # it comes back
+    nlm.add(4, 1, first_pmid=FIRST, year=27, folder="updatefiles")  # it comes back
     mirror.run()
     assert 0 in living(mirror)
+
+
+def test_a_baseline_that_is_still_being_posted_buries_nothing(nlm: PubmedServer, mirror: Mirror) -> None:
+    mirror.run()
+    nlm.withdraw("baseline", ["pubmed26n0001.xml.gz", "pubmed26n0002.xml.gz"])
+    nlm.withdraw("updatefiles", ["pubmed26n0003.xml.gz"])
+    nlm.add(1, 10, first_pmid=FIRST, year=27)  # all but the last two, which come an hour later
+    made = mirror.run(tombstones=True)
+    assert (made.vanished, made.tombstoned) == ({}, 0)
+    assert "year" not in made.marks
+    assert any("no update file of the year" in note for note in made.notes)
+    nlm.add(2, 0, year=27, folder="updatefiles")  # it cannot be: last year's baseline had two files
+    made = mirror.run(tombstones=True)
+    assert (made.vanished, made.tombstoned) == ({}, 0)
+    assert any("the one before ended with pubmed26n0002" in note for note in made.notes)
+    nlm.withdraw("updatefiles", ["pubmed27n0002.xml.gz"])
+    nlm.add(2, 1, first_pmid=FIRST + 10, year=27)
+    nlm.add(3, 0, year=27, folder="updatefiles")
+    made = mirror.run(tombstones=True)
+    assert (made.vanished, made.tombstoned) == ({"citation": 1}, 1)
+    assert made.marks["year"] == "27"
+    assert set(living(mirror)) == set(range(11))
+
+
+def test_a_named_gap_is_accepted_once_and_for_good(nlm: PubmedServer, mirror: Mirror) -> None:
+    nlm.add(5, 1, first_pmid=FIRST + 20, folder="updatefiles")
+    with pytest.raises(ListingIncomplete, match="--accept-gap pubmed26n0004"):
+        mirror.run()
+    with pytest.raises(UsageError, match="--accept-gap"):
+        mirror.run(accepted=("all",))
+    assert mirror.run(accepted=("pubmed26n0004",)).files == 4
+    nlm.add(6, 1, first_pmid=FIRST + 21, folder="updatefiles")
+    assert mirror.run().new == ["pubmed26n0006.xml.gz"]
+    nlm.add(8, 1, first_pmid=FIRST + 22, folder="updatefiles")
+    with pytest.raises(ListingIncomplete, match="pubmed26n0007"):
+        mirror.run()
+    assert mirror.run(since="pubmed26n0008").new == ["pubmed26n0008.xml.gz"]
+    nlm.add(4, 1, first_pmid=FIRST + 20, folder="updatefiles", revisions=[FIRST + 22])  # it came after all
+    nlm.add(7, 1, first_pmid=FIRST + 30, folder="updatefiles")
+    assert mirror.run().new == ["pubmed26n0004.xml.gz", "pubmed26n0007.xml.gz"]
+
+
+def test_a_baseline_with_an_accepted_gap_buries_nothing(nlm: PubmedServer, mirror: Mirror) -> None:
+    mirror.run()
+    nlm.withdraw("baseline", ["pubmed26n0001.xml.gz", "pubmed26n0002.xml.gz"])
+    nlm.add(2, 9, first_pmid=FIRST + 1, year=27)
+    nlm.add(3, 0, year=27, folder="updatefiles")
+    made = mirror.run(accepted=("pubmed27n0001",), tombstones=True)
+    assert (made.vanished, made.tombstoned) == ({}, 0)
+    assert any("files of it are missing" in note for note in made.notes)
+
+
+def test_rows_are_written_again_as_this_version_reads_them(nlm: PubmedServer, mirror: Mirror) -> None:
+    mirror.run()
+    with psycopg.connect(mirror.dsn, autocommit=True) as connection:
+        connection.execute("UPDATE pubmed.citation SET title = 'as 0.1 read it' WHERE NOT deleted")
+    mirror.run(since="all")
+    assert mirror.ask("SELECT count(*) FROM pubmed.citation WHERE title = 'as 0.1 read it'") == [(11,)]
+    made = mirror.run(since="all", renew=True)
+    assert (made.inserted, made.updated) == (0, 0)
+    assert mirror.ask("SELECT count(*) FROM pubmed.citation WHERE title = 'as 0.1 read it'") == [(0,)]
+    assert mirror.books_are_right()
 
 
 def test_update_files_ahead_of_their_baseline_wait(nlm: PubmedServer, mirror: Mirror) -> None:
