@@ -165,7 +165,7 @@ COPY (
     SELECT i.source, i.feed, i.source_id, i.changed, i.gone, r.record -> 'names', r.record ->> 'birth_date',
            r.record -> 'sex' ->> 'code', r.record -> 'phones', r.record -> 'emails', r.record -> 'addresses',
            r.record -> 'identifiers', r.record -> 'extra' ->> 'medicare_reference_number',
-           (r.record -> 'merged_into' ->> 'feed') || chr(31) || (r.record -> 'merged_into' ->> 'id')
+           (r.record -> 'merged_into' ->> 'feed') || chr(31) || (r.record -> 'merged_into' ->> 'id'), r.record -> 'replaces'
     FROM match_input AS i JOIN canonical.record AS r USING (source, feed, source_id)
     WHERE r.entity = 'patient' AND r.organization_id = (SELECT medmirror.organization())
 ) TO STDOUT (FORMAT csv)
@@ -175,7 +175,7 @@ COPY (
 COPY (
     SELECT i.source, i.feed, i.source_id, i.changed, i.gone, r.record -> 'names', r.record ->> 'birth_date',
            r.record -> 'gender' ->> 'code', r.record -> 'phones', r.record -> 'emails', r.record -> 'addresses',
-           r.record -> 'identifiers', NULL, NULL
+           r.record -> 'identifiers', NULL, NULL, NULL
     FROM match_input AS i JOIN canonical.record AS r USING (source, feed, source_id)
     WHERE r.entity = 'practitioner' AND r.organization_id = (SELECT medmirror.organization()) AND r.record -> 'person' IS NULL
 ) TO STDOUT (FORMAT csv)
@@ -183,7 +183,8 @@ COPY (
 -- standing --
 -- What holds whatever is compared now: people's word, and what was joined of records that have not changed.
 SELECT m.left_source, m.left_feed, m.left_id, m.right_source, m.right_feed, m.right_id, m.status, m.grade,
-       CASE WHEN m.status <> 'joined' THEN m.evidence END AS evidence
+       CASE WHEN m.status <> 'joined' THEN m.evidence END AS evidence,
+       m.evidence #>> '{fields,merge,says}' = 'agree' AS merged
 FROM medmirror.match AS m
 LEFT JOIN match_input AS l ON (l.source, l.feed, l.source_id) = (m.left_source, m.left_feed, m.left_id)
 LEFT JOIN match_input AS r ON (r.source, r.feed, r.source_id) = (m.right_source, m.right_feed, m.right_id)

@@ -54,7 +54,6 @@ _TURNED = "family_l = given_r AND given_l = family_r"
 _TURNED_CLOSE = (
     "jaro_winkler_similarity(family_l, given_r) >= 0.9 AND jaro_winkler_similarity(given_l, family_r) >= 0.9"
 )
-_ANY_TURNED = f"({_TURNED}) OR ({_TURNED_CLOSE})"
 
 
 def _slip(column: str, least: int = 4) -> str:
@@ -94,14 +93,18 @@ FAMILY = Field(
 # Not one's middle name and the other's: twins often have the same one.
 _OTHER_GIVEN = "list_contains(givens_l, given_r) OR list_contains(givens_r, given_l)"
 
+# A letter of the Latin alphabet is an initial, whatever it stands for.
+_NAMED_ALIKE = "given_l = given_r AND (length(given_l) > 1 OR given_l > 'z')"
+
 GIVEN = Field(
     "given",
-    "given_l IS NULL OR given_r IS NULL",
+    "(given_l IS NULL OR given_r IS NULL) AND NOT (nameless_l OR nameless_r)",
     (
-        Level("same", AGREE, "given_l = given_r", 0.77, 8e-3, "given", 5e-4),
+        Level("no name", MISSING, "nameless_l OR nameless_r", 0.01, 0.01),
+        Level("same", AGREE, _NAMED_ALIKE, 0.77, 8e-3, "given", 5e-4),
         # Counted with the family name already.
-        Level("exchanged with the family name", AGREE, _ANY_TURNED, 0.02, 0.02),
-        Level("another of their names", CLOSE, _OTHER_GIVEN, 0.03, 6e-3),
+        Level("exchanged with the family name", AGREE, _TURNED, 0.015, 0.015),
+        Level("exchanged with the family name, close", CLOSE, _TURNED_CLOSE, 0.005, 0.005),
         Level(
             "initial",
             CLOSE,
@@ -109,12 +112,23 @@ GIVEN = Field(
             0.01,
             2e-3,
         ),
-        Level("one slip", CLOSE, _slip("given"), 0.07, 4e-3),
+        Level("another of their names", CLOSE, _OTHER_GIVEN, 0.03, 6e-3),
+        # A slip of a key makes no name out of a name. Where both or neither are names, nobody can tell: Lena, Lina.
+        Level(
+            "one slip",
+            CLOSE,
+            f"given_known_l <> given_known_r AND left(given_l, 1) = left(given_r, 1) AND {_slip('given')}",
+            0.055,
+            3e-3,
+        ),
+        Level("one letter apart", CLOSE, _slip("given"), 0.015, 1e-3),
         Level("close", CLOSE, _alike("given", 0.92), 0.02, 4e-3),
         Level("alike", CLOSE, f"({_alike('given', 0.84)}) OR left(given_l, 3) = left(given_r, 3)", 0.03, 0.02),
         Level("different", DIFFER, "ELSE", 0.03, 0.954),
     ),
 )
+
+_SOME_MIDDLES = "list_has_all(middles_l, middles_r) OR list_has_all(middles_r, middles_l)"
 
 MIDDLE = Field(
     "middle",
@@ -128,12 +142,15 @@ MIDDLE = Field(
             0.06,
             0.01,
         ),
+        Level("some of them", CLOSE, _SOME_MIDDLES, 0.01, 5e-3),
         Level("alike", CLOSE, _alike("middle", 0.84), 0.05, 0.02),
         Level("different", DIFFER, "ELSE", 0.04, 0.94),
     ),
 )
 
 _SAME_DAY = "birth_date_l = birth_date_r"
+_GENERATION = 12  # years; no slip of a key is likelier than a father and son
+_YEARS_APART = "abs(CAST(left(birth_date_l, 4) AS INT) - CAST(left(birth_date_r, 4) AS INT))"
 _PARTS = ("left(birth_date_{}, 4)", "substr(birth_date_{}, 6, 2)", "substr(birth_date_{}, 9, 2)")
 _EQUAL_PARTS = " + ".join(f"CAST({part.format('l')} = {part.format('r')} AS INT)" for part in _PARTS)
 
@@ -142,7 +159,16 @@ BIRTH_DATE = Field(
     "birth_date_l IS NULL OR birth_date_r IS NULL",
     (
         Level("same", AGREE, f"{_SAME_DAY} AND length(birth_date_l) = 10", 0.91, 5e-5, "birth_date", 4e-5),
+        Level("same as far as it is known", CLOSE, _SAME_DAY, 0.004, 1e-4),
         Level("day and month exchanged", CLOSE, "birth_date_l = birth_turned_r", 0.01, 4e-5),
+        Level(
+            "same day and month, a generation apart",
+            CLOSE,
+            f"length(birth_date_l) = 10 AND substr(birth_date_l, 5) = substr(birth_date_r, 5)"
+            f" AND {_YEARS_APART} >= {_GENERATION}",
+            0.004,
+            2e-3,
+        ),
         Level("one slip", CLOSE, _slip("birth_date", 10), 0.04, 9e-4),
         Level(
             "less is known of one",
@@ -152,7 +178,18 @@ BIRTH_DATE = Field(
             5e-3,
         ),
         Level("two parts of three", CLOSE, f"{_EQUAL_PARTS} >= 2", 0.015, 4e-3),
-        Level("different", DIFFER, "ELSE", 0.015, 0.99),
+        Level("different", DIFFER, f"{_YEARS_APART} < {_GENERATION}", 0.0042, 0.28),
+        Level("different, a generation apart", DIFFER, "ELSE", 0.0108, 0.71),
+    ),
+)
+
+GENERATION = Field(
+    "generation",
+    "generation_l IS NULL AND generation_r IS NULL",
+    (
+        Level("same", AGREE, "generation_l = generation_r", 0.60, 0.50),
+        Level("of one only", CLOSE, "generation_l IS NULL OR generation_r IS NULL", 0.39, 0.39),
+        Level("different", DIFFER, "ELSE", 0.01, 0.11),
     ),
 )
 
@@ -203,12 +240,16 @@ ADDRESS = Field(
     ),
 )
 
+# A child has a parent's number until it has one.
+OWN_NUMBER = "NOT minor_l AND NOT minor_r AND list_has_any(own_l, own_r)"
+
 IDENTIFIER = Field(
     "identifier",
     "NOT coalesce(list_has_any(systems_l, systems_r), false)"
     " AND NOT coalesce(list_has_any(identifiers_l, identifiers_r), false)",
     (
-        Level("same", AGREE, "list_has_any(identifiers_l, identifiers_r)", 0.90, 1e-6),
+        Level("same", AGREE, OWN_NUMBER, 0.81, 9e-7),
+        Level("same, perhaps of several", AGREE, "list_has_any(identifiers_l, identifiers_r)", 0.09, 1e-7),
         Level("one slip", CLOSE, _slip("number", 6), 0.05, 5e-5),
         Level("different", DIFFER, "ELSE", 0.05, 0.99995),
     ),
@@ -216,16 +257,16 @@ IDENTIFIER = Field(
 
 MERGE = Field(
     "merge",
-    "NOT coalesce(merged_into_l = key_r, false) AND NOT coalesce(merged_into_r = key_l, false)",
+    "NOT coalesce(list_has_any(merges_l, merges_r), false)",
     (
-        Level("their source made one of them", AGREE, "merged_into_l = key_r OR merged_into_r = key_l", 0.99, 1e-9),
+        Level("their source made one of them", AGREE, "list_has_any(merges_l, merges_r)", 0.99, 1e-9),
         Level("different", DIFFER, "ELSE", 0.01, 0.01),  # nobody is on it: most people were never merged
     ),
 )
 
 FIELDS: Mapping[str, tuple[Field, ...]] = {
-    "patient": (FAMILY, GIVEN, MIDDLE, BIRTH_DATE, SEX, PHONE, EMAIL, ADDRESS, IDENTIFIER, MERGE),
-    "practitioner": (FAMILY, GIVEN, MIDDLE, BIRTH_DATE, SEX, PHONE, EMAIL, IDENTIFIER, MERGE),
+    "patient": (FAMILY, GIVEN, MIDDLE, GENERATION, BIRTH_DATE, SEX, PHONE, EMAIL, ADDRESS, IDENTIFIER, MERGE),
+    "practitioner": (FAMILY, GIVEN, MIDDLE, GENERATION, BIRTH_DATE, SEX, PHONE, EMAIL, IDENTIFIER, MERGE),
 }
 """The entities that are deduplicated, and the fields that their records are compared by."""
 

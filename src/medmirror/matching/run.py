@@ -177,6 +177,9 @@ class _Work:
 
     def _digest(self, figures: Figures | None) -> bytes:
         """16 bytes that change when records must be compared anew although none has changed."""
-        limits = (scoring.SHARED_BY, scoring.MOST_IN_BLOCK, scoring.NAMESAKES, scoring.USUAL_RECORDS, *self.thresholds)
+        limits = (
+            scoring.SHARED_BY, scoring.MOST_IN_BLOCK, scoring.NAMESAKES, scoring.USUAL_RECORDS, scoring.BEARERS,
+            scoring.FILLERS, scoring.NAMED, *self.thresholds,
+        )  # fmt: skip
         parts = (RULES, FIELDS[self.scope.entity], limits, sorted((figures or {}).items()))
         return sha256(repr(parts).encode()).digest()[:16]

@@ -15,20 +15,39 @@ from typing import Any, NamedTuple
 
 from medmirror.db import sql
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.matching.fields import BIRTH_DATE, FIELDS, settings
-from medmirror.matching.judging import Compared
+from medmirror.matching.fields import BIRTH_DATE, DIFFER, FIELDS, GIVEN, OWN_NUMBER, Field, settings
+from medmirror.matching.givennames import GIVEN_NAMES
+from medmirror.matching.judging import ONE_LETTER, Compared
 
 SHARED_BY = 8  #: records; a telephone, mail address or identifier that more of them share is left out
 MOST_IN_BLOCK = 400  #: records; a blocking key of more gives no candidates
 NAMESAKES = 20  #: records with the same two names (by sound) that are compared for that reason alone
+BEARERS = 2  #: people by name and birth date; an identifier that more of them share is none
+FILLERS = (
+    5  #: people that may be born on one day before the day counts as a filler (sql/scoring.sql says among how many)
+)
+NAMED = 4  #: birth dates of those who bear a given name, from which on it is a name and no slip
 USUAL_RECORDS = 1000  #: imagined records with usual values that are added before the rarity of a name is counted
 _BATCH = 10_000
 _GIB = 1 << 30
 _COLUMNS = ("source", "feed", "source_id", "changed", "gone", "names", "birth_date", "sex", "phones", "emails",
-            "addresses", "identifiers", "card_place", "merged_into")  # fmt: skip
+            "addresses", "identifiers", "card_place", "merged_into", "replaces")  # fmt: skip
 
 Figures = Mapping[str, tuple[float, float]]
 """m and u by "field.level", where an organisation has its own."""
+
+
+_JUDGED = ("rid", "source", "identifiers", "systems", "sex", "generation", "birth_date", "birth_turned", "nameless",
+           "family", "given", "given_known", "givens", "own", "minor")  # fmt: skip
+
+
+def _alike(field: Field) -> str:
+    """The condition that two records are on a level of *field* that does not speak of two people."""
+    cases = (
+        f"WHEN {level.condition} THEN {level.says != DIFFER and level.name != ONE_LETTER}"
+        for level in field.levels[:-1]
+    )
+    return f"CASE {' '.join(cases)} ELSE {field.levels[-1].says != DIFFER} END"
 
 
 class Scored(NamedTuple):
@@ -49,6 +68,7 @@ class Scorer:
 
     def take(self, batches: Any) -> int:
         """Take over the records of *batches*, an Arrow reader or table of ``columns()``; return their number."""
+        self._run("macros")
         self._con.register("canonical", batches)
         self._run("incoming")
         self._con.unregister("canonical")
@@ -56,8 +76,11 @@ class Scorer:
 
     def prepare(self) -> int:
         """Make the tables that are compared out of ``incoming``; return the number of records."""
-        for name in ("macros", "shared values", "person", "blocks", "pairs"):
-            self._run(name, shared=SHARED_BY, most=MOST_IN_BLOCK, namesakes=NAMESAKES)
+        for name in ("shared values", "family numbers", "birth days", "given names", "person", "blocks", "pairs"):
+            self._run(
+                name, shared=SHARED_BY, most=MOST_IN_BLOCK, namesakes=NAMESAKES, bearers=BEARERS, filler=FILLERS,
+                named=NAMED, names=" ".join(GIVEN_NAMES.split()),
+            )  # fmt: skip
         return self._number("SELECT count(*) FROM person")
 
     def keys(self) -> dict[int, tuple[str, str, str]]:
@@ -99,22 +122,29 @@ class Scorer:
                 compared = Compared(probability, weight, tuple(levels), tuple(weights), same)
                 yield Scored(left, right, compared, left_gone, right_gone)
 
-    def contradictory(self, groups: Sequence[Iterable[int]]) -> set[int]:
-        """The places of those *groups* of record numbers that hold two records which cannot be one person."""
+    def contradictory(self, groups: Sequence[Iterable[int]], merged: Mapping[int, int]) -> set[int]:
+        """The places of those *groups* of record numbers that hold two records which cannot be one person.
+
+        Records of one name in *merged* are one, whatever they say.
+        """
         import pyarrow
 
-        members = [(place, number) for place, group in enumerate(groups) for number in group]
+        members = [
+            (place, number, merged.get(number, number)) for place, group in enumerate(groups) for number in group
+        ]
         if not members:
             return set()
-        places, numbers = zip(*members, strict=True)
-        self._con.register("member", pyarrow.table({"component": places, "rid": numbers}))
-        used = ("rid", "source", "identifiers", "systems", "birth_date", "birth_turned")
+        places, numbers, names = zip(*members, strict=True)
+        self._con.register("member", pyarrow.table({"component": places, "rid": numbers, "merged": names}))
         rows = self._rows(
             sql.sections("scoring.sql")["contradictions"].format(
-                left_columns=", ".join(f"{name} AS {name}_l" for name in used),
-                right_columns=", ".join(f"{name} AS {name}_r" for name in used),
+                left_columns=", ".join(f"{name} AS {name}_l" for name in _JUDGED),
+                right_columns=", ".join(f"{name} AS {name}_r" for name in _JUDGED),
                 birth_missing=BIRTH_DATE.missing,
-                birth_alike=" OR ".join(f"({level.condition})" for level in BIRTH_DATE.levels[:-1]),
+                birth_alike=_alike(BIRTH_DATE),
+                given_missing=GIVEN.missing,
+                given_alike=_alike(GIVEN),
+                own=OWN_NUMBER,
             )
         )
         self._con.unregister("member")

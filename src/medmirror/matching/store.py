@@ -17,7 +17,7 @@ from medmirror.db import connect, sql
 from medmirror.db.copy import copy
 from medmirror.matching.clusters import canonical_ids
 from medmirror.matching.deciding import GROUP, Decision, Pair, Standing
-from medmirror.matching.judging import JOINED, USER, levels
+from medmirror.matching.judging import JOINED, MERGE, USER, levels
 from medmirror.matching.scoring import Figures, columns
 from medmirror.model import Column
 
@@ -154,7 +154,7 @@ def standing(conn: Connection, scope: Scope, keys: Mapping[int, Key]) -> Standin
         elif row.grade == USER:
             confirmed.append((left, right))
         else:
-            kept[left, right] = row.grade
+            kept[left, right] = MERGE if row.merged else row.grade
     return Standing(confirmed, kept, apart)
 
 

@@ -154,15 +154,166 @@ def test_a_telephone_of_many_tells_nothing() -> None:
     assert level(decisions["1", "2"], "phone") == "missing"
 
 
-def test_a_common_identifier_is_found_whatever_else_differs() -> None:
-    two = people.person(2)
+def test_a_common_identifier_is_found_although_little_else_is_known() -> None:
+    married = [{"family": "Orthzqwin", "given": [ONE.given]}]
     records = [
         patient("1", identifiers=number("2951 4567")),
-        patient("2", two, source="b", identifiers=number("29514567")),
+        patient("2", source="b", names=married, identifiers=number("29514567"), sex=None, phones=None, emails=None),
     ]
-    records[1] |= {"birth_date": None, "sex": None}
     decisions = found(records)
     assert (decisions["1", "2"].status, decisions["1", "2"].grade) == ("joined", "identifier")
+
+
+def test_a_common_identifier_joins_no_strangers() -> None:
+    stranger = patient("2", people.person(2), source="b", identifiers=number("29514567"), birth_date=None, sex=None)
+    decisions = found([patient("1", identifiers=number("29514567")), stranger])
+    assert all(decision.status == "review" for decision in decisions.values())
+
+
+def compared(*cases: tuple[dict[str, Any], dict[str, Any]]) -> list[Decision | None]:
+    """The decision on each pair of records, all in one register: another made-up person's twice, but for its changes."""
+    records = [
+        patient(f"{number}{side}", people.person(number, 3), source=side, **changed)
+        for number, case in enumerate(cases, 100)
+        for side, changed in zip("lr", case, strict=True)
+    ]
+    decisions = found(records)
+    return [decisions.get((f"{number}l", f"{number}r")) for number in range(100, 100 + len(cases))]
+
+
+def levels_of(decisions: Iterable[Decision | None], field: str) -> set[str]:
+    return {level(decision, field) if decision else "not proposed" for decision in decisions}
+
+
+NO_NUMBERS = """N/A|n.a.|0000000000|000-00-0000|UNKNOWN|pending|-|?|keine|9999999999|1111-1111|123456789|0123456789
+|987654321|12121212|123123123|XXX-XX-1234|***-**-1234|-1|TEST001|TBA1|NHS0000000|unknown2|078-05-1120|NOT KNOWN 1
+|12345"""
+
+
+def test_what_stands_for_a_number_is_none() -> None:
+    values = NO_NUMBERS.replace("\n", "").split("|")
+    both = [{"identifiers": number(value, "card", kind)} for value in values for kind in ("", "NI")]
+    assert levels_of(compared(*((one, one) for one in both)), "identifier") == {"missing"}
+    real = [{"identifiers": number(value)} for value in ("943 476 5919", "A4711", "100200", "2950001111")]
+    assert levels_of(compared(*((one, one) for one in real)), "identifier") <= {"same", "same, perhaps of several"}
+
+
+def test_a_number_of_people_of_many_names_and_birth_dates_is_no_persons() -> None:
+    records = [patient(str(place), people.person(place), identifiers=number("8812345")) for place in range(1, 5)]
+    assert all(decision.grade != "identifier" for decision in found(records).values())
+
+
+def test_a_number_without_a_system_is_its_sources_own() -> None:
+    both = [[{"type": "MR", "value": "4711"}], [{"type": "NI", "value": "29514567"}]]
+    for identifiers, expected in zip(both, ("missing", "same"), strict=True):
+        records = [patient("1", identifiers=identifiers), patient("2", source="b", identifiers=identifiers)]
+        assert level(found(records)["1", "2"], "identifier") == expected
+
+
+def children(*names: str, **changed: Any) -> list[dict[str, Any]]:
+    """Children of these given names, born on one day, with the address, telephone and mail of their parents."""
+    return [
+        patient(str(place), birth_date="2026-04-01", names=[{"family": ONE.family, "given": [name]}], **changed)
+        for place, name in enumerate(names, 1)
+    ]
+
+
+TWINS = """Baby|Baby|Baby Girl|Baby Girl|Twin A|Twin B|B/O Ada|B/O Ada|Newborn|Newborn|NN|NN|Infant of Ada|Infant of Ada
+|1Adasgirl|2Adasgirl|Adas Girl|Adas Girl|Boy 1|Boy 2|BabyA|BabyB|Male|Male|Unknown|Unknown|-|-|J|J|Baby|Walpurga|Twin1
+|Twin1|RN de Ada|RN de Ada|Lena|Lina|Kira|Mira|Maria|Marie|Nila|Mila|Walpurga|Ermentrud"""
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_newborns_without_names_and_twins_wait(shared: bool) -> None:
+    """Also when both have a number of their mother's."""
+    cases = []
+    given = iter(TWINS.replace("\n", "").split("|"))
+    for place, both in enumerate(zip(given, given, strict=True)):
+        born = {"birth_date": f"2026-04-{place + 1:02}"}
+        number_of_both = {"identifiers": number(f"29514{place:03}")} if shared else {}
+        family = people.person(100 + place, 3).family
+        names = [{"names": [{"family": family, "given": [name]}], **born, **number_of_both} for name in both]
+        cases.append((names[0], names[1]))
+    decisions = compared(*cases)
+    assert [decision.status if decision else "" for decision in decisions] == ["review"] * len(cases)
+
+
+def test_twins_of_one_first_name_wait() -> None:
+    twins = children("x", "y")
+    for twin, second in zip(twins, ("Hasan", "Yusuf"), strict=True):
+        twin["names"] = json.dumps([{"family": ONE.family, "given": ["Ali", second]}])
+    assert found(twins)["1", "2"].evidence["held"] == ["middle differs"]
+
+
+def test_twins_with_their_mothers_number_wait() -> None:
+    mother = patient("0", identifiers=number("29514567"))
+    decisions = found([mother, *children("Walpurga", "Ermentrud", identifiers=number("29514567"))])
+    assert "joined" not in {decision.status for decision in decisions.values()}
+
+
+def test_father_and_son_of_one_name_wait_whatever_else_agrees() -> None:
+    whole = {"family": None, "given": None}
+    written: list[Any] = [
+        [{"suffix": "Sr"}, {"suffix": "Jr"}],
+        [{"family": "{} Sr."}, {"family": "{}, Jnr"}],
+        [{"given": ["{} II"]}, {"given": ["{}", "III"]}],
+        [{**whole, "text": "Otto {} Jr"}, {**whole, "text": "Otto {}"}],
+        [{"suffix": "Senior, MD"}, {"family": "{} Junior"}],
+        [{"suffix": "Jr"}, {"suffix": "Jnr."}],
+    ]
+    cases = []
+    for place, names in enumerate(written):
+        one = people.person(100 + place, 3)
+        filled = [json.loads(json.dumps({"family": one.family, "given": [one.given]} | name)) for name in names]
+        for name in filled:
+            name |= {key: name[key].format(one.family) for key in ("family", "text") if name.get(key)}
+            name["given"] = name["given"] and [text.format(one.given) for text in name["given"]]
+        cases.append(({"names": [filled[0]]}, {"names": [filled[1]], "birth_date": one.birth_date.isoformat()}))
+    decisions = compared(*cases)
+    assert levels_of(decisions, "family") == {"same"}
+    assert [level(decision, "generation") for decision in decisions if decision] == [
+        "different", "different", "different", "of one only", "different", "same",
+    ]  # fmt: skip
+    assert [decision.status for decision in decisions if decision] == [
+        "review", "review", "review", "joined", "review", "joined",
+    ]  # fmt: skip
+
+
+def test_a_day_that_stands_for_none_is_no_birthday() -> None:
+    days = ["1900-01-01", "0001-01-01", "1899-12-30", "1970-01-01", "1950-01-01", "9999-12-31"]
+    for decision in compared(*(({"birth_date": day}, {"birth_date": day}) for day in days)):
+        assert decision is not None
+        assert decision.evidence["held"] in (["birth_date is missing"], ["birth_date is only alike"])
+
+
+def test_a_day_on_which_improbably_many_were_born_is_no_birthday() -> None:
+    many = [patient(f"p{place}", people.person(place, 7), birth_date="1985-06-15") for place in range(12)]
+    records = [patient("1", birth_date="1985-06-15"), patient("2", birth_date="1985-06-15"), *many]
+    assert found(records)["1", "2"].evidence["held"] == ["birth_date is missing"]
+
+
+def test_father_and_son_born_on_one_day_of_the_year_wait() -> None:
+    born = {"birth_date": "1980-03-02"}
+    decisions = compared((born, {"birth_date": "1950-03-02"}), (born, {"birth_date": "1985-03-02"}))
+    assert [decision.status for decision in decisions if decision] == ["review", "joined"]
+
+
+def test_what_stands_for_a_telephone_mail_or_street_is_none() -> None:
+    phones = [[{"raw": "0400 000 000", "e164": "+61400000000"}], [{"raw": "1234567890"}], [{"raw": "9999 9999"}]]
+    mails = [[{"address": text}] for text in ("noemail@x.example", "none", "not.provided@x.example", "n/a@x.example")]
+    streets = [[{"lines": [text], "city": "Kew"}] for text in ("No fixed address", "UNKNOWN", "N/A")]
+    for field, name, values in (
+        ("phones", "phone", phones),
+        ("emails", "email", mails),
+        ("addresses", "address", streets),
+    ):
+        assert levels_of(compared(*(({field: value}, {field: value}) for value in values)), name) == {"missing"}
+
+
+def test_a_record_between_twins_does_not_tie_them() -> None:
+    decisions = found(children("Lena", "Leina", "Lina"))
+    assert {decision.status for decision in decisions.values()} == {"review"}
+    assert found(children("Lena", "Leina"))["1", "2"].status == "joined", "a slip"
 
 
 @pytest.mark.parametrize(
@@ -237,6 +388,44 @@ def test_a_record_merged_in_its_source_is_the_other_one() -> None:
     decisions = found([merged, patient("2")])
     assert (decisions["1", "2"].status, decisions["1", "2"].grade) == ("joined", "identifier")
     assert decisions["1", "2"].evidence["deleted"] == ["left"]
+
+
+def merged(source_id: str, into: str | None, number: int, **changed: Any) -> dict[str, Any]:
+    """A record of another made-up person each, which its source says was merged *into* another record."""
+    return patient(source_id, people.person(number), merged_into=into and f"patient\x1f{into}", **changed)
+
+
+def test_chains_rings_and_stars_of_merges_are_followed() -> None:
+    chain = [merged("c1", "c2", 1), merged("c2", "c3", 2), merged("c3", None, 3)]
+    ring = [merged("r1", "r2", 4), merged("r2", "r1", 5), merged("s1", "s1", 6)]
+    absent = [merged("a1", "a0", 7), merged("a2", "a0", 8)]
+    assert set(found([*chain, *ring, *absent])) == {("c1", "c2"), ("c2", "c3"), ("r1", "r2"), ("a1", "a2")}
+    star = [merged(f"m{place:03}", "m000", place) for place in range(1, 450)]
+    joins = found([merged("m000", None, 0), *star])
+    assert {pair for pair in joins if "m000" in pair} == {("m000", f"m{place:03}") for place in range(1, 450)}
+    assert {decision.status for decision in joins.values()} == {"joined"}
+
+
+def test_a_survivor_alone_may_say_what_it_replaces() -> None:
+    survivor = patient("1", replaces=[{"feed": "patient", "id": "2"}, {"feed": "patient", "id": "3"}])
+    decisions = found([survivor, patient("2", people.person(2)), patient("3", people.person(3))])
+    assert {pair: decision.status for pair, decision in decisions.items()} == {
+        ("1", "2"): "joined",
+        ("1", "3"): "joined",
+    }
+
+
+def test_merged_records_stay_one_when_a_stranger_would_come_to_them() -> None:
+    chain = [merged("1", "2", 1), merged("2", None, 2)]
+    decisions = found([*chain, patient("3", source="b"), patient("4", people.person(2), source="b")])
+    assert decisions["1", "2"].status == "joined"
+    assert {decisions["1", "3"].status, decisions["2", "4"].status} == {"review"}
+
+
+def test_what_people_parted_a_merge_does_not_join() -> None:
+    standing = Standing(apart={(1, 3): {}})
+    chain = [merged("1", "2", 1), merged("2", "3", 2), merged("3", None, 3)]
+    assert {decision.status for decision in found(chain, standing=standing).values()} == {"review"}
 
 
 def test_only_pairs_with_a_changed_record_are_compared() -> None:

@@ -47,6 +47,7 @@ ENTITIES: dict[str, Part] = {
                 Field("practitioners", "reference", "who usually treats the person", many=True),
                 _ORGANIZATION,
                 Field("merged_into", "reference", "the record that holds the person now, after a merge"),
+                Field("replaces", "reference", "records that were merged into this one, as it says itself", many=True),
                 _ACTIVE,
                 _NOTES,
                 _EXTRA,

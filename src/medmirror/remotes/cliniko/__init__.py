@@ -3,7 +3,7 @@
 Times are those of ``updated_at``, which Cliniko gives in whole seconds, so a position's time is one. Archived and
 cancelled records come in the same list as the others; practitioners who have left have a list of their own, which is
 read before that of the others. Deleted records are in lists of their own: an entry of that of patients has no more than
-``deleted_at`` and a link. A patient who was merged into another one is deleted there, without a word of the other.
+``deleted_at`` and a link. A patient who was merged into another one is archived, with ``merged_with_patient``.
 
 **Writes.** Cliniko knows no conditional write and no idempotency key. A change is written after a look at the record:
 what was changed between the look and the write, less than a second, is overwritten. A new record is noted before it is
