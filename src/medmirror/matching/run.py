@@ -23,6 +23,7 @@ from medmirror.matching.fields import FIELDS
 from medmirror.matching.judging import RULES
 from medmirror.matching.scoring import Figures
 from medmirror.matching.store import Scope
+from medmirror.readers import scratch
 
 DEFAULT = Thresholds()
 BY = "medmirror dedup"
@@ -96,6 +97,7 @@ def deduplicate(
     """
     if not 0 < thresholds.review_at <= thresholds.join_at < 1:
         raise UsageError("The thresholds must be probabilities, the one for review not above the one for joining.")
+    scratch.sweep(scoring.FOLDERS)  # also when nothing is to be compared
     with engine.connect() as conn:
         names = store.organizations(conn, entities, organizations)
     scopes = [Scope(name, entity) for name in names for entity in entities]

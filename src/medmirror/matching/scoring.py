@@ -1,14 +1,13 @@
 """Comparing records with splink, in a DuckDB of this process: from canonical records to a score for each pair.
 
 DuckDB works in memory. Data that does not fit goes to files in a folder of its own, which only this user can read and
-which is removed afterwards.
+which is removed afterwards; that of a process that was killed, by the next one.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from medmirror.errors import MedmirrorError, UsageError
 from medmirror.matching.fields import BIRTH_DATE, DIFFER, FIELDS, GIVEN, OWN_NUMBER, Field, settings
 from medmirror.matching.givennames import GIVEN_NAMES
 from medmirror.matching.judging import ONE_LETTER, Compared
+from medmirror.readers import scratch
 
 SHARED_BY = 8  #: records; a telephone, mail address or identifier that more of them share is left out
 MOST_IN_BLOCK = 400  #: records; a blocking key of more gives no candidates
@@ -28,6 +28,7 @@ FILLERS = (
 )
 NAMED = 4  #: birth dates of those who bear a given name, from which on it is a name and no slip
 USUAL_RECORDS = 1000  #: imagined records with usual values that are added before the rarity of a name is counted
+FOLDERS = "medmirror-matching-"  #: how the names of folders begin that hold what does not fit in memory
 _BATCH = 10_000
 _GIB = 1 << 30
 _COLUMNS = ("source", "feed", "source_id", "changed", "gone", "names", "birth_date", "sex", "phones", "emails",
@@ -198,7 +199,7 @@ def open_scorer(entity: str, memory: int | None = None) -> Iterator[Scorer]:
     except ImportError:
         raise UsageError("Deduplication needs more packages: pip install 'medmirror[matching]'.") from None
     memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    with tempfile.TemporaryDirectory(prefix="medmirror-matching-") as folder:
+    with scratch.new_folder(FOLDERS) as folder:
         con = duckdb.connect()
         try:
             limits = sql.sections("scoring.sql")["limits"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -186,7 +188,8 @@ def levels_of(decisions: Iterable[Decision | None], field: str) -> set[str]:
 
 
 NO_NUMBERS = """N/A|n.a.|0000000000|000-00-0000|UNKNOWN|pending|-|?|keine|9999999999|1111-1111|123456789|0123456789
-|987654321|12121212|123123123|XXX-XX-1234|***-**-1234|-1|TEST001|TBA1|NHS0000000|unknown2|078-05-1120|NOT KNOWN 1
+|987654321|12121212|123123123|XXX-XX-1234
+|***-**-1234|-1|TEST001|TBA1|NHS0000000|unknown2|078-05-1120|NOT KNOWN 1
 |12345"""
 
 
@@ -468,3 +471,22 @@ def test_what_duckdb_writes_to_disk_is_only_this_users_and_gone_afterwards() -> 
         assert Path(folder).stat().st_mode & 0o077 == 0
         assert limit == "1.0 GiB"
     assert not Path(folder).exists()
+
+
+def test_what_a_killed_process_left_on_the_disk_is_gone_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        "import os\nfrom medmirror.matching import scoring\n"
+        "with scoring.open_scorer('patient') as scorer:\n"
+        "    ((folder,),) = scorer._rows(\"SELECT current_setting('temp_directory')\")\n"
+        "    open(os.path.join(folder, 'values'), 'w').close()\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    assert len(list(tmp_path.glob("medmirror-matching-*"))) == 1
+    with scoring.open_scorer("patient"):
+        assert len(list(tmp_path.glob("medmirror-matching-*"))) == 1
+    assert list(tmp_path.glob("medmirror-matching-*")) == []

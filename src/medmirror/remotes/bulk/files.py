@@ -1,58 +1,34 @@
 """The files of a Bulk Data export: onto the disk, whole, and beside them what their reader needs to know of them.
 
-They hold patients' data, so none outlives its process for long: a folder's name has the number of the process that
-made it. Who is killed leaves it behind; whoever makes the next one on that machine removes those whose process is gone.
+They hold patients' data, so none outlives its process for long (``readers.scratch``).
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from medmirror.errors import ListingIncomplete, RemoteUnavailable
+from medmirror.readers import scratch
 from medmirror.readers.json.pieces import parse
 from medmirror.remotes.bulk.export import File, Manifest
 from medmirror.remotes.fhir.bundles import text
 from medmirror.remotes.http.client import Http
 from medmirror.remotes.http.download import Download
-from medmirror.settings.machine import is_alive
 
 _ACCEPT = {"Accept": "application/fhir+ndjson"}
 _LONGEST = 60  # letters of a name
-_PREFIX = "medmirror-export-"
-_OURS = re.compile(rf"{_PREFIX}(\d+)-")
+PREFIX = "medmirror-export-"  #: of the folders' names
 _SEVERE = frozenset(("error", "fatal"))
 
 
 def new_folder() -> tempfile.TemporaryDirectory[str]:
     """A new folder, for this user alone; removed with the object. Those of dead processes are removed first."""
-    sweep(Path(tempfile.gettempdir()))
-    return tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
-
-
-def sweep(place: Path) -> int:
-    """Remove the folders in *place* whose process is gone and that this user owns; return how many."""
-    removed = 0
-    for candidate in place.glob(f"{_PREFIX}*"):
-        match = _OURS.match(candidate.name)
-        if match is not None and not is_alive(int(match[1])) and _is_ours(candidate):
-            shutil.rmtree(candidate, ignore_errors=True)
-            removed += not candidate.exists()
-    return removed
-
-
-def _is_ours(path: Path) -> bool:
-    with suppress(FileNotFoundError):  # somebody else was quicker
-        return not path.is_symlink() and path.lstat().st_uid == os.geteuid()
-    return False
+    return scratch.new_folder(PREFIX)
 
 
 def name_of(file: File, number: int) -> str:
