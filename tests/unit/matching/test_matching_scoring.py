@@ -173,7 +173,7 @@ def test_a_common_identifier_joins_no_strangers() -> None:
 
 
 def compared(*cases: tuple[dict[str, Any], dict[str, Any]]) -> list[Decision | None]:
-    """The decision on each pair of records, all in one register: another made-up person's twice, but for its changes."""
+    """The decision on each pair of records, in one register: another made-up person's twice, but for its changes."""
     records = [
         patient(f"{number}{side}", people.person(number, 3), source=side, **changed)
         for number, case in enumerate(cases, 100)
