@@ -25,13 +25,26 @@ WHERE c.read <> c.inserted + c.updated + c.unchanged + c.duplicate + c.tombstone
 ORDER BY c.file_id, c.member, c.start_byte, c.run_id LIMIT :most
 
 -- runs --
--- What a run said at its end, and what its chunks hold. A run that was cut short may not have heard of its last chunks.
-SELECT r.run_id, n.name, CAST(r.counts ->> n.name AS int8) AS said, n.held, count(*) OVER () AS wrong
-FROM medmirror.run AS r
-LEFT JOIN (
+-- What a run said at its end, and what its chunks hold. A run that was cut short may not have heard of its last chunks. The
+-- counts of a sync are also those of the loads that it made of its remote's files.
+WITH held AS (
     SELECT run_id, sum(read) AS read, sum(inserted) AS inserted, sum(updated) AS updated, sum(unchanged) AS unchanged,
            sum(duplicate) AS duplicate, sum(tombstoned) AS tombstoned, sum(rejected) AS rejected, sum(filtered) AS filtered
     FROM medmirror.chunk GROUP BY run_id
+),
+own AS (
+    SELECT run_id, run_id AS chunks_of FROM medmirror.run
+    UNION ALL
+    SELECT r.run_id, CAST(l.run_id AS int8)
+    FROM medmirror.run AS r, jsonb_array_elements_text(r.counts -> 'loads') AS l(run_id)
+)
+SELECT r.run_id, n.name, CAST(r.counts ->> n.name AS int8) AS said, n.held, count(*) OVER () AS wrong
+FROM medmirror.run AS r
+LEFT JOIN (
+    SELECT o.run_id, sum(h.read) AS read, sum(h.inserted) AS inserted, sum(h.updated) AS updated,
+           sum(h.unchanged) AS unchanged, sum(h.duplicate) AS duplicate, sum(h.tombstoned) AS tombstoned,
+           sum(h.rejected) AS rejected, sum(h.filtered) AS filtered
+    FROM own AS o JOIN held AS h ON h.run_id = o.chunks_of GROUP BY o.run_id
 ) AS c USING (run_id),
 LATERAL (VALUES ('read', coalesce(c.read, 0)), ('inserted', coalesce(c.inserted, 0)), ('updated', coalesce(c.updated, 0)),
                 ('unchanged', coalesce(c.unchanged, 0)), ('duplicate', coalesce(c.duplicate, 0)),
@@ -53,12 +66,15 @@ WHERE s.start_byte < s.reached
 ORDER BY s.file_id, s.member, s.start_byte LIMIT :most
 
 -- holes --
--- Bytes of a file called done that no run and no reject accounts for. What stands before the first record (a prolog, the
--- facts about the file) and the white space between two blocks of records belongs to none: :header and :between bytes.
+-- Bytes of a file called done that no run and no reject accounts for. Of a page of a remote the ledger knows the frame, and
+-- each byte is either there or in a chunk. Of a file, what stands before the first record (a prolog, the facts about the
+-- file) and the white space between two blocks of records belongs to none: :header and :between bytes.
 WITH spans AS (
     SELECT file_id, member, start_byte, end_byte FROM medmirror.chunk
     UNION ALL
     SELECT file_id, member, start_byte, end_byte FROM medmirror.reject
+    UNION ALL
+    SELECT f.file_id, '', lower(p.span), upper(p.span) FROM medmirror.file AS f, unnest(f.frame) AS p(span)
 ),
 steps AS (
     SELECT file_id, member, start_byte, end_byte,
@@ -73,17 +89,24 @@ ends AS (
 ),
 wrong AS (
     SELECT s.file_id, s.member, coalesce(s.reached, 0) AS start_byte, s.start_byte AS end_byte
-    FROM steps AS s
-    WHERE s.start_byte - coalesce(s.reached, 0) > CASE WHEN s.reached IS NULL THEN :header ELSE :between END
+    FROM steps AS s JOIN medmirror.file AS f USING (file_id)
+    WHERE s.start_byte - coalesce(s.reached, 0)
+          > CASE WHEN f.frame IS NOT NULL THEN 0 WHEN s.reached IS NULL THEN :header ELSE :between END
     UNION ALL
     SELECT f.file_id, '', coalesce(e.reached, 0), f.bytes
-    FROM medmirror.file AS f LEFT JOIN ends AS e USING (file_id)
-    WHERE f.bytes IS NULL OR f.bytes <> coalesce(e.reached, 0)
+    FROM medmirror.file AS f LEFT JOIN ends AS e USING (file_id) LEFT JOIN medmirror.run AS r USING (run_id)
+    WHERE (f.bytes IS NULL OR f.bytes <> coalesce(e.reached, 0))
+      AND NOT (f.frame IS NULL AND r.command IN ('sync', 'backfill') AND e.reached <= f.bytes)
 )
 SELECT f.path, w.member, w.start_byte, w.end_byte, count(*) OVER () AS wrong
 FROM wrong AS w JOIN medmirror.file AS f USING (file_id)
 WHERE f.status = 'done'
 ORDER BY w.file_id, w.member, w.start_byte LIMIT :most
+
+-- unframed --
+-- Pages that an earlier version stored: it did not note what stands around their records.
+SELECT count(*) FROM medmirror.file AS f JOIN medmirror.run AS r USING (run_id)
+WHERE f.status = 'done' AND f.frame IS NULL AND r.command IN ('sync', 'backfill')
 
 -- rejects --
 -- Each failure adds one to a chunk's `rejected` and one to a reject's `attempts`.

@@ -92,6 +92,11 @@ CREATE TABLE medmirror.sync_note (
 );
 COMMENT ON TABLE medmirror.sync_note IS 'What a remote keeps between runs: polling addresses, ETags. Never a secret.';
 
+-- migrate 2 --
+ALTER TABLE medmirror.file ADD COLUMN frame int8multirange;
+COMMENT ON COLUMN medmirror.file.frame IS
+    'bytes of a remote''s page that are none of its records; NULL: not a page, or one that an earlier version stored';
+
 -- organizations --
 SELECT organization_id, source, remote, number, settings, secret, zone, tier, windows, window_back, window_ahead,
        recent_first, destination, mappings, webhook_secret, paused_at, paused_why
@@ -149,6 +154,12 @@ SELECT min(m.version)
 FROM medmirror.sync_mapping AS m
 WHERE m.organization_id = :organization_id AND m.source = :source AND m.feed = :feed AND m.run_id = :run_id
   AND m.version >= :since AND m.version < :before
+
+-- frame pages --
+UPDATE medmirror.file AS f
+SET frame = CAST(n.frame AS int8multirange)
+FROM unnest(CAST(:file_ids AS int8[]), CAST(:frames AS text[])) AS n(file_id, frame)
+WHERE f.file_id = n.file_id
 
 -- rejects of files --
 SELECT reject_id, feed, error, reason, first_failed_at, attempts

@@ -40,10 +40,11 @@ def run(tools: Tools, organization: Organization, request: SyncRequest) -> dict[
         parameters = {"organization": organization.organization_id, "mode": request.mode}
         with runs.record(tools.engine, request.kind, organization.source, parameters) as run:
             counts: Counter[str] = Counter()
-            run.counts = lambda: dict(counts)
+            loads: list[int] = []
+            run.counts = lambda: {**counts, **({"loads": loads} if loads else {})}
             try:
                 with closing(_open(tools, organization, request, counts)) as remote:
-                    session = Session(tools, organization, request, remote, hold, run.run_id, counts)
+                    session = Session(tools, organization, request, remote, hold, run.run_id, counts, loads)
                     summary = backfill.run(session) if request.kind == "backfill" else incremental.run(session)
             except MedmirrorError as error:
                 _note_failure(tools, organization, error)

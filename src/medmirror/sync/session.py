@@ -87,6 +87,7 @@ class Session:
     hold: SessionLock
     run_id: int
     counts: Counter[str]
+    loads: list[int] = field(default_factory=list)  # the runs that loaded files of the remote
 
     def store(self) -> Store:
         """Return the store for the pages of this sync, which reports each step."""
@@ -116,6 +117,7 @@ class Session:
             self.tools.report("fetched", self.progress(list=pages[0].feed))
         stored = store.put(pages, marks, learn)
         self.counts.update(as_dict(stored.counts))
+        self.loads.extend(stored.loads)
         return stored.marks
 
     def now_us(self) -> int:

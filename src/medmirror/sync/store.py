@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 
 from medmirror import sources
 from medmirror.db import ledger, rehearsal, sql
-from medmirror.errors import SourceError, SyncError, UsageError
+from medmirror.errors import MedmirrorError, SourceError, SyncError, UsageError
 from medmirror.ingest import inputs, order, run, worker
 from medmirror.ingest.candidates import Candidate
 from medmirror.ingest.chunk import process
@@ -30,7 +30,7 @@ from medmirror.readers.files import Stream
 from medmirror.remotes.base import Page
 from medmirror.settings import Settings
 from medmirror.sources.base import Context, Source
-from medmirror.sync import organizations, watermark
+from medmirror.sync import frames, organizations, watermark
 from medmirror.sync.lists import Name
 from medmirror.sync.marks import Mark
 from medmirror.sync.organizations import Organization
@@ -55,10 +55,11 @@ Learn = Callable[[Connection, Marks], Marks]
 
 
 class Stored(NamedTuple):
-    """The counts that the database reported, and the marks as they were written."""
+    """The counts that the database reported, the marks as they were written, and the runs that loaded files."""
 
     counts: Counts
     marks: Marks
+    loads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,17 @@ class Store:
         """
         counts = Counts()
         loaded: list[int] = []  # files of the ledger
+        loads: list[int] = []
         for page in pages:
             if isinstance(page.body, Path):
-                file_counts, file_ids = self._load(page, page.body)
+                run_id, file_counts, file_ids = self._load(page, page.body)
                 counts, loaded = counts.plus(file_counts), [*loaded, *file_ids]
+                loads.append(run_id)
         inline = [page for page in pages if isinstance(page.body, bytes) and page.records]
+        source = sources.get(self.organization.source)
+        for page in pages:
+            if isinstance(page.body, bytes) and not page.records:
+                frames.frame(source, page, {}, ())
         with self.engine.connect() as conn, conn.begin():
             if inline:
                 counts = counts.plus(self._process(conn, inline))
@@ -104,7 +111,7 @@ class Store:
             watermark.move(conn, self.organization, written, self.run_id)
             self.stored()
         self.committed()
-        return Stored(counts, written)
+        return Stored(counts, written, tuple(loads))
 
     def earliest(self, conn: Connection, feed: str, since: int, before: int) -> int | None:
         """Return the earliest time of change in [*since*, *before*) among the records of *feed* that this run has
@@ -124,11 +131,14 @@ class Store:
         file_ids = ledger.register_files(conn, source.name, self.run_id, facts, organization)
         parts: list[Part] = []
         registered: dict[int, ledger.FileFacts] = {}
+        around: dict[int, list[frames.Span]] = {}
         for (page, context), fact in zip(contexts, facts, strict=True):
             file_id = file_ids[fact.digest, fact.order]
             if file_id not in registered:  # the same bytes twice are one file
                 registered[file_id] = fact
-                parts += self._parts(source, page, context, file_id)
+                of_page = self._parts(source, page, context, file_id)
+                around[file_id] = frames.frame(source, page, context, of_page)
+                parts += of_page
         engine = rehearsal.engine(conn, organization)
         job = worker.Job(self.settings, self.run_id, mappings=self.organization.mappings)
         outcome = process(Chunk(source.name, tuple(parts)), job, engine_of=lambda settings, organization_id: engine)
@@ -137,6 +147,7 @@ class Store:
             raise SyncError("A page holds fewer records than its remote says; nothing of it was stored.", read=read)
         ends = [ledger.FileEnd(file_id, "done", fact.size or 0, 1) for file_id, fact in registered.items()]
         ledger.finish_files(conn, self.run_id, ends)
+        _frame(conn, around)
         self.file_ids.update(registered)
         if any(count.rejected for count in outcome.counts):
             self._poison(conn, "rejects of files", list(registered))
@@ -155,26 +166,28 @@ class Store:
             try:
                 context = source.context(page.name, files.head(stream), stream.open, options)
             except (SourceError, UsageError) as error:
-                reason = f"The remote gave a page that {source.name} cannot read: {error.message}"
-                raise SyncError(reason, page=page.name) from None
+                raise _unreadable(source, page, error) from None
         return {**context, "organization": self.organization.organization_id}
 
-    def _parts(self, source: Source, page: Page, context: Context, file_id: int) -> Iterator[Part]:
+    def _parts(self, source: Source, page: Page, context: Context, file_id: int) -> list[Part]:
         assert isinstance(page.body, bytes)
         # A page is one part: the limit of a chunk is for files that do not fit into memory.
         block_bytes = max(self.settings.chunk_bytes, len(page.body))
         blocks = source.split(io.BytesIO(page.body), context, block_bytes, self.settings.max_record_bytes)
         first = order.place(self.run_id, next(self._pages) * _ITEMS)
-        return inputs.parts_of(blocks, Part(file_id, page.name, "", context, 0, 0, 0, b"", place=first))
+        try:
+            return list(inputs.parts_of(blocks, Part(file_id, page.name, "", context, 0, 0, 0, b"", place=first)))
+        except SourceError as error:
+            raise _unreadable(source, page, error) from None
 
     def _poison(self, conn: Connection, section: str, file_ids: Sequence[int]) -> None:
         """Call *poisoned* for the rejects of those files of the ledger."""
         for row in conn.execute(_statement(section), {"run_id": self.run_id, "file_ids": list(file_ids)}).all():
             self.poisoned(conn, Poison(row.reject_id, row.feed, row.error, row.reason))
 
-    def _load(self, page: Page, path: Path) -> tuple[Counts, list[int]]:
-        """Load a file as ``medmirror load`` does, with its worker processes and its ledger; return the counts and the
-        file ids.
+    def _load(self, page: Page, path: Path) -> tuple[int, Counts, list[int]]:
+        """Load a file as ``medmirror load`` does, with its worker processes and its ledger; return the run, its counts
+        and the file ids.
 
         Raises SyncError when the file is refused.
         """
@@ -190,7 +203,17 @@ class Store:
         refused = [file for file in result.files if file.status not in ("done", "skipped")]
         if refused:
             raise SyncError(f"A file of the remote was refused: {refused[0].reason}", page=page.name)
-        return Counts(**{name: getattr(result, name, 0) for name in Counts._fields}), file_ids
+        return result.run_id, Counts(**{name: getattr(result, name, 0) for name in Counts._fields}), file_ids
+
+
+def _unreadable(source: Source, page: Page, error: MedmirrorError) -> SyncError:
+    return SyncError(f"The remote gave a page that {source.name} cannot read: {error.message}", page=page.name)
+
+
+def _frame(conn: Connection, around: Mapping[int, Sequence[frames.Span]]) -> None:
+    """Note in the ledger where each page has its frame."""
+    texts = ["{" + ",".join(f"[{start},{end})" for start, end in spans) + "}" for spans in around.values()]
+    conn.execute(_statement("frame pages"), {"file_ids": list(around), "frames": texts})
 
 
 def _facts(page: Page, context: Context) -> ledger.FileFacts:

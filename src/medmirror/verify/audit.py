@@ -37,6 +37,7 @@ def audit(engine: Engine) -> AuditReport:
         conn = connection.execution_options(isolation_level="REPEATABLE READ")
         for check in _BOOKS:
             _book(conn, check, report)
+        _unframed(conn, report)
         for name in sources.names():
             _source(conn, name, report)
         for relation in digests.relations(conn):
@@ -120,6 +121,14 @@ def _book(conn: Connection, book: _Book, report: AuditReport) -> None:
     size = conn.execute(text(_statements()[f"size: {book.size}"])).scalar_one()
     report.checks.append(Check(book.what, size, rows[0].wrong if rows else 0))
     report.findings.extend(Finding(book.what, *book.describe(row)) for row in rows)
+
+
+def _unframed(conn: Connection, report: AuditReport) -> None:
+    """Warn of pages of which an earlier version did not note the frame: nothing is known of bytes behind a record."""
+    if pages := conn.execute(text(_statements()["unframed"])).scalar_one():
+        what = f"{pages:,} pages were stored by a version that did not note what stands around their records"
+        advice = "Nothing says that they are wrong. medmirror sync ORG --force-full reads every record once more."
+        report.warnings.append(Finding("pages", "medmirror.file", what, advice))
 
 
 def _source(conn: Connection, name: str, report: AuditReport) -> None:

@@ -82,6 +82,7 @@ def nightly(dsn: str, folder: Path) -> Iterator[Night]:
 
     yield call
     worker.own_engine.cache_clear()
+    mirrors.books_are_right(dsn)
 
 
 def part(receipt: dict[str, Any], name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+import mirrors
 from medmirror.clock import SYSTEM, microseconds
 from medmirror.errors import StillPreparing
 from medmirror.settings import Settings
@@ -75,6 +76,7 @@ def test_mirror_is_equal_to_the_server_after_each_sync(
     assert second["read"] <= 2 * len(KINDS) + 3
     sync_engine.run(tools, one, SyncRequest(mode="comprehensive"))
     assert mirrored(engine) == held(fhir_server)
+    mirrors.books_are_right(dsn)
 
 
 def test_export_that_takes_its_time_is_taken_up_by_the_next_try(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Engine, text
 
+import mirrors
 from medmirror import jobs
 from medmirror.db import retry
 from medmirror.errors import (
@@ -70,6 +71,7 @@ def make(engine: Engine, dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             return Clinic(one, account, server, clock, Tools(engine, Settings.from_environment(dsn=dsn), clock.clock))
 
         yield made
+    mirrors.books_are_right(dsn)
 
 
 def test_the_first_sync_reads_everything_and_the_next_only_what_changed(make: Callable[..., Clinic]) -> None:

@@ -27,8 +27,10 @@ def fda() -> Iterator[FdaServer]:
 
 
 @pytest.fixture
-def mirror(fda: FdaServer, dsn: str, tmp_path: Path) -> Mirror:
-    return Mirror("openfda", fda.url, dsn, tmp_path / "here", SimulatedClock(datetime(2026, 1, 20, tzinfo=UTC)))
+def mirror(fda: FdaServer, dsn: str, tmp_path: Path) -> Iterator[Mirror]:
+    mirrored = Mirror("openfda", fda.url, dsn, tmp_path / "here", SimulatedClock(datetime(2026, 1, 20, tzinfo=UTC)))
+    yield mirrored
+    assert mirrored.books_are_right()
 
 
 def count(mirror: Mirror, feed: str) -> int:

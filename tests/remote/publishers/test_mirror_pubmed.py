@@ -31,8 +31,10 @@ def nlm() -> Iterator[PubmedServer]:
 
 
 @pytest.fixture
-def mirror(nlm: PubmedServer, dsn: str, tmp_path: Path) -> Mirror:
-    return Mirror("pubmed", nlm.url, dsn, tmp_path / "here", SimulatedClock(datetime(2026, 1, 5, tzinfo=UTC)))
+def mirror(nlm: PubmedServer, dsn: str, tmp_path: Path) -> Iterator[Mirror]:
+    mirrored = Mirror("pubmed", nlm.url, dsn, tmp_path / "here", SimulatedClock(datetime(2026, 1, 5, tzinfo=UTC)))
+    yield mirrored
+    assert mirrored.books_are_right()
 
 
 def living(mirror: Mirror) -> list[int]:

@@ -27,9 +27,11 @@ def registry() -> Iterator[TrialsServer]:
 
 
 @pytest.fixture
-def mirror(registry: TrialsServer, dsn: str, tmp_path: Path) -> Mirror:
+def mirror(registry: TrialsServer, dsn: str, tmp_path: Path) -> Iterator[Mirror]:
     time = SimulatedClock(datetime(2026, 1, 20, tzinfo=UTC))
-    return Mirror("clinicaltrials", registry.url, dsn, tmp_path / "here", time)
+    mirrored = Mirror("clinicaltrials", registry.url, dsn, tmp_path / "here", time)
+    yield mirrored
+    assert mirrored.books_are_right()
 
 
 def held(mirror: Mirror) -> set[str]:

@@ -62,10 +62,10 @@ def read(body: bytes, date: int | None = None) -> Bundle:
     if value.get("resourceType") != "Bundle":
         raise RemoteUnavailable("The answer is no Bundle; check that the setting url is the base of a FHIR server.")
     begin, end = member(body, body.index(b"{"), "entry")
-    entries = [
-        _entry(body[begin:end], piece.start, piece.end, piece.value)
-        for piece in pieces(body[begin : max(begin, end - 1)])
-    ]
+    cut = list(pieces(body[begin : max(begin, end - 1)]))
+    if [piece.value for piece in cut] != (value.get("entry") or []):  # "entry" stands twice, or is no list
+        raise RemoteUnavailable("The answer's Bundle has more than one list of entries, or none that can be read.")
+    entries = [_entry(body[begin:end], piece.start, piece.end, piece.value) for piece in cut]
     total, links = value.get("total"), value.get("link")
     listed = links if isinstance(links, list) else ()
     onward = [piece.get("url") for piece in listed if isinstance(piece, dict) and piece.get("relation") == "next"]
