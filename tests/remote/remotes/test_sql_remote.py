@@ -385,6 +385,29 @@ def test_a_new_row_gets_its_key_from_the_server_and_is_made_once(patients: Clini
         remote.push("patient", {"nam": "x"}, id=None, expected=None, idempotency_key="n2")
 
 
+def test_a_value_that_the_database_alters_is_not_written(patients: Clinic) -> None:
+    patients.run(LOG, "ALTER TABLE patients ADD COLUMN weight numeric(4, 1)")
+    if patients.url.startswith("postgres"):
+        patients.run(
+            "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " UPDATE patients SET name = upper(name) WHERE id = NEW.id AND name <> upper(name); RETURN NULL; END $$",
+            "CREATE CONSTRAINT TRIGGER t AFTER UPDATE ON patients DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+            " WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION shout()",
+        )
+        altered: dict[str, Any] = {"weight": "70.55"}
+    else:
+        patients.run("CREATE TRIGGER t AFTER UPDATE ON patients BEGIN UPDATE patients SET name = upper(name); END")
+        altered = {"weight": "heavy"}
+    remote = opened(patients.url, push=["patient"])
+    (record,) = records([page for page in [remote.get("patient", "1")] if page])
+    before = patients.rows("SELECT * FROM patients ORDER BY id")
+    for document in (altered, {"name": "Quzqlam"}):
+        with pytest.raises(RemoteRefused, match=r"another value"):
+            remote.push("patient", document, id="1", expected=record["edited"], idempotency_key="k")
+    assert patients.rows("SELECT * FROM patients ORDER BY id") == before
+    assert patients.rows("SELECT count(*) FROM medmirror_pushed") == [(0,)]
+
+
 def test_the_settings_say_what_is_wrong(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'x.db'}"
     for wrong, said in (

@@ -33,12 +33,13 @@ from sqlalchemy.types import NullType
 
 from medmirror.clock import microseconds
 from medmirror.dates.zones import zone_or_offset
-from medmirror.errors import StaleWrite, UsageError
+from medmirror.errors import RemoteRefused, StaleWrite, UsageError
 from medmirror.readers.database import writes as databasewrites
 from medmirror.readers.database.session import Snapshot
 from medmirror.readers.database.types import converter
 from medmirror.remotes.base import MICROSECOND, Pushed
 from medmirror.remotes.sql.lists import FeedTable, Timed, kind_of, scale_of
+from medmirror.remotes.sql.stored import is_stored
 
 _LOG = ("idempotency_key", "kind", "id", "version", "time")
 _PART = re.compile(r"((?:[^|\\]|\\.)*)(\||$)", re.DOTALL)
@@ -73,6 +74,7 @@ def push(
     try:
         with databasewrites.transaction(engine) as connection:
             writing = _Writing(connection, feed_table, now)
+            writing.check_engines(log)
             pushed = writing.create(document) if id is None else writing.change(id, document, expected)
             values = {"idempotency_key": idempotency_key, "kind": feed_table.feed.section.kind, **pushed._asdict()}
             connection.execute(insert(table(log, *map(column, _LOG))).values(values))
@@ -115,6 +117,7 @@ class _Writing:
     def create(self, document: Mapping[str, Any]) -> Pushed:
         """A new row. Its key is what *document* says, or what the server gives it."""
         values = self._values(document, None)
+        self._check_left_out(values)
         statement = insert(self.table).values(values)
         if all(name in values for name in self.key):
             self.connection.execute(statement)
@@ -123,6 +126,7 @@ class _Writing:
             key = list(self.connection.execute(statement.returning(*(self.table.c[name] for name in self.key))).one())
         else:
             key = [self.connection.execute(statement).lastrowid]
+        self._check(key, self._sent(document, values))
         return self._pushed(key)
 
     def change(self, id: str, document: Mapping[str, Any], expected: str | None) -> Pushed:
@@ -139,7 +143,53 @@ class _Writing:
         done = self.connection.execute(update(self.table).where(*self._is(key), same).values(values))
         if done.rowcount != 1:
             raise StaleWrite(table=self.feed_table.feed.section.table.shown)
-        return self._pushed([values.get(name, part) for name, part in zip(self.key, key, strict=True)])
+        key = [values.get(name, part) for name, part in zip(self.key, key, strict=True)]
+        self._check(key, self._sent(document, values))
+        return self._pushed(key)
+
+    def check_engines(self, log: str) -> None:
+        """Raise RemoteRefused when a write could not be undone: half of it might stay."""
+        wanted = self.feed_table.feed.section.table
+        for name, schema in ((wanted.name, wanted.schema), (log, None)):
+            if not databasewrites.can_undo(self.connection, name, schema):
+                what = (
+                    "The table's engine has no transactions, so nothing is written to it; make it InnoDB: ALTER TABLE"
+                )
+                raise RemoteRefused(what, table=name)
+
+    def _check_left_out(self, values: Mapping[str, Any]) -> None:
+        """Raise RemoteRefused for an ENUM that must be said and is not: MySQL takes its first word, strict or not."""
+        if self.backend not in ("mysql", "mariadb"):
+            return
+        for name, reflected in self.feed_table.columns.items():
+            if name in values or reflected.get("nullable", True) or reflected.get("default") is not None:
+                continue
+            if isinstance(kind_of(reflected), types.Enum):
+                shown = self.feed_table.feed.section.table.shown
+                raise RemoteRefused(
+                    "The record says nothing of a column that must have a value.", table=shown, column=name
+                )
+
+    def _sent(self, document: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """*values* without the times of this change: those are the server's, whose triggers may write them anew."""
+        return {name: values[name] for name, value in document.items() if value is not None or values[name] is None}
+
+    def _check(self, key: Sequence[Any], values: Mapping[str, Any]) -> None:
+        """Read the row *key* back. RemoteRefused, so that all is undone, unless it holds *values*."""
+        databasewrites.settle(self.connection)
+        names = list(values)
+        if not names:
+            return
+        shown = self.feed_table.feed.section.table.shown
+        row = self.connection.execute(
+            select(*(self.table.c[name] for name in names)).where(*self._is(key))
+        ).one_or_none()
+        if row is None:
+            raise RemoteRefused("The database took a row and does not show it; nothing was written.", table=shown)
+        for name, stored in zip(names, row, strict=True):
+            if not is_stored(kind_of(self.feed_table.columns[name]), self.backend, values[name], stored):
+                what = "The database would hold another value than the one that was sent; nothing was written."
+                raise RemoteRefused(what, table=shown, column=name)
 
     def _pushed(self, key: Sequence[Any]) -> Pushed:
         version = self._written(self.connection.execute(self._row(key)).one()[0])
