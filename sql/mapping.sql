@@ -93,6 +93,72 @@ SELECT medmirror.keep_digest('medmirror.sync_mapping',
     ARRAY['entity', 'canonical_id', 'source_hash', 'canonical_hash', 'schema_version', 'tombstone', 'state']);
 SELECT medmirror.keep_digest('canonical.record', ARRAY['schema_version', 'record'], 'entity');
 
+-- migrate 3 --
+CREATE TABLE medmirror.withheld (
+    organization_id text NOT NULL,
+    source text NOT NULL,
+    feed text NOT NULL,
+    source_id text NOT NULL,
+    fields text[] NOT NULL,
+    run_id bigint NOT NULL,
+    withheld_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (organization_id, source, feed, source_id)
+);
+COMMENT ON TABLE medmirror.withheld IS
+    'Records that keep fields which their source has emptied in all records at once, until a person says that they are empty.';
+COMMENT ON COLUMN medmirror.withheld.feed IS 'as in medmirror.sync_mapping';
+COMMENT ON COLUMN medmirror.withheld.fields IS 'of the canonical record: "phones", "names.given"';
+COMMENT ON COLUMN medmirror.withheld.run_id IS 'the run that withheld them last';
+SELECT medmirror.wall_off('medmirror.withheld');
+
+-- withheld fields --
+SELECT w.feed, array_agg(DISTINCT f.field) AS fields
+FROM medmirror.withheld AS w CROSS JOIN LATERAL unnest(w.fields) AS f(field)
+WHERE w.organization_id = :organization AND w.source = :source
+GROUP BY w.feed
+
+-- withheld before --
+SELECT w.feed, w.source_id, w.fields
+FROM medmirror.withheld AS w
+JOIN unnest(CAST(:feed AS text[]), CAST(:source_id AS text[])) AS n(feed, source_id) USING (feed, source_id)
+WHERE w.organization_id = :organization AND w.source = :source
+
+-- withhold --
+INSERT INTO medmirror.withheld AS w (organization_id, source, feed, source_id, fields, run_id)
+VALUES (:organization, :source, :feed, :source_id, CAST(:fields AS text[]), :run_id)
+ON CONFLICT (organization_id, source, feed, source_id) DO UPDATE
+SET fields = excluded.fields, run_id = excluded.run_id, withheld_at = excluded.withheld_at
+
+-- end withheld --
+DELETE FROM medmirror.withheld AS w
+USING unnest(CAST(:feed AS text[]), CAST(:source_id AS text[])) AS n(feed, source_id)
+WHERE w.organization_id = :organization AND w.source = :source AND w.feed = n.feed AND w.source_id = n.source_id
+
+-- stored --
+SELECT c.source_id, CAST(c.record AS text) AS record
+FROM canonical.record AS c
+WHERE c.entity = :entity AND c.organization_id = :organization AND c.source = :source AND c.feed = :feed
+  AND c.source_id = ANY (CAST(:ids AS text[]))
+
+-- stored of feed --
+SELECT c.source_id, CAST(c.record AS text) AS record
+FROM canonical.record AS c
+WHERE c.entity = :entity AND c.organization_id = :organization AND c.source = :source AND c.feed = :feed
+LIMIT :most
+
+-- withheld of organization --
+SELECT w.source, w.feed, f.field, count(*) AS records
+FROM medmirror.withheld AS w CROSS JOIN LATERAL unnest(w.fields) AS f(field)
+WHERE w.organization_id = :organization AND (CAST(:source AS text) IS NULL OR w.source = :source)
+GROUP BY w.source, w.feed, f.field ORDER BY w.source, w.feed, f.field
+
+-- stored columns --
+-- {table} is a source's table, {document} its column of whole records, {kind} that of their kind.
+SELECT array_agg(DISTINCT k.name) AS names
+FROM (SELECT t.{document} AS document FROM {table} AS t
+      WHERE t.organization_id = :organization AND t.{kind} = :kind AND NOT t.deleted LIMIT 50) AS r
+CROSS JOIN LATERAL jsonb_object_keys(r.document) AS k(name)
+
 -- stage --
 CREATE TEMP TABLE IF NOT EXISTS stage_mapping (
     feed text, source_id text, entity text, own_id uuid, version bigint, source_hash bytea, record jsonb, canonical_hash bytea,

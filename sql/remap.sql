@@ -24,6 +24,12 @@ ORDER BY 1 LIMIT :most
 m.mapping_digest IS DISTINCT FROM CAST(:digest AS bytea) OR m.source_hash IS DISTINCT FROM f.digest
 OR m.version IS DISTINCT FROM f.version
 
+-- stale: withheld --
+m.mapping_digest IS DISTINCT FROM CAST(:digest AS bytea) OR m.source_hash IS DISTINCT FROM f.digest
+OR m.version IS DISTINCT FROM f.version
+OR EXISTS (SELECT FROM medmirror.withheld AS h
+           WHERE h.organization_id = :organization AND h.source = :source AND h.feed = :kind AND h.source_id = {id})
+
 -- stale: no mapper --
 m.version IS NULL
 

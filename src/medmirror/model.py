@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -129,6 +130,51 @@ class Counts(NamedTuple):
         return Counts(*(left + right for left, right in zip(self, other, strict=True)))
 
 
+_KEPT = ("gap", "fold")  # codes of problems whose value was kept
+
+
+class Remarks(NamedTuple):
+    """What mapping had to say of the records that were written, by their feed ("csv.patient"): how many were
+    *mapped*, how many have which problem with which field ("birth_date unreadable"), and how many still keep a field
+    whose emptiness is *withheld* (all of them, whatever run began it). No value of a record."""
+
+    mapped: Counter[str]
+    problems: Counter[tuple[str, str]]
+    withheld: Counter[tuple[str, str]]
+
+    @classmethod
+    def nothing(cls) -> Remarks:
+        """Empty ones, to add to."""
+        return cls(Counter(), Counter(), Counter())
+
+    @classmethod
+    def of(cls, mapped: Mapping[str, int], problems: Mapping[str, int]) -> Remarks:
+        """The remarks of a load that ended with these."""
+        pairs = ((name.partition(": "), times) for name, times in problems.items())
+        return cls(Counter(mapped), Counter({(feed, field): times for (feed, _, field), times in pairs}), Counter())
+
+    def add(self, other: Remarks) -> None:
+        """Count what *other* says, too."""
+        self.mapped.update(other.mapped)
+        self.problems.update(other.problems)
+        self.withheld.update(other.withheld)
+
+    def over(self, limit: float) -> list[str]:
+        """The problems that more than *limit* per cent of the mapped records of their feed have, the most frequent
+        first."""
+        return [
+            f"{feed}: {problem}"
+            for (feed, problem), times in self.problems.most_common()
+            if not problem.endswith(_KEPT) and times * 100 > limit * self.mapped[feed]
+        ]
+
+    def named(self, name: str) -> dict[str, int]:
+        """The counts called *name* (problems, withheld), the most frequent first: "csv.patient: birth_date unreadable"
+        to the number of records."""
+        counts: Counter[tuple[str, str]] = getattr(self, name)
+        return {f"{feed}: {field}": times for (feed, field), times in counts.most_common()}
+
+
 class Outcome(NamedTuple):
     """A worker's report on a chunk: the counts of each part, and the cost. It holds no record and no value of one."""
 
@@ -140,6 +186,7 @@ class Outcome(NamedTuple):
     retries: int
     deadlocks: int
     lock_waits: int
+    remarks: Remarks
 
 
 class Witness(NamedTuple):

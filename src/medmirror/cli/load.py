@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medmirror import sources
-from medmirror.cli import output
-from medmirror.cli.options import Command, Shared, shared
+from medmirror.cli import output, remarks
+from medmirror.cli.options import Command, Shared, empty_fields, shared
 from medmirror.cli.show import rows
 from medmirror.errors import UsageError
 from medmirror.settings import Settings
@@ -59,6 +60,7 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "duplicate", "tombstoned",
     is_flag=True,
     help="Bring the search vectors up to date now, not with `medmirror index` or the next search.",
 )
+@empty_fields
 def load(
     words: tuple[str, ...],
     organization: str | None,
@@ -70,6 +72,7 @@ def load(
     chunk_bytes: str | None,
     executor: str,
     index: bool,
+    accept_empty_fields: bool,
 ) -> output.Answer:
     """Load files or folders: plain, .gz or .zip.
 
@@ -77,19 +80,32 @@ def load(
     (with --mapping) or sql (with --mapping and --url, and no FILE). Without it the content of each file decides.
     Running the same command again loads nothing twice, and after a fault it goes on where it stopped.
 
-    Exit code: 0 all well, 3 loaded but with rejects or refused files, 1 failed, 2 wrong usage.
+    Exit code: 0 all well; 3 loaded, but with rejects, refused files, withheld fields, or more problems with a field
+    than MEDMIRROR_PROBLEM_LIMIT; 1 failed; 2 wrong usage.
     """
     source, paths = told(words)
     options = shared()
     settings = options.settings(workers=workers, chunk_bytes=chunk_bytes)
-    from medmirror.ingest import run
+    from medmirror.ingest import remap, run
 
     with ExitStack() as stack:
         extra = _progress(options, stack, paths)
         extra |= {"organization": organization, "mapping": mapping, "url": url, "renew": renew}
+        extra |= {"accept_empty_fields": accept_empty_fields}
         result = run.load(source, paths, settings=settings, force=force, executor=executor, index=index, **extra)
+    if accept_empty_fields and organization and result.withheld_fields:  # of records that did not change now
+        remap.remap(organization=organization, mapping=mapping, accept_empty_fields=True, settings=settings)
+        result = dataclasses.replace(result, withheld_fields={})
     _log_files(settings, result)
-    return output.Answer(result.as_dict(), lambda: [] if options.quiet else summary(result), result.exit_code)
+    files = "".join(f" --mapping {file}" for file in mapping)
+    consent = f"medmirror map --org {organization}{files} --accept-empty-fields"
+
+    def show() -> Iterable[Any]:
+        if not options.quiet:
+            yield from summary(result)
+            yield from remarks.lines(result.as_dict(), consent)
+
+    return output.Answer(result.as_dict(), show, result.exit_code)
 
 
 def told(words: tuple[str, ...]) -> tuple[str | None, list[Path]]:

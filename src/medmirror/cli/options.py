@@ -61,6 +61,14 @@ as_loaded = click.option(
 """For commands that map again what was loaded: the mapping files that it was loaded with."""
 
 
+empty_fields = click.option(
+    "--accept-empty-fields",
+    is_flag=True,
+    help="A field that all records had, and that is empty in all new ones, is empty.",
+)
+"""For commands that would withhold such a field."""
+
+
 def _has_password(dsn: str) -> bool:
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medmirror.cli import output
-from medmirror.cli.options import Command, as_loaded, shared
+from medmirror.cli.options import Command, as_loaded, empty_fields, shared
 
 if TYPE_CHECKING:
     from medmirror.ingest.remap import RemapResult
@@ -24,6 +24,7 @@ _PROBLEMS = 20  # that are told of
 @as_loaded
 @click.option("--all", "everything", is_flag=True, help="Also records that were mapped by the same mapper.")
 @click.option("--workers", metavar="N", help="Worker processes; as for `load`.")
+@empty_fields
 def map_(
     organization: str | None,
     source: str | None,
@@ -31,6 +32,7 @@ def map_(
     mapping: tuple[Path, ...],
     everything: bool,
     workers: str | None,
+    accept_empty_fields: bool,
 ) -> output.Answer:
     """Map stored records anew after a mapping was edited: only those that it touches.
 
@@ -42,7 +44,13 @@ def map_(
     options = shared()
     settings = options.settings(workers=workers)
     result = remapping.remap(
-        organization=organization, source=source, since=since, mapping=mapping, everything=everything, settings=settings
+        organization=organization,
+        source=source,
+        since=since,
+        mapping=mapping,
+        everything=everything,
+        accept_empty_fields=accept_empty_fields,
+        settings=settings,
     )
     return output.Answer(result.as_dict(), lambda: [] if options.quiet else _lines(result))
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medmirror.cli import output
-from medmirror.cli.options import Command, shared
+from medmirror.cli import output, remarks
+from medmirror.cli.options import Command, empty_fields, shared
 from medmirror.cli.organizations import chosen, source_option
 from medmirror.errors import UsageError
 from medmirror.model import DEPRECATED_MODES, MODES
@@ -43,6 +43,7 @@ _wait = click.option("--wait", is_flag=True, help="Stay until it is done; do it 
 @click.option(
     "--accept-deletions", is_flag=True, help="Read everything; what two such syncs miss is gone, however much it is."
 )
+@empty_fields
 @_wait
 def sync(
     organization: str,
@@ -51,17 +52,23 @@ def sync(
     force_full: bool,
     allow_empty: bool,
     accept_deletions: bool,
+    accept_empty_fields: bool,
     wait: bool,
 ) -> output.Answer:
     """Fetch what has changed in ORGANIZATION's practice system since its last sync.
 
     Nothing is done when it was synchronised less than 30 minutes ago, unless it is forced.
 
-    Exit code: 0 done, skipped or queued; 3 done, but records are in the dead letters; 1 it failed; 4 another sync runs.
+    Exit code: 0 done, skipped or queued; 3 done, but records are in the dead letters, fields were withheld, or one has
+    more problems than MEDMIRROR_PROBLEM_LIMIT; 1 it failed; 4 another sync runs.
     """
     if mode in DEPRECATED_MODES:
         _log.warning("the mode %s is deprecated; use incremental", mode)
-    consents = {"allow_empty": allow_empty, "accept_deletions": accept_deletions}
+    consents = {
+        "allow_empty": allow_empty,
+        "accept_deletions": accept_deletions,
+        "accept_empty_fields": accept_empty_fields,
+    }
     args = {name: True for name, value in consents.items() if value}
     # Only a full sync can see what is gone, and the one that did not believe it may have been a moment ago.
     return _ask(organization, source, wait, mode=mode, force_full=force_full or bool(args), args=args)
@@ -138,7 +145,8 @@ def _ask(
         job = foreground.wait_until_done(engine, line, settings, asked.job.job_id, SYSTEM)
     finally:
         engine.dispose()
-    code = 1 if job.state != "succeeded" else 3 if (job.counts or {}).get("rejected") else 0
+    counts = job.counts or {}
+    code = 1 if job.state != "succeeded" else 3 if counts.get("rejected") or remarks.is_open(counts) else 0
     return output.Answer(_shown(asked._replace(job=job)), lambda: _done(job), code)
 
 
@@ -175,3 +183,4 @@ def _done(job: Job) -> Iterable[Any]:
         )
     if counts.get("rejected"):
         yield "Records that could not be stored are in the dead letters: medmirror dead-letters list"
+    yield from remarks.lines(counts, f"medmirror sync {job.organization_id} --accept-empty-fields")

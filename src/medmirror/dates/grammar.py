@@ -1,19 +1,20 @@
 """The grammar of declared formats: the directives of ``strptime``, read and written without the process's locale.
 
-%Y %y %m %d %H %I %M %S %f %p %b %B %z and %%. White space matches any white space, numbers may lack their leading zero,
-%b and %B read short and long names of months, %f one to nine digits, of which those past the microsecond are cut off.
-A format without a day, or without a month, gives a partial date.
+%Y %y %m %d %H %I %M %S %f %p %b %B %z and %%. White space matches any white space, numbers may lack their leading zero
+unless they touch another one, %b and %B read short and long names of months, %f one to nine digits, of which those past
+the microsecond are cut off. A format without a day, or without a month, gives a partial date. 24:00 is the next day's
+midnight.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
-VERSION = 2  #: goes up when the same text comes out different
+VERSION = 3  #: goes up when the same text comes out different
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
@@ -28,7 +29,7 @@ _PATTERNS = {
     "y": r"(\d{2})",
     "m": r"(1[0-2]|0[1-9]|[1-9])",
     "d": r"(3[01]|[12]\d|0[1-9]|[1-9])",
-    "H": r"(2[0-3]|[01]\d|\d)",
+    "H": r"(2[0-4]|[01]\d|\d)",
     "I": r"(1[0-2]|0[1-9]|[1-9])",
     "M": r"([0-5]\d|\d)",
     "S": r"([0-5]\d|\d)",
@@ -38,7 +39,7 @@ _PATTERNS = {
     "B": _MONTH,
     "z": r"(Z|[+-]\d{2}:?\d{2})",
 }
-_ANY_TIME_OF_DAY = dict.fromkeys("HIMS", r"(\d{1,2})")
+_LOOSE = _PATTERNS | dict.fromkeys("HIMS", r"(\d{1,2})") | dict.fromkeys("md", r"(\d{0,2})")
 
 Fields = Sequence[str]
 """The pieces of a text that the directives of a format stand for, in their order."""
@@ -67,12 +68,19 @@ class Moment(NamedTuple):
         """
         if self.month is None or self.day is None:
             raise ValueError("a time needs a day")
-        return datetime(self.year, self.month, self.day, self.hour, self.minute, self.second, self.microsecond)
+        end_of_day = self.hour == 24 and not (self.minute or self.second or self.microsecond)
+        hour = 0 if end_of_day else self.hour
+        moment = datetime(self.year, self.month, self.day, hour, self.minute, self.second, self.microsecond)
+        try:
+            return moment + timedelta(days=1) if end_of_day else moment
+        except OverflowError:
+            raise ValueError("no day of this calendar") from None
 
 
 class Format:
     """A compiled format. *pivot* is the last two-digit year of this century; with *wild*, ``*`` and ``?`` stand for any
-    text, as in names of files; with *any_time* the time of day is read past without a check (24:00).
+    text, as in names of files. With *loose* it is one of days of which a part may be unknown: month and day may be 0 or
+    not there, and the time of day is read past without a check.
 
     ``match`` matches a whole text, ``at`` has the place of each directive in its groups, -1 for one that is not there.
 
@@ -84,11 +92,12 @@ class Format:
 
     __slots__ = ("at", "match", "pivot", "text")
 
-    def __init__(self, text: str, pivot: int = 68, *, wild: bool = False, any_time: bool = False) -> None:
-        patterns = _PATTERNS | _ANY_TIME_OF_DAY if any_time else _PATTERNS
+    def __init__(self, text: str, pivot: int = 68, *, wild: bool = False, loose: bool = False) -> None:
+        patterns = _LOOSE if loose else _PATTERNS
         parts: list[str] = []
         places: list[str] = []
-        for piece in re.split(r"(%.|\s+)", text):
+        pieces = [piece for piece in re.split(r"(%.|\s+)", text) if piece]
+        for number, piece in enumerate(pieces):
             if not (piece.startswith("%") and len(piece) == 2):
                 parts.append(r"\s+" if piece.isspace() else _literal(piece, wild=wild))
             elif piece == "%%":
@@ -98,7 +107,8 @@ class Format:
             elif piece[1] in places:
                 raise ValueError(f"the format {text!r} has {piece} twice")
             else:
-                parts.append(patterns[piece[1]])
+                pattern = patterns[piece[1]]
+                parts.append(_of_two_digits(pattern) if _touches(pieces, number) else pattern)
                 places.append(piece[1])
         self.text = text
         self.pivot = pivot
@@ -120,7 +130,7 @@ class Format:
         return Moment(
             self.year(fields),
             self.month(fields),
-            int(fields[at["d"]]) if at["d"] >= 0 else None,
+            int(fields[at["d"]] or 0) or None if at["d"] >= 0 else None,
             self.hour(fields),
             int(fields[at["M"]]) if at["M"] >= 0 else 0,
             int(fields[at["S"]]) if at["S"] >= 0 else 0,
@@ -138,7 +148,7 @@ class Format:
     def month(self, fields: Fields) -> int | None:
         """The month, None where the format has none."""
         if self.at["m"] >= 0:
-            return int(fields[self.at["m"]])
+            return int(fields[self.at["m"]] or 0) or None
         place = self.at["b"] if self.at["b"] >= 0 else self.at["B"]
         return MONTH_NUMBERS[fields[place][:3].lower()] if place >= 0 else None
 
@@ -174,6 +184,20 @@ class Format:
             The format asks for what *moment* does not say.
         """
         return re.sub(r"%(.)", lambda match: _written(match[1], moment), self.text)
+
+
+def _touches(pieces: Sequence[str], number: int) -> bool:
+    """Whether a directive stands directly beside the piece of that *number*, so that nothing parts their digits."""
+    beside = [pieces[place] for place in (number - 1, number + 1) if 0 <= place < len(pieces)]
+    return any(len(piece) == 2 and piece[0] == "%" and piece[1] in "YymdHIMSf" for piece in beside)
+
+
+def _of_two_digits(pattern: str) -> str:
+    """*pattern* of a directive without the numbers that lack their leading zero."""
+    for short, long in (("|[1-9])", ")"), ("|\\d)", ")"), (r"(\d{1,2})", r"(\d\d)"), (r"(\d{0,2})", r"(\d\d|)")):
+        if pattern.endswith(short):
+            return pattern.removesuffix(short) + long
+    return pattern
 
 
 def _literal(text: str, *, wild: bool) -> str:
@@ -214,7 +238,7 @@ def offset_text(minutes: int) -> str:
 
 
 @cache
-def compiled(text: str, pivot: int = 68, *, any_time: bool = False) -> Format:
+def compiled(text: str, pivot: int = 68, *, loose: bool = False) -> Format:
     """The Format of *text*, compiled once.
 
     Raises
@@ -222,4 +246,4 @@ def compiled(text: str, pivot: int = 68, *, any_time: bool = False) -> Format:
     ValueError
         It has a directive that there is not, or one of them twice.
     """
-    return Format(text, pivot, any_time=any_time)
+    return Format(text, pivot, loose=loose)

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from medmirror.clock import EPOCH
-from medmirror.dates import zones
+from medmirror.dates import iso, zones
 from medmirror.dates.grammar import Format
 from medmirror.errors import UsageError
 
@@ -19,6 +19,7 @@ EXCEL = datetime(1899, 12, 30)
 """Day 0 of ``excel``, the serial days of spreadsheets, for days after February 1900."""
 
 _MICROSECOND = timedelta(microseconds=1)
+_DAY = 86_400
 _DAY_0 = date(1970, 1, 1).toordinal()
 _FARTHEST = 1 << 62  # microseconds: what a version can hold
 _NUMBER = re.compile(r"-?\d{1,17}(?:\.\d{1,9})?")
@@ -154,7 +155,7 @@ def _reading(form: str, offsets: _Offsets) -> Clock:
 def _iso(offsets: _Offsets) -> Clock:
     def read(text: str) -> Instant | None:
         try:
-            moment = datetime.fromisoformat(text)
+            moment = iso.moment(text)
         except ValueError:
             return None
         if moment.tzinfo is not None:
@@ -222,6 +223,8 @@ def _declared(text: str, offsets: _Offsets, *, wild: bool = False) -> Clock:
         if second >= 0:
             seconds += int(fields[second])
         microsecond = int(fields[fraction][:6].ljust(6, "0")) if fraction >= 0 else 0
+        if seconds >= _DAY and (seconds > _DAY or microsecond):  # 24:00 is the next day's midnight, 24:01 no time
+            return None
         if zone < 0:
             return offsets.micros(days, seconds, microsecond)
         away = form.offset(fields) or 0

@@ -73,7 +73,7 @@ def add_record(
         meaning.rows.append(row)
         return
     mapped = mapper.to_canonical(document)
-    meaning.problems.extend(mapped.problems)
+    meaning.problems.extend(dict.fromkeys(mapped.problems))  # each once a record
     tombstone = mapped.tombstone
     if tombstone and tombstone.grade == "explicit":
         about = Name(tombstone.feed, tombstone.source_id or name.source_id)

@@ -46,6 +46,7 @@ class Row(NamedTuple):
     schema_version: int | None = None
     gone: bool = False
     archived: bool = False
+    withheld: tuple[str, ...] = ()  # fields that are kept although the source has them no more: withheld.py
 
 
 class Deletion(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+import orjson
 import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -18,12 +19,12 @@ from medmirror import sources
 from medmirror.copyformat import encoder
 from medmirror.db import ledger, locks, refusals, retry
 from medmirror.errors import InvalidRecord, LockRaceLost, RecordError, RefusedByDatabase
-from medmirror.ingest import canonical, canonicalstore, store
+from medmirror.ingest import canonical, canonicalstore, store, withheld
 from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate, bad_key, digest, newest
 from medmirror.ingest.order import newer
 from medmirror.ingest.stages import Stages
 from medmirror.ingest.worker import EngineOf, Job, functions_of, mappers_of, own_engine, peak_rss
-from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
+from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part, Remarks
 from medmirror.sources.base import Feed, Source
 
 _RACES = 20  # times that another loader may overtake a chunk between asking for facts and claiming them
@@ -80,6 +81,7 @@ class _Load:
         self.filtered: list[int] = [0] * len(chunk.parts)
         self.rows: dict[tuple[int, int], bytes] = {}  # (part, start) -> COPY tuple, parsed only once
         self.size = chunk.size
+        self.remarks = Remarks.nothing()  # of the transaction under way
         self.tries = 0
 
     def run(self, engine_of: EngineOf) -> Outcome:
@@ -114,6 +116,7 @@ class _Load:
             retries=self.tally.retries,
             deadlocks=self.tally.deadlocks,
             lock_waits=self.tally.lock_waits,
+            remarks=self.remarks,
         )
 
     def _find(self) -> dict[str, list[Candidate]]:
@@ -292,7 +295,15 @@ class _Load:
         assert self.organization is not None
         where = (conn, self.source.name, self.organization, self.job.run_id)
         changed = [meanings[candidate.item.key] for candidate in plan.write if candidate.item.key not in stored.lost]
-        canonicalstore.store(*where, [row for candidate in changed for row in candidate.rows], new=not stored.replaced)
+        rows = [row for meaning in changed for row in meaning.rows]
+        for meaning in changed:
+            self._remark(meaning)
+        for part in {candidate.part for candidate in plan.write}:
+            self._remark_lacking(self.parts[part].context)
+        if stored.replaced:
+            mappers = mappers_of(self.job.mappings, self.job.functions)
+            rows = withheld.keep(withheld.Where(*where), rows, mappers, accept=self.job.accept_empty)
+        canonicalstore.store(*where, rows, new=not stored.replaced)
         canonicalstore.note_deletions(*where, [row for candidate in changed for row in candidate.deletions])
         if not plan.feed.deletions:
             moved = [
@@ -300,6 +311,19 @@ class _Load:
                 for candidate in plan.advance
             ]
             canonicalstore.advance(*where, [canonicalstore.Advance(*candidate) for candidate in moved])
+
+    def _remark(self, meaning: canonical.Meaning) -> None:
+        """Count what mapping says of a record that is written."""
+        for row in meaning.rows:
+            name = f"{self.source.name}.{row.feed}"
+            self.remarks.mapped[name] += row.record is not None
+            self.remarks.problems.update((name, f"{problem.field} {problem.code}") for problem in meaning.problems)
+
+    def _remark_lacking(self, context: Mapping[str, int | str]) -> None:
+        """Count the columns that a file lacks as problems of all its records."""
+        for column in orjson.loads(str(context.get("lacks", "[]"))):
+            name = f"{self.source.name}.{context['kind']}"
+            self.remarks.problems[name, f"column {column} missing"] = self.remarks.mapped[name]
 
     def _store(
         self,
@@ -310,6 +334,7 @@ class _Load:
     ) -> list[Counts]:
         """The transaction: lock, claim, copy, map, ledger. Raises _Overtaken when another loader was quicker."""
         self.tries += 1
+        self.remarks = Remarks.nothing()
         if self.tries <= _GIVES_WAY:
             store.give_way(conn)
         retry.shared_lock(conn, locks.for_source(self.source.name), self.tally)

@@ -17,7 +17,7 @@ from medmirror.errors import KillsWorker, MedmirrorError, StoreUnavailable
 from medmirror.ingest import pool, worker
 from medmirror.ingest.chunk import process
 from medmirror.ingest.inputs import FileState, Inputs
-from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part
+from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part, Remarks
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +38,14 @@ class Totals:
     lock_waits: int = 0
     worker_deaths: int = 0
     worker_peaks: dict[int, int] = field(default_factory=dict)  # process id -> bytes
+    remarks: Remarks = field(default_factory=Remarks.nothing)
 
     def add(self, outcome: Outcome) -> None:
         """Count a chunk that was committed."""
         for counts in outcome.counts:
             self.counts = self.counts.plus(counts)
         self.bytes += outcome.bytes
+        self.remarks.add(outcome.remarks)
         for stage, seconds in outcome.seconds.items():
             self.stages[stage] = self.stages.get(stage, 0.0) + seconds
         self.retries += outcome.retries

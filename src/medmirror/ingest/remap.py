@@ -68,6 +68,7 @@ def remap(
     mapping: Iterable[str | os.PathLike[str]] | str | os.PathLike[str] = (),
     map_with: Mapping[tuple[str, str], Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] | None = None,
     everything: bool = False,
+    accept_empty_fields: bool = False,
     dsn: str | None = None,
     workers: int | None = None,
     on_progress: Callable[[RemapResult], None] = lambda result: None,
@@ -86,6 +87,8 @@ def remap(
         them otherwise. Only where no mapper is left at all are they not touched.
     everything : bool
         Map those records as well that need nothing.
+    accept_empty_fields : bool
+        Fields whose emptiness is withheld are empty.
     dsn, workers, settings
         As for ``load``.
     on_progress : callable, optional
@@ -111,6 +114,7 @@ def remap(
         mappings=run.read_mappings(mapping),
         map_with=map_with,
         everything=everything,
+        accept_empty_fields=accept_empty_fields,
         on_progress=on_progress,
     )
 
@@ -124,6 +128,7 @@ def execute(
     mappings: tuple[str, ...] = (),
     map_with: Mapping[tuple[str, str], Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] | None = None,
     everything: bool = False,
+    accept_empty_fields: bool = False,
     on_progress: Callable[[RemapResult], None] = lambda result: None,
     pace: Callable[[], None] = lambda: None,
     within: worker.EngineOf | None = None,
@@ -145,7 +150,7 @@ def execute(
             record.began = began
             result = RemapResult(record.run_id)
             record.counts = lambda: {"remapped": result.counts._asdict(), "problems": dict(result.problems)}
-            job = worker.Job(settings, record.run_id, functions, mappings)
+            job = worker.Job(settings, record.run_id, functions, mappings, accept_empty=accept_empty_fields)
             tenants = [source for source in wanted if source.tenant]
             todo = _Todo(engine, job, tenants, organization, since, everything, result)
             make_executor = partial(executors.Inline, within) if within else partial(executors.local, settings.workers)
@@ -188,7 +193,8 @@ class _Todo:
             with self.engine.connect() as conn:
                 self.result.add(unit, Mapped(left=stored.left(conn, unit)))
             return stored.Stale("no mapper", since=self.since)
-        return stored.Stale("all" if self.everything else "mapped", mapper.digest, self.since)
+        how = "all" if self.everything else "withheld" if self.job.accept_empty else "mapped"
+        return stored.Stale(how, mapper.digest, self.since)
 
 
 def _spread(

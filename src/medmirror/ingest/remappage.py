@@ -17,7 +17,7 @@ from medmirror.db import locks, refusals, retry
 from medmirror.ingest import canonical as meaning
 from medmirror.ingest import canonicalstore as canonical
 from medmirror.ingest import remapstore as stored
-from medmirror.ingest import store, worker
+from medmirror.ingest import store, withheld, worker
 from medmirror.readers.json.values import exactly
 
 _HELD = 8 << 20  # bytes of documents that are mapped before they are written
@@ -120,8 +120,11 @@ class _Page:
 
     def write(self) -> None:
         """Write what has come together."""
-        unit, rows = self.page.unit, self.meaning.rows
+        unit = self.page.unit
         where = (self.conn, unit.table.schema, unit.organization, self.job.run_id)
+        rows = withheld.keep(
+            withheld.Where(*where), self.meaning.rows, self.mappers, judge=False, accept=self.job.accept_empty
+        )
         canonical.store(*where, rows, seen=False)
         mapped, unmapped = stored.written(self.conn, unit, [row.source_id for row in rows], self.job.run_id)
         unchanged = 0

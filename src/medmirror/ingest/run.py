@@ -16,13 +16,13 @@ from medmirror import search, sources
 from medmirror.db import digests, ledger, retry, runs
 from medmirror.db.database import open_database
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.ingest import candidates, executors, worker
+from medmirror.ingest import candidates, columns, executors, withheld, worker
 from medmirror.ingest.candidates import Candidate
 from medmirror.ingest.inputs import FileState, Inputs
 from medmirror.ingest.pipeline import Pipeline, Totals
 from medmirror.model import Certificate
 from medmirror.readers import folders
-from medmirror.settings import Settings
+from medmirror.settings import MappingSettings, Settings, read
 from medmirror.sources.base import Source
 
 _REFUSED_KEPT = 1_000
@@ -68,14 +68,19 @@ class LoadResult:
     worker_deaths: int
     files: list[FileResult] = field(default_factory=list)
     certificates: dict[str, list[Certificate]] = field(default_factory=dict)  # by source: was all of it there?
+    problems: dict[str, int] = field(default_factory=dict)  # "csv.patient: birth_date unreadable" -> records
+    over_limit: list[str] = field(default_factory=list)  # those of them that too many records have
+    withheld_fields: dict[str, int] = field(default_factory=dict)  # "csv.patient: phones" -> records that keep it
+    mapped: dict[str, int] = field(default_factory=dict)  # "csv.patient" -> records that were written and mapped
 
     @property
     def exit_code(self) -> int:
-        """0 all well, 3 loaded with rejects or refused files, 1 when every file was refused."""
+        """0 all well, 3 loaded with rejects, refused files, too many problems or withheld fields, 1 when every file was
+        refused."""
         states = {file.status for file in self.files} - {"ignored"}
         if states == {"refused"} and not self.read:
             return 1
-        return 3 if self.rejected or "refused" in states else 0
+        return 3 if self.rejected or "refused" in states or self.over_limit or self.withheld_fields else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON."""
@@ -101,6 +106,7 @@ def load(
     transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
     executor: str = "local",
     index: bool = False,
+    accept_empty_fields: bool = False,
     on_progress: Callable[[Totals, list[FileState]], None] = lambda totals, files: None,
     settings: Settings | None = None,
 ) -> LoadResult:
@@ -139,6 +145,8 @@ def load(
         ``"local"``, or ``"dask://host:port"`` for a cluster whose machines reach the database by the same DSN.
     index : bool
         Bring the search vectors of what changed up to date afterwards.
+    accept_empty_fields : bool
+        Fields that all records had and none of the new copies has are empty, and not withheld.
     on_progress : callable, optional
         Called in this process after each committed chunk, with the totals so far and the state of each file.
     settings : Settings, optional
@@ -172,6 +180,7 @@ def load(
         transform=transform,
         executor=executor,
         index=index,
+        accept_empty_fields=accept_empty_fields,
         on_progress=on_progress,
     )
 
@@ -191,6 +200,7 @@ def execute(
     transform: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
     executor: str = "local",
     index: bool = False,
+    accept_empty_fields: bool = False,
     on_progress: Callable[[Totals, list[FileState]], None] = lambda totals, files: None,
     pace: Callable[[], None] = lambda: None,
     within: worker.EngineOf | None = None,
@@ -204,12 +214,15 @@ def execute(
     given = [path if isinstance(path, Candidate) else Path(path) for path in listed]
     named = sources.get(source) if source else None
     facts = _facts(named, organization, mappings, url)
+    limit = read(MappingSettings).problem_limit
     began = time.perf_counter()
     cpu = time.process_time()
     todo = list(candidates.find(given, candidates.named(named, facts)))
     executors.check(executor)
     engine, settings = (within(settings, None), settings) if within else open_database(settings)
     try:
+        if organization is not None and mappings:
+            facts["columns"] = columns.stored(engine, source, organization, mappings)
         names = [str(path) if isinstance(path, Candidate) else folders.shown(path) for path in given[:100]]
         shown = {"workers": settings.workers, "chunk_bytes": settings.chunk_bytes, "paths": names}
         with runs.record(engine, "load", source, shown) as run:
@@ -219,7 +232,7 @@ def execute(
             inputs = Inputs(engine, settings, run.run_id, named, force=force or renew, given=facts)
             pipeline = Pipeline(
                 inputs,
-                worker.Job(settings, run.run_id, functions, mappings, renew),
+                worker.Job(settings, run.run_id, functions, mappings, renew=renew, accept_empty=accept_empty_fields),
                 lambda: executors.Inline(within) if within else executors.named(executor, settings.workers),
                 settings.workers,
                 on_progress=lambda totals: on_progress(totals, inputs.files),
@@ -229,7 +242,7 @@ def execute(
 
             def result() -> LoadResult:
                 pipeline.totals.stages["parent"] = time.process_time() - cpu
-                return replace(_result(run, pipeline.totals, inputs.files, settings), certificates=certificates)
+                return replace(_result(run, pipeline.totals, inputs.files, settings, limit), certificates=certificates)
 
             run.counts = lambda: _kept(result())
             pipeline.run(inputs.chunks(todo))
@@ -240,7 +253,11 @@ def execute(
                     engine, sorted({state.source for state in inputs.files if state.source}), run_id=run.run_id
                 )
             refused = any(state.status == "refused" for state in inputs.files)
-            run.status = "rejects" if pipeline.totals.counts.rejected or refused else "done"
+            remarks = pipeline.totals.remarks
+            if organization is not None:
+                remarks.withheld.update(withheld.open_of(engine, organization, source))
+            to_look_at = pipeline.totals.counts.rejected or refused or remarks.over(limit) or remarks.withheld
+            run.status = "rejects" if to_look_at else "done"
         return result()
     finally:
         engine.dispose()
@@ -295,7 +312,7 @@ def _kept(result: LoadResult) -> dict[str, Any]:
     return counts
 
 
-def _result(run: runs.Run, totals: Totals, states: Sequence[FileState], settings: Settings) -> LoadResult:
+def _result(run: runs.Run, totals: Totals, states: Sequence[FileState], settings: Settings, limit: float) -> LoadResult:
     counts = totals.counts._asdict()
     del counts["created"]
     peak = worker.peak_rss() + sum(sorted(totals.worker_peaks.values())[-settings.workers :])
@@ -324,4 +341,8 @@ def _result(run: runs.Run, totals: Totals, states: Sequence[FileState], settings
             )
             for state in states
         ],
+        problems=totals.remarks.named("problems"),
+        over_limit=totals.remarks.over(limit),
+        withheld_fields=totals.remarks.named("withheld"),
+        mapped=dict(totals.remarks.mapped),
     )

@@ -35,6 +35,7 @@ class Job(NamedTuple):
     functions: bytes = b""
     mappings: tuple[str, ...] = ()  # texts of the user's own mapping files
     renew: bool = False  # rows whose content is unchanged are written again, as this version reads them
+    accept_empty: bool = False  # a person has said that fields which are empty in all records are so
 
 
 class Functions(NamedTuple):

@@ -6,8 +6,10 @@ a field too, but proves nothing about what may stand in it: it is accounted for 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from medmirror.mapping.mapper import Mapper
@@ -80,7 +82,7 @@ class Coverage:
         reads = sources_of(mapper) if mapper else Sources(frozenset(), frozenset())
         drops = mapper.declared.drop if mapper else {} if ignored is None else {"": ignored}
         for path, count in sorted(counts.items()):
-            dropped = next((above for above in _above(path) if above in drops), None)
+            dropped = next((above for above in above_of(path) if above in drops), None)
             if _covered(path, reads, holds=path in self.held):
                 report.mapped[path] = count
             elif dropped is not None:
@@ -94,7 +96,7 @@ class Coverage:
         return report
 
 
-def _above(path: str) -> Iterator[str]:
+def above_of(path: str) -> Iterator[str]:
     """*path* and all paths that it lies within, the nearest first; "" last."""
     yield path
     for place in range(len(path) - 1, 0, -1):
@@ -105,7 +107,7 @@ def _above(path: str) -> Iterator[str]:
 
 def _covered(path: str, reads: Sources, *, holds: bool) -> bool:
     plain = path.removesuffix("[]")
-    if path in reads.exact or plain in reads.exact or any(prefix in reads.whole for prefix in _above(path) if prefix):
+    if path in reads.exact or plain in reads.exact or any(prefix in reads.whole for prefix in above_of(path) if prefix):
         return True
     below = (f"{plain}.", f"{plain}[")
     return not holds and any(prefix.startswith(below) for prefix in reads.exact | reads.whole)
@@ -121,6 +123,23 @@ def sources_of(mapper: Mapper) -> Sources:
     for deletion in mapper.declared.deletions:
         exact.update(path.fields for path in (deletion.when, deletion.version, *deletion.id))
     return Sources(frozenset(exact), frozenset(whole))
+
+
+@cache
+def targets_of(mapper: Mapper) -> frozenset[str]:
+    """The fields of the canonical record that *mapper* fills, without the slots of lists: ``names.family``; a part that
+    is made as a whole stands for all that lies within it."""
+    leaves = list(_leaves(mapper.declared.node))
+    return frozenset(re.sub(r"\[[^\]]*\]", "", leaf.target) for leaf in leaves if leaf.constant is None)
+
+
+def _leaves(node: Node) -> Iterator[Leaf]:
+    yield from (*node.leaves, *node.extra)
+    for nested in node.nested:
+        if nested.leaf is not None:
+            yield nested.leaf
+        elif nested.node is not None:
+            yield from _leaves(nested.node)
 
 
 def _collect(node: Node, above: str, exact: set[str], whole: set[str]) -> None:

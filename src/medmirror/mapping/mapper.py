@@ -11,8 +11,9 @@ import orjson
 
 from medmirror.dates import zones
 from medmirror.mapping.convert import addresses, times
+from medmirror.mapping.convert.fitting import storable
 from medmirror.mapping.convert.pairs import text_of
-from medmirror.mapping.convert.scope import Problem, Scope
+from medmirror.mapping.convert.scope import UNKNOWN_ZONE, Problem, Scope
 from medmirror.mapping.rules.declared import Declaration, Deletion, DocumentFact, Node
 from medmirror.mapping.rules.down import writer
 from medmirror.mapping.rules.fetch import UNREADABLE
@@ -60,7 +61,7 @@ class Mapper:
         self.function = function
         self.digest = _digest(declared, salt)
         self._up = compiled(declared.node, entity=True)
-        self._zone = _fact_reader(declared.zone, _zone)
+        self._zone = _zone_reader(declared.zone)
         self._region = _fact_reader(declared.region, addresses.country)
         self._deletions = [_detector(deletion) for deletion in declared.deletions]
         self._down = writer(declared.node)
@@ -82,8 +83,7 @@ class Mapper:
         record, problems = self._record(document)
         if self.function is not None:
             try:
-                record = self.function(document, record)
-                orjson.dumps(record)
+                record = storable(self.function(document, record))
                 if not isinstance(record, dict):
                     raise TypeError
             except Exception:  # noqa: BLE001 - a user's function may raise anything; the record is kept without it
@@ -143,12 +143,23 @@ def _digest(declared: Declaration, salt: bytes) -> bytes:
     return sha256("\x1f".join(parts).encode() + b"\x1f" + salt).digest()[:16]
 
 
-def _zone(name: str) -> str | None:
-    try:
-        zones.zone_or_offset(name)
-    except ValueError:
-        return None
-    return name
+def _zone_reader(fact: DocumentFact) -> Callable[[dict[str, Any]], str | None]:
+    """A function from a document to its zone: the first value there is, under whatever name systems have for it;
+    UNKNOWN_ZONE where nobody knows it, for neither the default nor UTC would be right; the default without one."""
+    gets = [getter(path) for path in fact.paths]
+
+    def tell(document: dict[str, Any]) -> str | None:
+        for get in gets:
+            value = get(document)
+            if value is None or (isinstance(value, str) and (not value.strip() or value.strip() in fact.empty)):
+                continue
+            try:
+                return zones.named(value) if isinstance(value, str) else UNKNOWN_ZONE
+            except ValueError:
+                return UNKNOWN_ZONE
+        return fact.default
+
+    return tell
 
 
 def _country_or_none(name: str | None) -> str | None:
@@ -156,7 +167,7 @@ def _country_or_none(name: str | None) -> str | None:
 
 
 def _fact_reader(fact: DocumentFact, check: Callable[[str], str | None]) -> Callable[[dict[str, Any]], str | None]:
-    """A function from a document to its zone or region: the first value that *check* accepts, else the default."""
+    """A function from a document to its region: the first value that *check* accepts, else the default."""
     default = None if fact.default is None else check(fact.default)
     if not fact.paths:
         return lambda document: default

@@ -13,13 +13,14 @@ from typing import Any
 
 from medmirror.errors import UsageError
 from medmirror.mapping.mapper import Mapper, UserFunction
+from medmirror.mapping.rules import options
 from medmirror.mapping.rules.declared import Declaration
 from medmirror.mapping.rules.grammar import declaration
 from medmirror.mapping.rules.overrides import merged, shaped
 from medmirror.mapping.rules.targets import Wrong
 
 Key = tuple[str, str]
-_DEFAULTS = ("zone", "region", "empty")
+_DEFAULTS = ("zone", "region", "empty", "placeholders")
 _TOP = ("mapper", "defaults", "shape", "ignore")
 
 
@@ -127,9 +128,12 @@ def _ignored(texts: tuple[str, ...]) -> dict[Key, str]:
 
 def _ignores(text: str) -> dict[Key, str]:
     reasons: dict[Key, str] = {}
-    for table in _parsed(text).get("ignore", ()):
+    for table in _tables_of(_parsed(text), "ignore", "[[ignore]]"):
         feeds, reason = table.get("feed", ()), str(table.get("reason", "")).strip()
-        if not (table.get("source") and feeds and reason):
+        known = isinstance(table.get("source"), str) and (
+            isinstance(feeds, str) or (isinstance(feeds, list) and all(isinstance(feed, str) for feed in feeds))
+        )
+        if not (known and feeds and reason):
             raise UsageError("[[ignore]] needs source, feed and reason.")
         reasons |= {(table["source"], feed): reason for feed in ([feeds] if isinstance(feeds, str) else feeds)}
     return reasons
@@ -190,18 +194,40 @@ def _tables(text: str, name: str) -> dict[Key, dict[str, Any]]:
         document = _parsed(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name} is no TOML: {error}.") from None
-    defaults, shapes = document.get("defaults", {}), document.get("shape", {})
-    for key in defaults:
-        if key not in _DEFAULTS:
-            raise UsageError(f"{name}: [defaults] has {key!r}; it takes {', '.join(_DEFAULTS)}.")
+    defaults, shapes = _table_of(document, "defaults", name), _table_of(document, "shape", name)
+    for default in defaults:
+        if default not in _DEFAULTS:
+            raise UsageError(f"{name}: [defaults] has {default!r}; it takes {', '.join(_DEFAULTS)}.")
+    for shape in shapes:
+        _refuse(name, [f"shape.{shape}: {line}" for line in options.of_rules(_table_of(shapes, shape, name), "")])
     tables: dict[Key, dict[str, Any]] = {}
-    mappers = document.get("mapper", [])
-    for table in [mappers] if isinstance(mappers, dict) else mappers:
-        key = (str(table.get("source")), str(table.get("feed")))
+    for table in _tables_of(document, "mapper", f"{name}: [[mapper]]"):
         if None in (table.get("source"), table.get("feed")):
             raise UsageError(f"{name}: a mapper lacks its source or its feed.")
+        key: Key = (str(table["source"]), str(table["feed"]))
+        _refuse(name, [f"{key[0]}.{key[1]}: {line}" for line in options.mistakes({**defaults, **table})])
         if key in tables:
             raise UsageError(f"{name}: the mapper {key[0]}.{key[1]} stands there twice.")
         fields = {target: shaped(rule, shapes, name) for target, rule in table.get("fields", {}).items()}
         tables[key] = {**defaults, **table, "fields": fields}
+    return tables
+
+
+def _refuse(name: str, wrong: list[str]) -> None:
+    if wrong:
+        raise UsageError(f"{name}: {'; '.join(wrong)}.")
+
+
+def _table_of(document: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
+    table = document.get(key, {})
+    if not isinstance(table, dict):
+        raise UsageError(f"{name}: {key} is no table.")
+    return table
+
+
+def _tables_of(document: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    tables = document.get(key, [])
+    tables = [tables] if isinstance(tables, dict) else tables
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise UsageError(f"{where} is no table.")
     return tables

@@ -8,6 +8,7 @@ from typing import Any
 
 from medmirror.ingest.candidates import UNREAD
 
+_PROBLEMS = 20  # of a part, that the page shows
 _INPUTS = 2_000  # inputs that the page shows; the JSON beside it has all
 
 _STYLE = """
@@ -77,6 +78,7 @@ def notes(receipt: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{part['name']}: not read in {entry['path']}: {_left_out(unread)}."
         if part.get("note"):
             yield f"{part['name']}: {part['note']}."
+        yield from _fields(part)
         for verdict in part.get("verdicts", ()):
             if verdict["withheld"]:
                 yield (
@@ -88,6 +90,22 @@ def notes(receipt: Mapping[str, Any]) -> Iterator[str]:
         yield f"Open, taken up by the next run: {', '.join(receipt['open'])}."
     if rejected := receipt["counts"].get("rejected"):
         yield f"{rejected:,} records could not be loaded: medmirror rejects list."
+
+
+def _fields(part: Mapping[str, Any]) -> Iterator[str]:
+    """The problems with fields that a part met, and the fields whose emptiness it withheld."""
+    problems = part.get("field_problems", {})
+    over = part.get("over_limit", ())
+    for name, times in list(problems.items())[:_PROBLEMS]:
+        yield f"{part['name']}: {times:,} x {name}{' (over MEDMIRROR_PROBLEM_LIMIT)' if name in over else ''}."
+    if len(problems) > _PROBLEMS:
+        yield f"{part['name']}: {len(problems) - _PROBLEMS:,} more kinds of problem; the JSON has all of them."
+    for name, times in part.get("withheld_fields", {}).items():
+        yield (
+            f"Fields withheld: {part['source']}/{part['organization']} {name}: filled before, and empty in all"
+            f" {times:,} new records; the old values stay. Look at the export; if it is right: medmirror map --org"
+            f" {part['organization']} --accept-empty-fields, with the mapping files of [load]."
+        )
 
 
 def _parts(receipt: Mapping[str, Any]) -> str:

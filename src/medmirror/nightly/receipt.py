@@ -74,6 +74,11 @@ def made(
         "open": by_state["open"] + by_state["stopped"],
         "with_rejects": by_state["rejects"],
         "withheld": withheld,
+        "withheld_fields": [
+            f"{part['source']}/{part['organization']} {name}"
+            for part in documents
+            for name in part.get("withheld_fields", ())
+        ],
         "parts": documents,
         "tables": _tables(before, after),
         "cost": dict(cost),

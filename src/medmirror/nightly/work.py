@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -97,7 +98,7 @@ class Work:
         return {"status": deletions.status(verdicts), "verdicts": [certificate._asdict() for certificate in verdicts]}
 
     def _map(self, part: Part, workers: int) -> Answer:
-        counts, problems = Mapped(), 0
+        counts, problems = Mapped(), Counter[str]()
         for source, mapping in self._mappings(str(part.organization)).items():
             result = remap.execute(
                 replace(self.settings, workers=workers),
@@ -107,8 +108,14 @@ class Work:
                 pace=self.pace,
                 within=self.within,
             )
-            counts, problems = counts.plus(result.counts), problems + sum(result.problems.values())
-        return {"status": "done", "mapped": counts._asdict(), "problems": problems}
+            counts = counts.plus(result.counts)
+            problems.update(result.problems)
+        return {
+            "status": "done",
+            "mapped": counts._asdict(),
+            "problems": problems.total(),
+            "field_problems": dict(problems.most_common()),
+        }
 
     def _mappings(self, organization: str) -> dict[str, list[Path]]:
         """The sources of *organization*, each with the mapping files that its loads name."""
@@ -158,6 +165,9 @@ def _answer(result: LoadResult) -> dict[str, Any]:
         **{name: document[name] for name in keep},
         "files": {state: states.count(state) for state in sorted(set(states))},
         "refused": refused,
+        "field_problems": result.problems,
+        "over_limit": result.over_limit,
+        "withheld_fields": result.withheld_fields,
         "certificates": [
             {"source": source, **certificate._asdict()}
             for source, of_source in result.certificates.items()

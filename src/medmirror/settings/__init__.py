@@ -7,6 +7,7 @@ the environment changes under them.
 
 from medmirror.settings.environment import child_environment, lookup
 from medmirror.settings.groups import (
+    MappingSettings,
     NativeSettings,
     PayloadSettings,
     QueueSettings,
@@ -22,6 +23,7 @@ from medmirror.settings.registry import read
 __all__ = [
     "KIB",
     "MIB",
+    "MappingSettings",
     "NativeSettings",
     "PayloadSettings",
     "QueueSettings",

@@ -120,6 +120,26 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MappingSettings:
+    """What mapping files may do, and how much of a field may be unreadable."""
+
+    modules: tuple[str, ...] = variable(
+        "MEDMIRROR_MAPPING_MODULES",
+        kinds.MODULES,
+        "Python modules whose functions a mapping file may name (`python:MODULE:NAME`), besides our own.",
+        default=(),
+        shown="none",
+    )
+    problem_limit: float = variable(
+        "MEDMIRROR_PROBLEM_LIMIT",
+        kinds.PERCENT,
+        "Percent of the records mapped in a run that may have a problem with one field: above it the exit code is 3.",
+        default=5.0,
+        shown="5",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PayloadSettings:
     """The keys of the payloads that dead letters keep."""
 

@@ -131,6 +131,20 @@ def _days(value: Any) -> frozenset[int]:
     return frozenset(days)
 
 
+def _modules(value: Any) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in str(value).split(",") if name.strip())
+    if not all(all(map(str.isidentifier, name.split("."))) for name in names):
+        raise ValueError
+    return names
+
+
+def _percent(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number <= 100:
+        raise ValueError
+    return number
+
+
 def whole(least: int, most: int, example: str) -> Kind:
     """Whole numbers from *least* to *most*."""
 
@@ -189,3 +203,5 @@ QUEUE = Kind(_queue, "postgres or sqs://QUEUE_NAME", "postgres")
 TIME = Kind(_time, "a time of day", "02:00")
 HOURS = Kind(_hours, "two times of day with a hyphen between", "08:00-18:00")
 DAYS = Kind(_days, "days of the week, ranges of them, or none", "mon-fri,sun")
+MODULES = Kind(_modules, "names of Python modules, parted by commas", "clinic_maps")
+PERCENT = Kind(_percent, "a number from 0 to 100", "5")

@@ -9,6 +9,7 @@ from medmirror.errors import UsageError
 from medmirror.settings import kinds
 from medmirror.settings.environment import process_environment, refuse_misspelt
 from medmirror.settings.groups import (
+    MappingSettings,
     NativeSettings,
     PayloadSettings,
     QueueSettings,
@@ -39,6 +40,7 @@ TOOLS = (
 GROUPS: dict[str, type[Any]] = {
     "The database and loading": Settings,
     "A database as a source": SourceSettings,
+    "Mapping": MappingSettings,
     "The scheduler": ScheduleSettings,
     "The service": ServiceSettings,
     "Dead letters": PayloadSettings,

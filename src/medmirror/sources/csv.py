@@ -56,6 +56,7 @@ import orjson
 
 from medmirror.dates import instants
 from medmirror.errors import InvalidRecord, LayoutChanged, RecordError, UsageError
+from medmirror.mapping import columns
 from medmirror.model import DELETION, Certificate, Column, Flaw, Item, Witness
 from medmirror.readers.csv.blocks import split
 from medmirror.readers.csv.description import Description, describe
@@ -109,6 +110,12 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
             facts["trailer"] = int(end.trailer is not None)
         if end.trailer is not None:
             layout = layout._replace(literals=(*layout.literals, end.trailer))
+    texts = orjson.loads(given.get("mapping") or "[]")
+    missing = columns.lacking("csv", description.kind, {column.text for column in layout.names}, texts)
+    before = orjson.loads(given.get("columns") or "{}").get(description.kind, ())
+    columns.refuse(description.kind, [column for column in missing if column in before], file=name)
+    if missing:  # no file had them yet: nothing can be lost, and every record is noted
+        facts["lacks"] = orjson.dumps(missing).decode()
     _log.info("%s: %s records; %s", name, description.kind, guessed.told)
     if description.dated:
         day = instants.day_in_name(description.dated)(name)

@@ -20,7 +20,9 @@ from medmirror.errors import (
     MedmirrorError,
     StoreError,
 )
+from medmirror.model import Remarks
 from medmirror.remotes.base import Remote
+from medmirror.settings import MappingSettings, read
 from medmirror.sync import backfill, incremental, organizations, state
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import Session, SyncRequest, Tools, held
@@ -39,18 +41,31 @@ def run(tools: Tools, organization: Organization, request: SyncRequest) -> dict[
         tools.report("held", {})
         parameters = {"organization": organization.organization_id, "mode": request.mode}
         with runs.record(tools.engine, request.kind, organization.source, parameters) as run:
-            counts: Counter[str] = Counter()
+            counts, remarks = Counter[str](), Remarks.nothing()
             loads: list[int] = []
-            run.counts = lambda: {**counts, **({"loads": loads} if loads else {})}
+            limit = read(MappingSettings).problem_limit
+            run.counts = lambda: {**counts, **({"loads": loads} if loads else {}), **_remarked(remarks, limit)}
             try:
                 with closing(_open(tools, organization, request, counts)) as remote:
-                    session = Session(tools, organization, request, remote, hold, run.run_id, counts, loads)
+                    session = Session(tools, organization, request, remote, hold, run.run_id, counts, remarks, loads)
                     summary = backfill.run(session) if request.kind == "backfill" else incremental.run(session)
             except MedmirrorError as error:
                 _note_failure(tools, organization, error)
                 raise
-            run.status = "rejects" if counts["rejected"] else "done"
-    return {**counts, "run_id": run.run_id, "said": summary}
+            remarked = _remarked(remarks, limit)
+            to_look_at = counts["rejected"] or "over_limit" in remarked or "withheld_fields" in remarked
+            run.status = "rejects" if to_look_at else "done"
+    return {**counts, **remarked, "run_id": run.run_id, "said": summary}
+
+
+def _remarked(remarks: Remarks, limit: float) -> dict[str, Any]:
+    """What mapping said of the records, as the counts of a run have it; what is empty is left out."""
+    facts = {
+        "problems": remarks.named("problems"),
+        "over_limit": remarks.over(limit),
+        "withheld_fields": remarks.named("withheld"),
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def _open(tools: Tools, organization: Organization, request: SyncRequest, counts: Counter[str]) -> Remote:

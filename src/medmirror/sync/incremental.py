@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from medmirror import clock
 from medmirror.db import digests, retry
+from medmirror.ingest import remap, withheld
 from medmirror.remotes.base import MICROSECOND, Page
 from medmirror.sync import deletions, destination, fetch, lists, marks, notes, state, watermark
 from medmirror.sync.lists import Name, Reading
@@ -59,6 +60,16 @@ def run(session: Session) -> str:
         session.counts.update(
             deletions.infer(tools.engine, organization, session.run_id, read_whole, store.file_ids, limits)
         )
+    if request.args.get("accept_empty_fields"):
+        _accept_empty_fields(session)
+    kept = withheld.open_of(tools.engine, organization.organization_id, organization.source)
+    session.remarks.withheld.update(kept)
+    for name, times in session.remarks.named("withheld").items():
+        _log.warning(
+            "%s: withheld: %s was filled before and is empty now in %d records; the old values stay; if they are gone,"
+            " sync with --accept-empty-fields",
+            *(organization.organization_id, name, times),
+        )
     if organization.destination:
         session.counts.update(_destination(session))
     full = whole >= feeds
@@ -66,6 +77,18 @@ def run(session: Session) -> str:
     if {reading.feed for reading in readings} >= feeds:  # else some lists are as old as before
         _state(session, until, full)
     return _summary(session, records, before.patients, full, time.perf_counter() - begun)
+
+
+def _accept_empty_fields(session: Session) -> None:
+    """Empty the fields whose emptiness was withheld until now, also of records that did not change since."""
+    tools, organization = session.tools, session.organization
+    remap.execute(
+        tools.settings,
+        organization=organization.organization_id,
+        source=organization.source,
+        mappings=organization.mappings,
+        accept_empty_fields=True,
+    )
 
 
 def _destination(session: Session) -> Counter[str]:

@@ -15,6 +15,7 @@ from medmirror.clock import SYSTEM, Clock
 from medmirror.db import locks, sessionlock
 from medmirror.db.sessionlock import SessionLock
 from medmirror.errors import SyncRunning
+from medmirror.model import Remarks
 from medmirror.remotes.base import Around, Kind, Page, Remote
 from medmirror.settings import Settings
 from medmirror.sync import fetch
@@ -87,6 +88,7 @@ class Session:
     hold: SessionLock
     run_id: int
     counts: Counter[str]
+    remarks: Remarks
     loads: list[int] = field(default_factory=list)  # the runs that loaded files of the remote
 
     def store(self) -> Store:
@@ -101,6 +103,8 @@ class Session:
             poisoned=self.tools.poisoned,
             stored=lambda: report("stored", self.progress()),
             committed=lambda: report("committed", self.progress()),
+            remarks=self.remarks,
+            accept_empty=bool(self.request.args.get("accept_empty_fields")),
         )
 
     def progress(self, **more: Any) -> dict[str, Any]:

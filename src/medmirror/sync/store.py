@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from medmirror.errors import MedmirrorError, SourceError, SyncError, UsageError
 from medmirror.ingest import inputs, order, run, worker
 from medmirror.ingest.candidates import Candidate
 from medmirror.ingest.chunk import process
-from medmirror.model import Chunk, Counts, Part
+from medmirror.model import Chunk, Counts, Part, Remarks
 from medmirror.readers import files
 from medmirror.readers.files import Stream
 from medmirror.remotes.base import Page
@@ -79,6 +79,8 @@ class Store:
     committed: Callable[[], None] = lambda: None
     file_ids: set[int] = field(default_factory=set)  # files of the ledger, so far
     _pages: Iterator[int] = field(default_factory=itertools.count)  # numbers them in the order in which they come
+    remarks: Remarks = field(default_factory=Remarks.nothing)  # what mapping said of what was committed
+    accept_empty: bool = False  # see ``ingest.withheld``
 
     def put(self, pages: Sequence[Page], marks: Marks, learn: Learn = lambda conn, marks: marks) -> Stored:
         """Store *pages* and write *marks*, which *learn* may change within the transaction; return the counts and the
@@ -88,7 +90,7 @@ class Store:
         which of its parts are done. Raises SyncError when a page is not what its remote says, and SyncPaused or
         SettingsChanged.
         """
-        counts = Counts()
+        counts, remarks = Counts(), Remarks.nothing()
         loaded: list[int] = []  # files of the ledger
         loads: list[int] = []
         for page in pages:
@@ -103,13 +105,14 @@ class Store:
                 frames.frame(source, page, {}, ())
         with self.engine.connect() as conn, conn.begin():
             if inline:
-                counts = counts.plus(self._process(conn, inline))
+                counts = counts.plus(self._process(conn, inline, remarks))
             if loaded:
                 self._poison(conn, "rejects without letter", loaded)
             organizations.check(self.organization, organizations.of(conn, self.organization))
             written = learn(conn, marks)
             watermark.move(conn, self.organization, written, self.run_id)
             self.stored()
+        self.remarks.add(remarks)
         self.committed()
         return Stored(counts, written, tuple(loads))
 
@@ -123,7 +126,7 @@ class Store:
         earliest = conn.execute(_statement("earliest"), {**self.organization.key, **values}).scalar()
         return None if earliest is None else int(earliest)
 
-    def _process(self, conn: Connection, pages: Sequence[Page]) -> Counts:
+    def _process(self, conn: Connection, pages: Sequence[Page], remarks: Remarks) -> Counts:
         source = sources.get(self.organization.source)
         contexts = [(page, self._context(source, page)) for page in pages]
         facts = [_facts(page, context) for page, context in contexts]
@@ -140,8 +143,11 @@ class Store:
                 around[file_id] = frames.frame(source, page, context, of_page)
                 parts += of_page
         engine = rehearsal.engine(conn, organization)
-        job = worker.Job(self.settings, self.run_id, mappings=self.organization.mappings)
+        job = worker.Job(
+            self.settings, self.run_id, mappings=self.organization.mappings, accept_empty=self.accept_empty
+        )
         outcome = process(Chunk(source.name, tuple(parts)), job, engine_of=lambda settings, organization_id: engine)
+        remarks.add(outcome.remarks)
         read = sum(count.read for count in outcome.counts)
         if len(registered) == len(pages) and read < sum(page.records for page in pages):
             raise SyncError("A page holds fewer records than its remote says; nothing of it was stored.", read=read)
@@ -197,7 +203,9 @@ class Store:
             self.settings,
             organization=self.organization.organization_id,
             mappings=self.organization.mappings,
+            accept_empty_fields=self.accept_empty,
         )
+        self.remarks.add(Remarks.of(result.mapped, result.problems))
         file_ids = [file.file_id for file in result.files if file.file_id]
         self.file_ids.update(file_ids)
         refused = [file for file in result.files if file.status not in ("done", "skipped")]

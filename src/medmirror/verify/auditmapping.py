@@ -20,8 +20,8 @@ from medmirror.mapping import canonical_hash
 from medmirror.sources.base import Feed, Source
 from medmirror.verify.findings import AuditReport, Check, Finding
 
-_NAMED = ("medmirror.sync_mapping", "medmirror.reject", "medmirror.match", "medmirror.match_decision",
-          "medmirror.match_seen", "medmirror.match_model")  # fmt: skip
+_NAMED = ("medmirror.sync_mapping", "medmirror.withheld", "medmirror.reject", "medmirror.match",
+          "medmirror.match_decision", "medmirror.match_seen", "medmirror.match_model")  # fmt: skip
 _FETCH = 2_000  # records in memory at a time
 _REFERENCES = 50_000  # looked up at a time
 

@@ -10,7 +10,7 @@ import feedfiles
 from medmirror import sources
 from medmirror.ingest.dedup import bad_key
 from medmirror.ingest.pipeline import Totals, halves
-from medmirror.model import Block, Counts, Flaw, Item, Outcome, Part
+from medmirror.model import Block, Counts, Flaw, Item, Outcome, Part, Remarks
 from medmirror.readers import files
 
 
@@ -70,7 +70,11 @@ def test_a_list_of_deletions_is_not_cut_in_two() -> None:
 def test_totals_add_counts_time_and_the_highest_peak_of_each_process() -> None:
     totals = Totals()
     for pid, peak in ((1, 5), (1, 3), (2, 4)):
-        totals.add(Outcome((Counts(read=2, inserted=1, rejected=1),), 10, {"parse": 0.5}, peak, pid, 1, 2, 3))
+        totals.add(
+            Outcome(
+                (Counts(read=2, inserted=1, rejected=1),), 10, {"parse": 0.5}, peak, pid, 1, 2, 3, Remarks.nothing()
+            )
+        )
     assert totals.counts == Counts(read=6, inserted=3, rejected=3)
     assert (totals.bytes, totals.stages, totals.worker_peaks) == (30, {"parse": 1.5}, {1: 5, 2: 4})
     assert (totals.retries, totals.deadlocks, totals.lock_waits) == (3, 6, 9)

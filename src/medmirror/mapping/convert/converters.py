@@ -5,7 +5,8 @@ A field's own converter is that of its kind; ``converter = "..."`` names another
     text                    text, trimmed; numbers and booleans as JSON writes them
     int, decimal            decimal = "," and grouping = "." for numbers written so; number = true: a JSON number back
     bool                    true = ["Y"], false = ["N"]: the source's words (else JSON booleans and the usual words)
-    date                    format = "%d/%m/%Y" (or a list: the first that fits; the first one is written), pivot
+    date                    format = "%d/%m/%Y" (or a list: the first that fits; the first one is written), pivot;
+                            placeholders = ["1970-01-01"]: days that stand for none, besides those of all systems
     time                    the same; zone = "Australia/Sydney"; also format = "epoch", "epoch_ms", "epoch_us"
     enum                    enum = { Mobile = "MOBILE" }: the source's words, whatever their case, to codes
     reference               feed = "patient": an id alone
@@ -13,7 +14,7 @@ A field's own converter is that of its kind; ``converter = "..."`` names another
     fhir_reference          a FHIR Reference, or its text; feed = the type of what a urn:uuid: names
     full_name               order = "family, given" | "given family" | "family given": one text to a whole name
     json                    as it is
-    python:MODULE:NAME      a pair (up, down) of functions in a module beside the TOML file, or in any other
+    python:MODULE:NAME      a pair (up, down) of functions of this package, or of a module that the operator allows
 
 A converter raises ValueError for what it cannot read or write; its message is shown to nobody.
 """
@@ -39,13 +40,14 @@ def _full_name(options: Mapping[str, Any], field: Field) -> Pair:
 
 
 _NUMBERS = frozenset({"decimal", "grouping"})
+_DATES = frozenset({"format", "pivot", "placeholders"})
 CONVERTERS: dict[str, Converter] = {
     "text": Converter(frozenset({"text", "json"}), frozenset(), scalars.text),
     "int": Converter(frozenset({"int", "json"}), _NUMBERS, scalars.whole),
     "decimal": Converter(frozenset({"decimal", "json"}), _NUMBERS | {"number"}, scalars.decimal),
     "bool": Converter(frozenset({"bool", "json"}), frozenset({"true", "false"}), scalars.boolean),
-    "date": Converter(frozenset({"date", "json"}), frozenset({"format", "pivot"}), moments.date),
-    "time": Converter(frozenset({"time", "json"}), frozenset({"format", "pivot", "zone"}), moments.time),
+    "date": Converter(frozenset({"date", "json"}), _DATES, moments.date, 2),
+    "time": Converter(frozenset({"time", "json"}), _DATES | {"zone"}, moments.time, 2),
     "enum": Converter(frozenset({"enum"}), frozenset({"enum"}), scalars.enum),
     "reference": Converter(frozenset({"reference", "json"}), frozenset({"feed"}), references.reference),
     "link_id": Converter(frozenset({"reference", "json"}), frozenset({"feed", "link"}), references.link_id),

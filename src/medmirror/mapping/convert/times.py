@@ -11,11 +11,13 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from medmirror.clock import EPOCH
+from medmirror.dates import iso as isotext
 from medmirror.dates.grammar import Format, Moment, offset_text
 from medmirror.dates.zones import zone_or_offset
-from medmirror.mapping.convert.scope import Scope
+from medmirror.mapping.convert.scope import UNKNOWN_ZONE, Scope, Unusable
 
 _PARTIAL = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?", re.ASCII)
+_LOOSE = re.compile(r"(\d{4})-(\d{0,2})(?:-(\d{0,2}))?", re.ASCII)
 
 
 def partial(text: str) -> str:
@@ -29,13 +31,17 @@ def partial(text: str) -> str:
 
 
 def day(text: str) -> str:
-    """The date, perhaps partial, in the ISO text *text*; a time of day behind it is left out."""
+    """The date, perhaps partial, in the ISO text *text*; a time of day behind it is left out. A month or a day that is
+    0 or not there (1984-00-00, 1984--12) is unknown; so is the day of an unknown month."""
     text = text.strip()
-    if len(text) == 10 and text[4] == "-" == text[7]:
-        return date.fromisoformat(text).isoformat()
-    if len(text) < 10 or text[4] != "-" or text[7] != "-":  # a week or the day of a year are ISO 8601, too
+    if len(text) > 10 and text[4] == "-" == text[7] and text[10] in "T ":
+        isotext.moment(f"2000-01-01{text[10:]}")  # what stands behind the date is a time of day
+        text = text[:10]
+    match = _LOOSE.fullmatch(text)
+    if match is None:  # a week or the day of a year are ISO 8601, too
         return partial(text)
-    return datetime.fromisoformat(text).date().isoformat()
+    year, month, number = int(match[1]), int(match[2] or 0), int(match[3] or 0)
+    return day_of(Moment(year, month or None, number if month and number else None))
 
 
 def day_of(moment: Moment) -> str:
@@ -61,23 +67,26 @@ def utc_text(moment: datetime) -> str:
 
 def time(text: str, scope: Scope) -> dict[str, Any]:
     """The time in the ISO text *text*; one without an offset is the wall clock's time of the scope's zone."""
-    if len(text) == 20 and text[19] == "Z" and text[10] == "T":
+    if len(text) == 20 and text[19] == "Z" and text[10] == "T" and text[11:13] != "24":
         datetime.fromisoformat(text)
         return {"utc": text, "zone": "UTC"}
     text = text.strip()
     if len(text) <= 10:
         return {"utc": None, "zone": None, "date": partial(text)}
-    return placed(datetime.fromisoformat(text), text.endswith(("Z", "z")), scope)
+    return placed(isotext.moment(text), text.endswith(("Z", "z")), scope)
 
 
 def placed(moment: datetime, is_utc: bool, scope: Scope) -> dict[str, Any]:
-    """*moment*, naive or with an offset, as a canonical time."""
+    """*moment*, naive or with an offset, as a canonical time. Raises Unusable when nobody knows the zone of its
+    clock."""
     if is_utc:
         return {"utc": utc_text(moment), "zone": "UTC"}
     if moment.tzinfo is not None:
         offset = moment.utcoffset() or timedelta()
         return {"utc": utc_text(moment), "zone": offset_text(round(offset.total_seconds() / 60))}
     name = scope.zone
+    if name == UNKNOWN_ZONE:
+        raise Unusable("zone")
     if name is None:
         return {"utc": moment.isoformat() + "Z", "zone": None}
     return {"utc": _instant(moment, zone_or_offset(name), scope), "zone": name}
@@ -153,5 +162,5 @@ def written(value: dict[str, Any], pattern: Format, scope: Scope) -> str:
 def microseconds(text: str) -> int:
     """Microseconds since 1970 of the ISO text *text*; without an offset it is taken for UTC, a day for midnight."""
     text = text.strip()
-    moment = datetime.fromisoformat(text if len(text) >= 10 else (text + "-01-01")[:10])
+    moment = isotext.moment(text if len(text) >= 10 else (text + "-01-01")[:10])
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)

@@ -13,8 +13,9 @@ from medmirror.mapping.schema.kinds import Field, Part
 class Leaf(NamedTuple):
     """The rule for one field of a part: filled from *paths* by *pair*, or with a *constant*.
 
-    *join* joins the values of several paths to one text, *split* splits one text into a list; *empty* has words that
-    mean nothing; *default* takes the place of an absent source value.
+    *join* joins the values of several paths to one text (*words*: free text, whose parts have no places of their own),
+    *split* splits one text into a list; *empty* has words that mean nothing; *default* takes the place of an absent
+    source value.
     """
 
     target: str  # as messages name it: "names[official].family"
@@ -28,6 +29,7 @@ class Leaf(NamedTuple):
     default: Any = None
     constant: Any = None
     required: bool = False
+    words: bool = False
 
 
 class Nested(NamedTuple):
@@ -56,10 +58,12 @@ class Node:
 
 
 class DocumentFact(NamedTuple):
-    """A fact about a whole document (its zone, its region): the first value at *paths*, or *default*."""
+    """A fact about a whole document (its zone, its region): the first value at *paths*, or *default*; *empty* has words
+    that mean nothing."""
 
     paths: tuple[Path, ...] = ()
     default: str | None = None
+    empty: frozenset[str] = frozenset()
 
 
 class Deletion(NamedTuple):
@@ -89,3 +93,4 @@ class Declaration(NamedTuple):
     region: DocumentFact
     resolved: dict[str, Any]
     ingredients: tuple[str, ...]  # versions of all code and data that its result depends on
+    optional: frozenset[str] = frozenset()  # fields of the document that need not be there, as coverage names them

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from medmirror.mapping.convert.pairs import Function, Pair, text_of
-from medmirror.mapping.convert.scope import Problem, Scope
+from medmirror.mapping.convert.scope import Problem, Scope, Unusable
 from medmirror.mapping.rules.declared import Leaf
 from medmirror.mapping.rules.paths import getter, lister
 
@@ -24,18 +24,23 @@ def values(leaf: Leaf) -> Function:
     convert, target, default, empty = pair.up, leaf.target, leaf.default, leaf.empty
 
     def value(document: Any, scope: Scope) -> Any:
-        raw = fetch(document)
-        if raw is None or raw == "" or (empty and _is_empty(raw, empty)):
-            if default is None:
-                return None
-            raw = default
         try:
+            raw = fetch(document)
+            if raw is None or raw == "" or (empty and _is_empty(raw, empty)):
+                if default is None:
+                    return None
+                raw = default
             return convert(raw, scope)
-        except UNREADABLE:
-            scope.problems.append(Problem(target, "unreadable"))
+        except UNREADABLE as error:
+            scope.problems.append(problem(target, error))
             return None
 
     return value
+
+
+def problem(target: str, error: Exception) -> Problem:
+    """The problem with *target* that *error* tells of."""
+    return Problem(target, error.code if isinstance(error, Unusable) else "unreadable")
 
 
 def _is_empty(value: Any, empty: frozenset[str]) -> bool:
@@ -71,11 +76,24 @@ def _fetcher(leaf: Leaf, pair: Pair) -> Callable[[Any], Any]:
 
 
 def _joiner(leaf: Leaf) -> Callable[[Any], Any]:
+    """(document) -> the texts at all paths as one. Words close up where one is empty; of anything else each part keeps
+    its place, so that a day does not become a month."""
     lists, join, empty = [lister(path) for path in leaf.paths], leaf.join or "", leaf.empty
+    tight = not join and not leaf.words
+
+    def part(raws: list[Any]) -> str:
+        texts = [text_of(raw).strip() for raw in raws]
+        return join.join(text for text in texts if text and text not in empty)
 
     def joined(document: Any) -> Any:
-        texts = [text_of(raw).strip() for get in lists for raw in get(document)]
-        return join.join(raw for raw in texts if raw and raw not in empty) or None
+        parts = [part(get(document)) for get in lists]
+        if leaf.words or all(parts):
+            return join.join(text for text in parts if text) or None
+        if not any(parts):
+            return None
+        if tight:
+            raise ValueError("which part is missing cannot be told where nothing stands between them")
+        return join.join(parts)
 
     return joined
 
@@ -89,15 +107,15 @@ def _list_of(leaf: Leaf, pair: Pair) -> Function:
         if not raws and default is not None:
             raws = default if isinstance(default, list) else [default]
         if split is not None:
-            raws = [piece for raw in raws for piece in text_of(raw).split(split)]
+            raws = [piece for raw in raws for piece in (raw.split(split) if isinstance(raw, str) else [raw])]
         converted = []
         for raw in raws:
             if empty and _is_empty(raw, empty):
                 continue
             try:
                 value = convert(raw, scope)
-            except UNREADABLE:
-                scope.problems.append(Problem(target, "unreadable"))
+            except UNREADABLE as error:
+                scope.problems.append(problem(target, error))
                 continue
             if value is not None:
                 converted.append(value)

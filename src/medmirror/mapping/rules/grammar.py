@@ -6,7 +6,9 @@
     entity = "patient"                      # what it becomes: schema.ENTITIES
     zone = { source = "time_zone", default = "Australia/Sydney" }    # of times without one; or just a text
     region = { source = "country", default = "AU" }                  # of telephone numbers without one; or just a text
-    empty = ["N/A", "0000-00-00"]           # texts that mean nothing, in every field
+    empty = ["N/A", "-"]                    # texts that mean nothing, in every field
+    placeholders = ["1970-01-01"]           # days that mean nothing, besides 1900-01-01 and others (``placeholders``)
+    optional = ["Fax"]                      # columns that need not be there: a table without another one is refused
 
     [mapper.fields]                         # target = a path, or a table
     birth_date = "date_of_birth"            # the field's kind knows its converter
@@ -44,9 +46,10 @@
 
 A target is a field of the entity; ``[word]`` after a list names one slot of it, in the order of the file; ``a.b`` goes
 into a part; a part's own name alone means its main field (``emails[0] = "email"``). Rule keys: source, value,
-converter, required, default (what the source is taken to say when it says nothing), fields, join, split, empty, and the
-options of its converter (see ``converters``). Several sources: the first that has a value, unless the target is a list,
-``join`` is given, or the converter is a Python function. Paths: see ``paths``.
+converter, required, optional (the column need not be there: true, or which), default (what the source is taken to say
+when it says nothing), fields, join, split, empty, and the options of its converter (see ``converters``). Several
+sources: the first that has a value, unless the target is a list, ``join`` is given, or the converter is a Python
+function. Paths: see ``paths``.
 
 A user's file need not repeat anything: a rule of it replaces ours of the same target when it has a source or a value,
 else adds its keys to it. Other tables at the top of a file are the source's business.
@@ -64,8 +67,9 @@ from medmirror.mapping.rules.paths import parse
 from medmirror.mapping.rules.targets import Reader, Wrong, near, only, texts
 from medmirror.mapping.schema.entities import ENTITIES
 
-ENGINE = 1  #: goes up when the same rules and converters come to another result
-_KEYS = {"source", "feed", "entity", "fields", "drop", "tombstone", "zone", "region", "empty", "about"}
+ENGINE = 2  #: goes up when the same rules and converters come to another result
+_KEYS = {"source", "feed", "entity", "fields", "drop", "tombstone", "zone", "region", "empty", "placeholders",
+         "optional", "about"}  # fmt: skip
 
 
 def declaration(table: Mapping[str, Any]) -> Declaration:
@@ -76,13 +80,16 @@ def declaration(table: Mapping[str, Any]) -> Declaration:
     entity = ENTITIES.get(str(table["entity"]))
     if entity is None:
         raise Wrong(f"{name}: there is no entity {table.get('entity')!r}{near(str(table.get('entity')), ENTITIES)}")
-    reader = Reader(frozenset(texts(table.get("empty", ()))))
+    reader = Reader(frozenset(texts(table.get("empty", ()))), texts(table.get("placeholders", ())))
     wrong = reader.wrong
+    for text in texts(table.get("optional", ())):
+        if (path := _try(wrong, "optional", parse, text)) is not None:
+            reader.optional.add(path.fields)
     _try(wrong, "mapper", only, table, _KEYS)
     node = reader.node(entity, table.get("fields", {}), "")
     wrong += _needed(node)
-    zone = _try(wrong, "zone", _document_fact, table.get("zone"), zones.zone_or_offset) or DocumentFact()
-    region = _try(wrong, "region", _document_fact, table.get("region"), _known_country) or DocumentFact()
+    zone = _try(wrong, "zone", _document_fact, table.get("zone"), zones.zone_or_offset, reader.empty) or DocumentFact()
+    region = _try(wrong, "region", _document_fact, table.get("region"), _known_country, reader.empty) or DocumentFact()
     if zone != DocumentFact():
         reader.ingredients.add(f"tzdata {zones.data_version()}")
     if region != DocumentFact():
@@ -106,6 +113,7 @@ def declaration(table: Mapping[str, Any]) -> Declaration:
         region,
         dict(table),
         (f"engine {ENGINE}", *sorted(reader.ingredients)),
+        frozenset(reader.optional),
     )
 
 
@@ -134,14 +142,14 @@ def _known_country(name: str) -> None:
         raise Wrong(f"{name!r} is no country")
 
 
-def _document_fact(option: Any, check: Any) -> DocumentFact:
+def _document_fact(option: Any, check: Any, empty: frozenset[str]) -> DocumentFact:
     if option is None:
         return DocumentFact()
     table = {"default": option} if isinstance(option, str) else option
     only(table, {"source", "default"})
     if (default := table.get("default")) is not None:
         check(default)
-    return DocumentFact(tuple(map(parse, texts(table.get("source", ())))), default)
+    return DocumentFact(tuple(map(parse, texts(table.get("source", ())))), default, empty)
 
 
 def _drop(table: Mapping[str, Any], wrong: list[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from medmirror.dates import zones
 from medmirror.dates.grammar import VERSION as DATES
-from medmirror.mapping.convert import addresses, phones, python
+from medmirror.mapping.convert import addresses, phones, python, times
 from medmirror.mapping.convert.converters import CONVERTERS, NEEDS_FEED
 from medmirror.mapping.convert.pairs import Pair
 from medmirror.mapping.rules.declared import Leaf, Nested, Node
@@ -17,7 +17,9 @@ from medmirror.mapping.rules.paths import Path, parse
 from medmirror.mapping.schema.kinds import SCALARS, Field, Part
 from medmirror.mapping.schema.parts import PARTS
 
-_RULE_KEYS = {"source", "value", "converter", "required", "default", "fields", "join", "split", "empty"}
+_RULE_KEYS = {"source", "value", "converter", "required", "optional", "default", "fields", "join", "split", "empty"}
+_PLACES = {"identifier", "coding"}
+"""Parts whose texts are no words: what stands where in them has a meaning."""
 _TARGET = re.compile(r"([a-z_][a-z0-9_]*)(?:\[([^\]]*)\])?(?:\.|$)")
 _Groups = dict[tuple[str, str | None], dict[str, Any]]
 
@@ -48,11 +50,13 @@ class Reader:
     """The reader of one mapper's rules.
 
     ``wrong`` collects the mistakes, so that the author sees all of them at once; ``ingredients`` the versions of all
-    code and data that the rules depend on.
+    code and data that the rules depend on; ``optional`` the sources that need not be there.
     """
 
-    def __init__(self, empty: frozenset[str]) -> None:
+    def __init__(self, empty: frozenset[str], placeholders: tuple[str, ...] = ()) -> None:
         self.empty = empty
+        self.placeholders = placeholders
+        self.optional: set[str] = set()
         self.wrong: list[str] = []
         self.ingredients: set[str] = set()
 
@@ -97,7 +101,8 @@ class Reader:
         elif field.kind in SCALARS:
             if rest or slot is not None:
                 raise Wrong(f"{name} is a {field.kind}{' list' if field.many else ''}: nothing can follow its name")
-            node.leaves.append(self.leaf(field, table_of(rule), above + target))
+            words = node.part.name not in _PLACES
+            node.leaves.append(self.leaf(field, table_of(rule), above + target, words=words))
         else:
             self._group(groups, field, slot, rest, rule)
 
@@ -120,7 +125,8 @@ class Reader:
             return Nested(label, field, slot, None, self.node(part, rules, f"{label}."))
         rule = table_of(rules[""])
         if "fields" in rule:
-            only(rule, {"source", "fields"})
+            only(rule, {"source", "fields", "optional"})
+            self._note_optional(rule)
             if not isinstance(rule.get("source"), str):
                 raise Wrong("fields need one source, the object (or the array of objects) that they are read from")
             return Nested(label, field, slot, parse(rule["source"]), self.node(part, rule["fields"], f"{label}."))
@@ -133,8 +139,8 @@ class Reader:
             raise Wrong(f"say which field of it, like {label}.{part.fields[0].name}")
         return Nested(label, field, slot, None, self.node(part, {part.main: rule}, f"{label}."))
 
-    def leaf(self, field: Field, rule: Mapping[str, Any], label: str) -> Leaf:
-        """The leaf that fills *field* by *rule*. Raises Wrong."""
+    def leaf(self, field: Field, rule: Mapping[str, Any], label: str, *, words: bool = True) -> Leaf:
+        """The leaf that fills *field* by *rule*; *words*: a text of it is free text. Raises Wrong."""
         if "fields" in rule:
             raise Wrong(f"a {field.kind} has no fields")
         if "value" in rule:
@@ -142,6 +148,7 @@ class Reader:
             return Leaf(label, field, constant=_constant(field, rule["value"]))
         if not rule.get("source"):
             raise Wrong("it has neither source nor value" + (", yet it is required" if rule.get("required") else ""))
+        self._note_optional(rule)
         paths = tuple(map(parse, texts(rule["source"])))
         name = str(rule.get("converter", field.kind))
         pair = self._pair(field, name, rule, several=len(paths) > 1)
@@ -159,13 +166,20 @@ class Reader:
             self.empty | frozenset(texts(rule.get("empty", ()))),
             rule.get("default"),
             required=bool(rule.get("required")),
+            words=words and name in ("text", "json"),
         )
+
+    def _note_optional(self, rule: Mapping[str, Any]) -> None:
+        """Note the sources of *rule* that need not be there."""
+        option = rule.get("optional", False)
+        if option is not False:
+            self.optional.update(parse(text).fields for text in texts(rule["source"] if option is True else option))
 
     def _pair(self, field: Field, name: str, rule: Mapping[str, Any], *, several: bool) -> Pair:
         options = {key: value for key, value in rule.items() if key not in _RULE_KEYS}
         if name.startswith("python:"):
             only(options, ())
-            function = python.load(name)
+            function = python.load(name, field)
             self.ingredients.add(f"{name} {function.digest}")
             return Pair(function.up, function.down, whole=several)
         converter = CONVERTERS.get(name)
@@ -180,6 +194,9 @@ class Reader:
             if code not in field.codes:
                 raise Wrong(f"{code!r} is none of its codes{near(str(code), field.codes)}")
         self.ingredients.add(f"{name} {converter.version} {' '.join(field.codes)}".strip())
+        if "placeholders" in converter.options:
+            days = (*self.placeholders, *texts(options.get("placeholders", ())))
+            options = {**options, "placeholders": [times.partial(day) for day in days]}
         if "format" in options:
             self.ingredients.add(f"dates {DATES}")
         if "zone" in options:

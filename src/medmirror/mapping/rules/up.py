@@ -9,7 +9,7 @@ from medmirror.mapping.convert import addresses, phones
 from medmirror.mapping.convert.pairs import Function
 from medmirror.mapping.convert.scope import Problem, Scope
 from medmirror.mapping.rules.declared import Leaf, Nested, Node
-from medmirror.mapping.rules.fetch import UNREADABLE, values
+from medmirror.mapping.rules.fetch import UNREADABLE, problem, values
 from medmirror.mapping.rules.paths import Key, getter, lister
 from medmirror.mapping.schema.kinds import Part
 from medmirror.mapping.schema.parts import PARTS
@@ -120,8 +120,8 @@ def _fill_simple(
             continue
         try:
             value = convert(value, scope)
-        except UNREADABLE:
-            scope.problems.append(Problem(target, "unreadable"))
+        except UNREADABLE as error:
+            scope.problems.append(problem(target, error))
             continue
         if value is not None:
             part[name] = value

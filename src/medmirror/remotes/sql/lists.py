@@ -14,6 +14,7 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import NullType, String
 
 from medmirror.errors import LayoutChanged
+from medmirror.mapping import columns as mapped
 from medmirror.readers.database.rows import lines
 from medmirror.readers.database.session import Snapshot
 from medmirror.readers.database.tables import Plan, look
@@ -69,6 +70,8 @@ def find(snapshot: Snapshot, feed: Feed) -> FeedTable:
     """The table of *feed*. Raises LayoutChanged when it, or a column that the settings name, is not there."""
     wanted = feed.section.table
     plan = look(snapshot, wanted)
+    missing_columns = mapped.lacking("sql", feed.section.kind, plan.names, feed.section.texts)
+    mapped.refuse(feed.section.kind, missing_columns, table=wanted.shown)
     columns = columns_of(snapshot, wanted.name, wanted.schema)
     soft = feed.deletions.at if feed.deletions and not feed.deletions.log else None
     for timed in (feed.changed, feed.begins, soft):

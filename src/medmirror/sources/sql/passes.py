@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from medmirror.errors import DatabaseLost, SourceError
+from medmirror.mapping import columns
 from medmirror.model import Certificate, Witness
 from medmirror.readers.database import errors, session
 from medmirror.readers.database.rows import Rows
@@ -95,6 +96,8 @@ def _part(
     streams: list[Rows] = []
     try:
         plan = look(snapshot, section.table)
+        missing = columns.lacking("sql", section.kind, plan.names, section.texts)
+        columns.refuse(section.kind, missing, table=section.table.shown)
         expected = count(snapshot, plan)
     except (DBAPIError, OSError, SourceError) as error:
         if errors.is_lost(error):

@@ -44,6 +44,7 @@ class Section(NamedTuple):
     time_zone: str
     deleted: str  # a column; "" for none
     deleted_values: tuple[Any, ...]
+    texts: tuple[str, ...] = ()  # the mapping files that stand together with its own
 
     def facts(self) -> dict[str, int | str]:
         """The facts that the table's items need."""
@@ -69,7 +70,9 @@ def sections(texts: Sequence[str]) -> list[Section]:
             raise UsageError(f"A mapping file is no TOML: {error}.") from None
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise UsageError("A mapping file's tables are sections of their own: write [[table]] above each.")
-        result += [_section(table, len(result) + number) for number, table in enumerate(tables, 1)]
+        result += [
+            _section(table, len(result) + number)._replace(texts=tuple(texts)) for number, table in enumerate(tables, 1)
+        ]
     kinds = [table.kind for table in result]
     if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
         raise UsageError(f"Two tables give records of kind {twice[0]!r}: name the second one otherwise.")
