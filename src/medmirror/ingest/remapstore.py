@@ -140,5 +140,5 @@ def _statement(table: store.Table, document: str, section: str, stale: str = "",
     }
     parts = sql.sections("remap.sql")
     if stale:
-        values |= {"stale": parts[stale], "beyond": parts[beyond].format(**values)}
+        values |= {"stale": parts[stale].format(**values), "beyond": parts[beyond].format(**values)}
     return text(parts[section].format(**values))

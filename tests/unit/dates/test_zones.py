@@ -71,3 +71,43 @@ def test_no_module_asks_the_machine_for_a_zone() -> None:
     house = places.ROOT / "src" / "medmirror"
     asking = [path.name for path in house.rglob("*.py") if "ZoneInfo(" in path.read_text().replace("(ZoneInfo)", "")]
     assert asking == ["zones.py"], "only its docstring: use dates.zones.zone"
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("Sydney", "Australia/Sydney"),
+        ("AUS Eastern Standard Time", "Australia/Sydney"),
+        ("aus eastern daylight time", "Australia/Sydney"),
+        ("Eastern Time (US & Canada)", "America/New_York"),
+        ("(GMT-05:00) Eastern Time (US & Canada)", "America/New_York"),
+        ("(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna", "Europe/Vienna"),
+        ("W. Europe Standard Time", "Europe/Berlin"),
+        ("AEST", "+10:00"),
+        ("aedt", "+11:00"),
+        (" australia/sydney ", "Australia/Sydney"),
+        ("America/New York", "America/New_York"),
+        ("utc", "UTC"),
+        ("(UTC) Coordinated Universal Time", "UTC"),
+        ("UTC+10", "+10:00"),
+        ("gmt-3:30", "-03:30"),
+        ("+1000", "+10:00"),
+    ],
+)
+def test_a_zone_is_known_by_what_systems_call_it(word: str, name: str) -> None:
+    assert zones.named(word) == name
+    zones.zone_or_offset(name)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["Australia/Melborne", "EST", "CST", "IST", "BST", "Factory", "", "10", "+99:00", "+10:75", "(UTC+10:00)", "?"],
+)
+def test_a_zone_that_is_none_or_means_several_is_not_guessed_at(word: str) -> None:
+    with pytest.raises(ValueError, match=r"zone|offset"):
+        zones.named(word)
+
+
+def test_every_name_of_windows_and_rails_leads_to_a_zone() -> None:
+    for name in zones._names().values():  # an entry that leads nowhere would be a problem of every record
+        zones.zone_or_offset(name)

@@ -97,7 +97,9 @@ def time(options: Mapping[str, Any], field: Field) -> Pair:
             return None
         try:
             return check(read(text.strip() if forms else text, scope))
-        except (ValueError, OverflowError):
+        except OverflowError:  # in UTC it lies before the first day of the calendar, or behind its last
+            raise Unusable("placeholder") from None
+        except ValueError:
             if placeholders.nothing(text):
                 raise Unusable("placeholder") from None
             raise

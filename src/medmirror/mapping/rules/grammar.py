@@ -61,7 +61,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medmirror.dates import zones
-from medmirror.mapping.convert import addresses
+from medmirror.mapping.convert import addresses, times
 from medmirror.mapping.rules.declared import Declaration, Deletion, DocumentFact, Node
 from medmirror.mapping.rules.paths import parse
 from medmirror.mapping.rules.targets import Reader, Wrong, near, only, texts
@@ -82,6 +82,8 @@ def declaration(table: Mapping[str, Any]) -> Declaration:
         raise Wrong(f"{name}: there is no entity {table.get('entity')!r}{near(str(table.get('entity')), ENTITIES)}")
     reader = Reader(frozenset(texts(table.get("empty", ()))), texts(table.get("placeholders", ())))
     wrong = reader.wrong
+    for day in reader.placeholders:
+        _try(wrong, f"placeholders: {day!r} is no day like 1970-01-01", times.partial, day)
     for text in texts(table.get("optional", ())):
         if (path := _try(wrong, "optional", parse, text)) is not None:
             reader.optional.add(path.fields)

@@ -69,7 +69,7 @@ def mistakes(table: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(fact := table.get(name), dict):
             yield from _wrong(fact, _FACT, f"{name}: ")
     tombstones = table.get("tombstone", [])
-    for tombstone in [tombstones] if isinstance(tombstones, dict) else tombstones:
+    for tombstone in tombstones if isinstance(tombstones, list) else [tombstones]:
         if isinstance(tombstone, dict):
             yield from _of_tombstone(tombstone)
     if isinstance(table.get("fields"), dict):
