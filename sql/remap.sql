@@ -1,6 +1,15 @@
 -- The statements of ingest/remapstore.py: records that are stored but not mapped as they would be now. {fact} and {table} are a
 -- feed's tables, {organization}, {kind} and {id} what its key says of a record f: whose it is, its kind, its id.
 
+-- uncounted --
+-- Tables of which Postgres knows nothing yet, or what was true of half of their rows: autovacuum comes minutes after a load.
+SELECT n.nspname, c.relname
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND (n.nspname || '.' || c.relname = ANY (CAST(:names AS text[])) OR n.nspname = 'canonical')
+  AND pg_relation_size(c.oid) > 0
+  AND (c.reltuples < 0 OR pg_stat_get_mod_since_analyze(c.oid) > 1000 + c.reltuples / 2)
+ORDER BY 1, 2
+
 -- units --
 SELECT DISTINCT {organization} AS organization, {kind} AS kind
 FROM {fact} AS f

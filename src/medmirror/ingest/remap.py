@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from medmirror import sources
-from medmirror.db import digests, runs
+from medmirror.db import digests, retry, runs
 from medmirror.db.database import open_database
 from medmirror.errors import MedmirrorError, UsageError
 from medmirror.ingest import executors, pool, run, store, worker
@@ -153,6 +153,9 @@ def execute(
             job = worker.Job(settings, record.run_id, functions, mappings, accept_empty=accept_empty_fields)
             tenants = [source for source in wanted if source.tenant]
             todo = _Todo(engine, job, tenants, organization, since, everything, result)
+            if within is None:
+                tables = [store.table_of(source, feed) for source in tenants for feed in source.feeds]
+                retry.in_transaction(engine, lambda conn: stored.count_anew(conn, tables))
             make_executor = partial(executors.Inline, within) if within else partial(executors.local, settings.workers)
             _spread(todo.pages(), job, result, make_executor, on_progress, pace)
             digests.fold(engine)

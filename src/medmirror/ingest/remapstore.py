@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, Engine, TextClause, text
 
-from medmirror.db import sql
+from medmirror.db import connect, sql
 from medmirror.ingest import store
 from medmirror.ingest.canonicalstore import Row
 
@@ -46,6 +47,21 @@ class Held(NamedTuple):
     digest: bytes
     document: bytes | None
     mapped: Row | None
+
+
+def count_anew(conn: Connection, tables: Sequence[store.Table]) -> list[str]:
+    """Have Postgres count (ANALYZE) those of *tables*, and of what is mapped from them, of which it knows too little;
+    return their names.
+
+    Without it a plan of ``read`` straight after a load takes every record of a table for each of its pages.
+    """
+    names = ["medmirror.sync_mapping"]
+    for table in tables:
+        names += [f"{table.schema}.{table.name}", f"{table.schema}.{table.name}_fact"]
+    uncounted = conn.execute(text(sql.sections("remap.sql")["uncounted"]), {"names": names}).all()
+    for schema, name in uncounted:
+        connect.raw(conn).execute(SQL("ANALYZE {}").format(Identifier(schema, name)))
+    return [f"{schema}.{name}" for schema, name in uncounted]
 
 
 def units(conn: Connection, table: store.Table, document: str, organization: str | None) -> list[Unit]:

@@ -6,14 +6,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import mirrors
-from medmirror.db import connect, locks, retry
+from medmirror.db import connect, locks, refusals, retry
 from medmirror.db.retry import Backoff, Policy, Tally, in_transaction, retry_with_advisory_lock, shared_lock
 from medmirror.errors import LockRaceLost, StoreError, StoreUnavailable
 
@@ -379,3 +382,26 @@ def test_mistake_a_server_of_another_language_says_another_word(engine: Engine) 
     error = DBAPIError("UPDATE", {}, psycopg.errors.DeadlockDetected("Verklemmung entdeckt"))
     assert "deadlock" not in str(error.orig).lower()
     assert retry.is_lost_race(error)
+
+
+def test_a_role_whose_connections_are_used_up_is_told_so(dsn: str) -> None:
+    role = f"limited_{uuid4().hex[:12]}"
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        owner.execute(SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 1").format(Identifier(role)))
+        try:
+            theirs = make_conninfo(dsn, user=role)
+            with psycopg.connect(theirs):
+                engine = connect.engine(theirs, patience=0.1)
+                with pytest.raises(StoreUnavailable, match=f'Lower --workers.*too many connections for role "{role}"'):
+                    in_transaction(engine, lambda connection: None)
+                engine.dispose()
+        finally:
+            owner.execute(SQL("DROP ROLE {}").format(Identifier(role)))
+
+
+def test_a_server_that_takes_no_writes_is_told_of(dsn: str) -> None:
+    engine = connect.engine(make_conninfo(dsn, options="-c default_transaction_read_only=on"))
+    with pytest.raises(DBAPIError) as caught:
+        in_transaction(engine, lambda connection: add(connection, "a"))
+    assert "Name the primary in the DSN" in refusals.of_statement(caught.value).message
+    engine.dispose()

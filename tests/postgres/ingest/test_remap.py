@@ -125,6 +125,16 @@ def test_an_edited_mapper_maps_its_own_feed_anew_and_comes_to_what_a_load_makes(
     books_are_right(settings.dsn_text)
 
 
+def test_straight_after_a_load_postgres_counts_what_is_to_be_read(settings: Settings, pages: list[Path]) -> None:
+    """Without it each page of records would be looked for in all of them."""
+    load(settings, pages)
+    unknown = "SELECT count(*) FROM pg_class WHERE reltuples < 0 AND oid = ANY (CAST(%s AS regclass[]))"
+    tables = ["cliniko.patient", "cliniko.patient_fact", "medmirror.sync_mapping", "canonical.patient_record"]
+    assert ask(settings, unknown, tables) == [(len(tables),)]
+    remap(settings=settings)
+    assert ask(settings, unknown, tables) == [(0,)]
+
+
 def test_without_the_users_file_its_mappings_are_undone(settings: Settings, pages: list[Path], edited: Path) -> None:
     load(settings, pages)
     before = digests(settings)

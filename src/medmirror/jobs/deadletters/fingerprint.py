@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from medmirror import version
-from medmirror.db import retry
+from medmirror.db import refusals, retry
 from medmirror.errors import (
     AuthenticationFailed,
     MedmirrorError,
@@ -84,10 +84,11 @@ def fingerprint_of(error: str, status: int | None, source: str, feed: str | None
 
 def _of_database(error: DBAPIError | psycopg.Error) -> StoreError:
     """Return our own error for *error*, without the text of the database, which may quote a row."""
-    state = retry.sqlstate_of(error)
-    if retry.is_lost_race(error) or retry.is_lost_connection(error):
-        return StoreUnavailable(sqlstate=state)
-    return StoreError(sqlstate=state)
+    if retry.is_lost_race(error):
+        return StoreUnavailable(sqlstate=retry.sqlstate_of(error))
+    if retry.is_lost_connection(error):
+        return refusals.of_connection(error, sqlstate=retry.sqlstate_of(error))
+    return refusals.of_statement(error)
 
 
 def _place(error: BaseException) -> str:
