@@ -323,10 +323,10 @@ $roles$;
 
 -- pinned functions --
 -- What makes each function of ours that is not so yet independent of the search_path of whoever calls it. A function in
--- SQL is parsed once and for all, so that it can still become a part of the query that calls it; one in PL/pgSQL brings
--- its own search_path.
-SELECT CASE l.lanname
-    WHEN 'sql' THEN split_part(pg_get_functiondef(p.oid), 'AS $function$', 1) || 'BEGIN ATOMIC '
+-- SQL is parsed once and for all, so that it can still become a part of the query that calls it; one in PL/pgSQL, and one
+-- that calls itself (pg_dump could not write it down otherwise), brings its own search_path.
+SELECT CASE
+    WHEN l.lanname = 'sql' AND position(n.nspname || '.' || p.proname || '(' IN p.prosrc) = 0 THEN split_part(pg_get_functiondef(p.oid), 'AS $function$', 1) || 'BEGIN ATOMIC '
         || rtrim(p.prosrc, E'; \n') || E'\n; END'
     ELSE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', CAST(p.oid AS regprocedure)) END
 FROM pg_proc AS p

@@ -42,6 +42,7 @@ WALK = (
     "docs/dead-letters.md",
 )
 NOT_RUN = {  # how a command of ours begins: why it is not run here; tests/unit/docs/test_blocks.py has other programs
+    "medmirror --dsn $DSN diff": "tests/postgres/db/test_backup.py runs it after the restore",
     "medmirror bench": "measures for ten seconds; tests/postgres/cli/test_cli_database.py runs it on less",
     "medmirror serve": "stays until it is stopped; tests/service starts and stops it",
     "medmirror nightly nightly.toml --loop": "stays until it is stopped; tests/faults/nightly runs and kills it",

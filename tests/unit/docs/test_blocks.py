@@ -45,6 +45,7 @@ PROGRAMS = {  # what else a line may call, and why it is only looked at
     "curl": "needs a service that runs; tests/service/test_api.py sends the same request",
     "export": "sets a variable of the reader's shell",
     "perf": "Linux' profiler, which needs rights on the machine",
+    **dict.fromkeys(("pg_dump", "pg_restore"), "tests/postgres/db/test_backup.py runs them as they stand"),
     "psql": "Postgres' own shell; tests/postgres/test_queries.py runs the file's statement",
     "py-spy": "a profiler that somebody installs to look at a load",
     **dict.fromkeys(("cd", "chgrp", "chmod", "git", "install", "mkdir", "printf", "sudo", "umask", "useradd"), MACHINE),
