@@ -81,7 +81,12 @@ def enter(connection: Connection, organization: str | None) -> None:
 
 
 def engine_of(
-    settings: Settings, *, pool_size: int = 5, session: dict[str, str] | None = None, organization: str | None = None
+    settings: Settings,
+    *,
+    pool_size: int = 5,
+    session: dict[str, str] | None = None,
+    organization: str | None = None,
+    patience: float | None = None,
 ) -> Engine:
     """An Engine on the database of *settings*, with the time limits that they set; see ``engine``."""
     limits = {"statement_timeout": f"{int(settings.statement_timeout * 1000)}ms"}
@@ -91,7 +96,7 @@ def engine_of(
         pool_size=pool_size,
         session={**limits, **(session or {})},
         organization=organization,
-        patience=settings.reconnect,
+        patience=settings.reconnect if patience is None else patience,
     )
 
 

@@ -133,22 +133,29 @@ def connect(target: str, own: Mapping[str, str] | None = None, **options: Any) -
     """
     session = Session.connect(target, **options)
     try:
-        autocommit = session.autocommit
-        session.autocommit = True
-        check_server(session)
-        session.server_process = _server_process(session)
-        session.pooled = session.server_process != session.info.backend_pid
-        if session.pooled:
-            session.prepare_threshold = None
-            if _shares_sessions(target):
-                raise TransactionPooler
-        prepare(session, own)
-        session.autocommit = autocommit
+        begin(session, target, own)
     except BaseException:
-        session.pooled = False  # nothing of ours is in it, or it is broken
         session.close()
         raise
     return session
+
+
+def begin(session: Session, target: str, own: Mapping[str, str] | None = None) -> None:
+    """Give *session*, which was just connected to *target*, the settings of every session, with its *own* above them.
+
+    Raises what ``connect`` raises, but for failures to connect.
+    """
+    autocommit = session.autocommit
+    session.autocommit = True
+    check_server(session)
+    session.server_process = _server_process(session)
+    if session.server_process != session.info.backend_pid:
+        if _shares_sessions(target):
+            raise TransactionPooler  # and nothing of ours has been set
+        session.pooled, session.prepare_threshold = True, None
+    for statement, values in settings(own):
+        session.execute(statement, values)
+    session.autocommit = autocommit
 
 
 def check_server(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
@@ -168,14 +175,8 @@ def check_server(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[A
         )
 
 
-def prepare(connection: psycopg.Connection[Any], own: Mapping[str, str] | None = None) -> None:
-    """Give *connection*, which is in autocommit, the settings of every session, with its *own* above them."""
-    for statement, values in settings(own):
-        connection.execute(statement, values)
-
-
 def settings(own: Mapping[str, str] | None = None) -> list[tuple[bytes, list[list[str]] | None]]:
-    """The statements, with their values, that ``prepare`` sends: the search path first, then all the others."""
+    """The statements, with their values, that ``begin`` sends: the search path first, then all the others."""
     values = {**MEANING, **(own or {})}
     return [
         (_sections["search path"].encode(), None),

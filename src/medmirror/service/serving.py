@@ -31,6 +31,7 @@ from medmirror.service.options import Options
 from medmirror.settings import ScheduleSettings, Settings
 
 _STATEMENT = "10000ms"  # what one answer may have the database do
+_PATIENCE = 5.0  # seconds that an answer waits for a database that is gone
 _HEAD_SECONDS = 10.0
 _AT_ONCE = 200  # connections; more are told 503
 _POOL = 12  # requests at the database at once
@@ -151,7 +152,7 @@ def run(
     Raises MedmirrorError, after all has stopped, when the workers or the scheduler could not go on."""
     failed: list[MedmirrorError] = []
     line = queue.of(settings)
-    own = connect.engine_of(settings, pool_size=_POOL, session={"statement_timeout": _STATEMENT})
+    own = connect.engine_of(settings, pool_size=_POOL, session={"statement_timeout": _STATEMENT}, patience=_PATIENCE)
     app = service.create(own, line, settings, clock, options)
     try:
         with http(app, where) as address:

@@ -45,7 +45,7 @@ class PostgresQueue:
     def __init__(self, dsn: str) -> None:
         self._conninfo = session.target(dsn, "medmirror queue")
         self._lock = threading.Lock()
-        self._pool: ConnectionPool | None = None
+        self._pool: ConnectionPool[session.Session] | None = None
         self._app: procrastinate.App | None = None
         # Its log lines quote errors, which may quote rows; and there would be two for each job.
         logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
@@ -123,7 +123,7 @@ class PostgresQueue:
                 self._pool = ConnectionPool(
                     self._conninfo,
                     connection_class=session.Session,
-                    configure=_configure,
+                    configure=lambda connection: session.begin(connection, self._conninfo, _SESSION),
                     min_size=0,
                     max_size=4,
                     timeout=session.CONNECT_TIMEOUT,
@@ -167,12 +167,6 @@ async def _until(
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
-
-
-def _configure(connection: psycopg.Connection[Any]) -> None:
-    connection.autocommit = True
-    session.prepare(connection, _SESSION)
-    connection.autocommit = False
 
 
 async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
