@@ -1,6 +1,9 @@
 -- The questions of verify/audit.py. Each gives one row for each thing that is wrong, at most :most of them, with the number of
 -- all of them as `wrong`. {wide} and {fact} are a feed's tables, {keys} its key columns.
 
+-- owner --
+SELECT medmirror.is_owner()
+
 -- size: chunks --
 SELECT count(*) FROM medmirror.chunk
 

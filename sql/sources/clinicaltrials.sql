@@ -166,14 +166,14 @@ COMMENT ON COLUMN clinicaltrials.study_fact.place IS 'orders copies of one versi
 -- search study --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT nct_id,
-       setweight(to_tsvector('english', concat_ws(' ', nct_id, array_to_string(nct_id_aliases, ' '), acronym,
+       setweight(medmirror.search_vector(concat_ws(' ', nct_id, array_to_string(nct_id_aliases, ' '), acronym,
                                                   brief_title, official_title)), 'A') ||
-       setweight(to_tsvector('english', concat_ws(' ', array_to_string(conditions, ' '),
+       setweight(medmirror.search_vector(concat_ws(' ', array_to_string(conditions, ' '),
                                                   array_to_string(interventions, ' '),
                                                   array_to_string(keywords, ' '))), 'B') ||
-       setweight(to_tsvector('english', left(concat_ws(' ', lead_sponsor,
+       setweight(medmirror.search_vector(left(concat_ws(' ', lead_sponsor,
            study #>> '{protocolSection,descriptionModule,briefSummary}'), 100000)), 'C') ||
-       setweight(to_tsvector('english', left(concat_ws(' ',
+       setweight(medmirror.search_vector(left(concat_ws(' ',
            study #>> '{protocolSection,descriptionModule,detailedDescription}',
            study #>> '{protocolSection,eligibilityModule,eligibilityCriteria}'), 200000)), 'D') AS document
 FROM clinicaltrials.study

@@ -338,15 +338,15 @@ COMMENT ON COLUMN openfda.label_fact.place IS 'orders copies of one version that
 -- search label --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT set_id,
-       setweight(to_tsvector('english', concat_ws(' ', array_to_string(brand_name, ' '),
+       setweight(medmirror.search_vector(concat_ws(' ', array_to_string(brand_name, ' '),
                                                   array_to_string(generic_name, ' '))), 'A') ||
-       setweight(to_tsvector('english', concat_ws(' ', array_to_string(substance_name, ' '),
+       setweight(medmirror.search_vector(concat_ws(' ', array_to_string(substance_name, ' '),
                                                   array_to_string(manufacturer_name, ' '),
                                                   array_to_string(pharm_class_epc, ' '),
                                                   left(record #>> '{spl_product_data_elements,0}', 20000))), 'B') ||
-       setweight(to_tsvector('english', left(concat_ws(' ', record ->> 'indications_and_usage', record ->> 'purpose',
+       setweight(medmirror.search_vector(left(concat_ws(' ', record ->> 'indications_and_usage', record ->> 'purpose',
                                                        record ->> 'boxed_warning'), 50000)), 'C') ||
-       setweight(to_tsvector('english', left(concat_ws(' ', record ->> 'warnings', record ->> 'warnings_and_cautions',
+       setweight(medmirror.search_vector(left(concat_ws(' ', record ->> 'warnings', record ->> 'warnings_and_cautions',
                                                        record ->> 'contraindications', record ->> 'adverse_reactions',
                                                        record ->> 'drug_interactions', record ->> 'description'),
                                              200000)), 'D') AS document
@@ -364,9 +364,9 @@ WHERE NOT deleted
 
 -- search ndc --
 SELECT product_id,
-       setweight(to_tsvector('english', concat_ws(' ', brand_name, generic_name, product_ndc)), 'A') ||
-       setweight(to_tsvector('english', concat_ws(' ', array_to_string(active_ingredients, ' '), labeler_name)), 'B') ||
-       setweight(to_tsvector('english', concat_ws(' ', array_to_string(pharm_class, ' '), dosage_form,
+       setweight(medmirror.search_vector(concat_ws(' ', brand_name, generic_name, product_ndc)), 'A') ||
+       setweight(medmirror.search_vector(concat_ws(' ', array_to_string(active_ingredients, ' '), labeler_name)), 'B') ||
+       setweight(medmirror.search_vector(concat_ws(' ', array_to_string(pharm_class, ' '), dosage_form,
                                                   array_to_string(route, ' '), application_number)), 'C') AS document
 FROM openfda.ndc
 WHERE NOT deleted
@@ -380,9 +380,9 @@ WHERE NOT deleted
 
 -- search event --
 SELECT safetyreportid,
-       setweight(to_tsvector('english', left(concat_ws(' ', array_to_string(drugs, ' ')), 100000)), 'A') ||
-       setweight(to_tsvector('english', left(concat_ws(' ', array_to_string(reactions, ' ')), 100000)), 'B') ||
-       setweight(to_tsvector('english', left(concat_ws(' ', array_to_string(substance_name, ' '),
+       setweight(medmirror.search_vector(left(concat_ws(' ', array_to_string(drugs, ' ')), 100000)), 'A') ||
+       setweight(medmirror.search_vector(left(concat_ws(' ', array_to_string(reactions, ' ')), 100000)), 'B') ||
+       setweight(medmirror.search_vector(left(concat_ws(' ', array_to_string(substance_name, ' '),
                                                        array_to_string(indications, ' ')), 100000)), 'C') AS document
 FROM openfda.event
 WHERE NOT deleted
@@ -396,10 +396,10 @@ WHERE NOT deleted
 
 -- search enforcement --
 SELECT recall_number,
-       setweight(to_tsvector('english', concat_ws(' ', recall_number, recalling_firm, array_to_string(brand_name, ' '),
+       setweight(medmirror.search_vector(concat_ws(' ', recall_number, recalling_firm, array_to_string(brand_name, ' '),
                                                   array_to_string(generic_name, ' '))), 'A') ||
-       setweight(to_tsvector('english', coalesce(left(product_description, 100000), '')), 'B') ||
-       setweight(to_tsvector('english', coalesce(left(reason_for_recall, 100000), '')), 'C') AS document
+       setweight(medmirror.search_vector(coalesce(left(product_description, 100000), '')), 'B') ||
+       setweight(medmirror.search_vector(coalesce(left(reason_for_recall, 100000), '')), 'C') AS document
 FROM openfda.enforcement
 WHERE NOT deleted
 
@@ -411,11 +411,11 @@ WHERE NOT deleted
 
 -- search shortage --
 SELECT package_ndc, shortage_key,
-       setweight(to_tsvector('english', concat_ws(' ', generic_name, proprietary_name, package_ndc,
+       setweight(medmirror.search_vector(concat_ws(' ', generic_name, proprietary_name, package_ndc,
                                                   array_to_string(brand_name, ' '))), 'A') ||
-       setweight(to_tsvector('english', concat_ws(' ', presentation, company_name,
+       setweight(medmirror.search_vector(concat_ws(' ', presentation, company_name,
                                                   array_to_string(substance_name, ' '))), 'B') ||
-       setweight(to_tsvector('english', concat_ws(' ', shortage_reason, availability,
+       setweight(medmirror.search_vector(concat_ws(' ', shortage_reason, availability,
                                                   array_to_string(therapeutic_category, ' '))), 'C') AS document
 FROM openfda.shortage
 WHERE NOT deleted
@@ -428,10 +428,10 @@ WHERE NOT deleted
 
 -- search drugsfda --
 SELECT application_number,
-       setweight(to_tsvector('english', concat_ws(' ', application_number,
+       setweight(medmirror.search_vector(concat_ws(' ', application_number,
                                                   array_to_string(product_brand_names, ' '))), 'A') ||
-       setweight(to_tsvector('english', concat_ws(' ', array_to_string(active_ingredients, ' '), sponsor_name)), 'B') ||
-       setweight(to_tsvector('english', concat_ws(' ', array_to_string(generic_name, ' '),
+       setweight(medmirror.search_vector(concat_ws(' ', array_to_string(active_ingredients, ' '), sponsor_name)), 'B') ||
+       setweight(medmirror.search_vector(concat_ws(' ', array_to_string(generic_name, ' '),
                                                   array_to_string(pharm_class_epc, ' '),
                                                   array_to_string(dosage_forms, ' '))), 'C') AS document
 FROM openfda.drugsfda

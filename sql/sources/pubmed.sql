@@ -213,14 +213,29 @@ WHERE NOT c.deleted
       WHERE newer.pmid = c.pmid AND newer.pmid_version > c.pmid_version AND NOT newer.deleted);
 
 -- search citation --
+-- A tsvector holds 1 MB: the first part is taken of whatever has no limit of its own. Identifiers stand behind an equals
+-- sign, as a whole: search/query.py asks for them so.
 SELECT pmid, pmid_version,
-       setweight(to_tsvector('english', coalesce(title, '')), 'A')
-       || setweight(to_tsvector('english', concat_ws(' ', array_to_string(keywords, ' '),
-                                                    jsonb_path_query_array(mesh, '$[*].descriptor')::text)), 'B')
-       || setweight(to_tsvector('english', coalesce(abstract, '')), 'C')
-       || setweight(to_tsvector('simple', coalesce(jsonb_path_query_array(authors, '$[*].last_name')::text, '')), 'D')
-           AS document
+       array_to_tsvector(array_remove(ARRAY['=' || pmid, '=' || left(lower(pmc), 200), '=' || left(lower(doi), 200)], NULL))
+       || setweight(medmirror.search_vector(left(concat_ws(' ', title, vernacular_title), 20000)), 'A')
+       || setweight(medmirror.search_vector(left(concat_ws(' ', array_to_string(keywords, ' '),
+              (SELECT string_agg(name #>> '{}', ' ') FROM jsonb_path_query(mesh, '$[*].descriptor') AS name),
+              (SELECT string_agg(name #>> '{}', ' ') FROM jsonb_path_query(supplemental_mesh, '$[*].name') AS name),
+              (SELECT string_agg(name #>> '{}', ' ') FROM jsonb_path_query(chemicals, '$[*].name') AS name),
+              array_to_string(publication_types, ' '), array_to_string(gene_symbols, ' '), book ->> 'title'), 100000)), 'B')
+       || setweight(medmirror.search_vector(left(concat_ws(' ', abstract,
+              (SELECT string_agg(part #>> '{}', ' ') FROM jsonb_path_query(other_abstracts, '$[*].sections[*].text') AS part),
+              (SELECT string_agg(part #>> '{}', ' ') FROM jsonb_path_query(databanks, '$[*].accessions[*]') AS part)),
+              200000)), 'C')
+       || setweight(medmirror.search_vector(left(concat_ws(' ', pmid, pmc, left(doi, 2000),
+              (SELECT string_agg(name #>> '{}', ' ') FROM jsonb_path_query(authors, '$[*].last_name') AS name),
+              (SELECT string_agg(name #>> '{}', ' ') FROM jsonb_path_query(authors, '$[*].collective_name') AS name)),
+              100000)), 'D') AS document
 FROM pubmed.citation
 
 -- headline citation --
-SELECT pmid, pmid_version, title, concat_ws(' ', title, abstract) AS body FROM pubmed.citation
+SELECT pmid, pmid_version, coalesce(nullif(title, ''), vernacular_title, '') AS title,
+       concat_ws(' ', title, vernacular_title, abstract,
+                 (SELECT string_agg(part #>> '{}', ' ')
+                  FROM jsonb_path_query(other_abstracts, '$[*].sections[*].text') AS part)) AS body
+FROM pubmed.citation

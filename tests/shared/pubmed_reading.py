@@ -98,13 +98,14 @@ def _isotopes(element: Element) -> str:
         base, prescripts, below, above = element
         assert (prescripts.tag, below.tag) == (f"{_MATHML}mprescripts", f"{_MATHML}none")
         return _isotopes(above).translate(_UP) + _isotopes(base)
-    assert element.tag.removeprefix(_MATHML) in ("math", "mrow", "mi", "mn", "mo", "mtext"), element.tag
     scripts = {"msub": ["sub"], "msup": ["sup"], "msubsup": ["sub", "sup"]}.get(element.tag.removeprefix(_MATHML))
     if scripts:
         base, *others = map(_isotopes, element)
         return base + "".join(map(_script, scripts, others))
+    assert element.tag.removeprefix(_MATHML) in ("math", "mrow", "mi", "mn", "mo", "mtext"), element.tag
     line = "" if len(element) else (element.text or "").strip()
     for part in map(_isotopes, element):
+        part = f" {part} " if part == "=" and line else part
         line += " " * (line[-1:].isalpha() and part[:1].isalpha()) + part
     return line
 

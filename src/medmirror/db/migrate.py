@@ -24,6 +24,7 @@ from medmirror.errors import SchemaOutOfDate
 CORE = (
     "core",
     "digest",
+    "search",
     "mapping",
     "matching",
     "nightly",

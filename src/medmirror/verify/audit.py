@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from medmirror import sources
 from medmirror.db import digests, sql
+from medmirror.errors import UsageError
 from medmirror.sources.base import Feed
 from medmirror.verify import auditmapping
 from medmirror.verify.findings import AuditReport, Check, Finding
@@ -27,6 +28,11 @@ def audit(engine: Engine) -> AuditReport:
 
     All checks read one snapshot and change nothing.
 
+    Raises
+    ------
+    UsageError
+        The user is not the tables' owner.
+
     Parameters
     ----------
     engine
@@ -35,6 +41,8 @@ def audit(engine: Engine) -> AuditReport:
     report = AuditReport()
     with engine.connect() as connection:
         conn = connection.execution_options(isolation_level="REPEATABLE READ")
+        if not conn.execute(text(_statements()["owner"])).scalar_one():
+            raise UsageError("Only the tables' owner can audit: others do not see all records and books.")
         for check in _BOOKS:
             _book(conn, check, report)
         _unframed(conn, report)
