@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medmirror.settings import NativeSettings, read
 
-ABI = 5
+ABI = 6
 """Number of the interface between this package and the library: a library with another number is not used."""
 
 _POINTER = ctypes.c_void_p
@@ -19,7 +19,7 @@ _INT = ctypes.c_int64
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "mm_new": (_POINTER, [_POINTER, _INT, ctypes.c_char_p, _INT]),
     "mm_free": (None, [_POINTER]),
-    "mm_rows": (_INT, [_POINTER, ctypes.c_char_p, _INT, _INT, _POINTER, _POINTER, _POINTER, _POINTER]),
+    "mm_rows": (_INT, [_POINTER, ctypes.c_char_p, _INT, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT]),
     "mm_out": (_POINTER, [_POINTER]),
     "mm_scan": (_INT, [_POINTER, ctypes.c_char_p, ctypes.c_char_p, _INT, _INT, _INT, *[_POINTER] * 6]),
     "mm_json_cut": (_INT, [ctypes.c_char_p, *[_INT] * 4, ctypes.c_char_p, _INT, _POINTER, _POINTER]),

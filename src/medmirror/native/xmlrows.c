@@ -74,6 +74,7 @@ typedef struct {
     Frame frames[MAX_DEPTH];
     Object objects[MAX_DEPTH];
     int depth, open;
+    int lines; /* whether the items may hold lines of mathematics, which Python has read: see add_line */
     int has_markup, nests, scripts; /* of the leaf: whether it has markup; the innermost script holds one; open scripts */
     int64_t bare;                   /* place of the '^' or '_' whose script ends the text so far; -1: none */
 } mm;
@@ -330,7 +331,9 @@ static int attribute(bytes p, bytes end, Span *name, Span *value, bytes *at) {
 
 static int same(Span s, bytes at, size_t length) { return s.length == length && !memcmp(s.at, at, length); }
 
-/* --- text with markup: readers/xml/markup.py and scripts.py, but for mathematics and attributes -------------------- */
+static int number(Span s, size_t least, size_t most);
+
+/* --- text with markup: readers/xml/markup.py and scripts.py, but for attributes; mathematics is read in Python -------------------- */
 
 /* The length of the white space that s begins with (scripts.py: SPACE); 0 for none. */
 static size_t space_at(bytes p, size_t left) {
@@ -457,6 +460,13 @@ static int close_script(mm *m, size_t start, int mark) {
     return OK;
 }
 
+/* Put the script between its mark and the end of the text, n, into parentheses. There is room for two more bytes. */
+static void enclose_script(Buffer *b, size_t mark, size_t n) {
+    memmove(b->at + mark + 2, b->at + mark + 1, n - mark - 1);
+    b->at[mark + 1] = '(';
+    b->at[n + 1] = ')';
+}
+
 /* Add a run of raw text to the leaf's text and to its markup. */
 static int add_run(mm *m, Span run) {
     Buffer *b = &m->text;
@@ -468,15 +478,41 @@ static int add_run(mm *m, Span run) {
     TRY(put_escaped(&m->marks, (Span){b->at + n, written, 0}));
     bytes first = b->at + n;
     if (UNLIKELY(m->bare >= 0) && joins(character(&first))) {
-        size_t mark = (size_t)m->bare;
         memmove(b->at + n + 2, b->at + n, written);
-        memmove(b->at + mark + 2, b->at + mark + 1, n - mark - 1);
-        b->at[mark + 1] = '(';
-        b->at[n + 1] = ')';
+        enclose_script(b, (size_t)m->bare, n);
         written += 2;
     }
     m->bare = -1;
     b->length = n + written;
+    return OK;
+}
+
+/* Add a line of mathematics: markup.lined wrote "<0" TEXT 1 MARKUP 1 BARE 1 SCRIPTED ">" for it, with bytes 1 between;
+   p behind "<0". No XML has such a tag, and items that do are not given to this reader with lines. */
+static int add_line(mm *m, bytes p, bytes end, bytes *at) {
+    bytes part[3], from = p;
+    for (int i = 0; i < 3; i++) {
+        part[i] = memchr(from, 1, (size_t)(end - from));
+        if (!part[i]) FLAG(MALFORMED);
+        from = part[i] + 1;
+    }
+    if (end - from < 2 || from[1] != '>') FLAG(MALFORMED);
+    int bare = number((Span){part[1] + 1, (size_t)(part[2] - part[1] - 1), 0}, 1, 9);
+    size_t length = (size_t)(part[0] - p);
+    Buffer *b = &m->text;
+    m->has_markup = 1;
+    *at = from + 2;
+    TRY(append(&m->marks, part[0] + 1, (size_t)(part[1] - part[0] - 1)));
+    if (!length) return OK;
+    TRY(reserve(b, length + 2));
+    bytes first = p;
+    if (m->bare >= 0 && joins(character(&first))) {
+        enclose_script(b, (size_t)m->bare, b->length);
+        b->length += 2;
+    }
+    m->bare = bare < 0 ? -1 : (int64_t)b->length + bare;
+    m->nests |= *from == '1';
+    put(b, p, length);
     return OK;
 }
 
@@ -488,14 +524,15 @@ static int open_markup(mm *m, bytes p, bytes end, Markup *to, int *empty, bytes 
     p = skip_name(p, end);
     to->name.length = (size_t)(p - to->name.at);
     int script = to->name.length == 3 && (same(to->name, (bytes)"sup", 3) || same(to->name, (bytes)"sub", 3));
-    if (!script && !(to->name.length == 1 && memchr("biu", *to->name.at, 3))) FLAG(MARKUP);
+    int looks = to->name.length == 1 && memchr("biu", *to->name.at, 3);
+    if (!script && !looks && !same(to->name, (bytes)"DispFormula", 11)) FLAG(MARKUP);
     p = skip_space(p, end);
     *empty = p < end && *p == '/';
     p += *empty;
     if (p >= end || *p != '>') FLAG(MARKUP); /* an attribute, or not well formed */
     *at = p + 1;
     m->has_markup = 1;
-    TRY(reserve(&m->marks, 8));
+    TRY(reserve(&m->marks, 16));
     put_byte(&m->marks, '<');
     put(&m->marks, to->name.at, to->name.length);
     put_byte(&m->marks, '>');
@@ -510,7 +547,7 @@ static int open_markup(mm *m, bytes p, bytes end, Markup *to, int *empty, bytes 
 }
 
 static int close_markup(mm *m, const Markup *open) {
-    TRY(reserve(&m->marks, 8));
+    TRY(reserve(&m->marks, 16));
     if (open->marks == m->marks.length) { /* nothing in it */
         m->marks.at[m->marks.length - 1] = '/';
     } else {
@@ -518,7 +555,7 @@ static int close_markup(mm *m, const Markup *open) {
         put(&m->marks, open->name.at, open->name.length);
     }
     put_byte(&m->marks, '>');
-    if (open->name.length == 1) return OK;
+    if (open->name.length != 3) return OK;
     m->scripts--;
     return close_script(m, open->start, open->name.at[2] == 'p' ? '^' : '_');
 }
@@ -549,6 +586,8 @@ static int leaf_text(mm *m, bytes p, bytes end, bytes name, size_t length, Span 
             depth--;
             TRY(end_tag(q + 2, end, stack[depth].name.at, stack[depth].name.length, &p));
             TRY(close_markup(m, &stack[depth]));
+        } else if (m->lines && q[1] == '0') {
+            TRY(add_line(m, q + 2, end, &p));
         } else {
             int empty;
             if (depth == MAX_MARKUP) FLAG(TOO_DEEP);
@@ -1112,7 +1151,7 @@ static void forget_large(Buffer *b) {
 
 /* --- what Python calls -------------------------------------------------------------------------------------------- */
 
-EXPORT int32_t mm_abi(void) { return 5; } /* ABI of medmirror/native/__init__.py: raise both when the tables change */
+EXPORT int32_t mm_abi(void) { return 6; } /* ABI of medmirror/native/__init__.py: raise both when the tables change */
 
 EXPORT void mm_free(mm *m) {
     if (!m) return;
@@ -1159,9 +1198,10 @@ EXPORT mm *mm_new(const int32_t *numbers, int64_t length, const u8 *blob, int64_
 }
 
 /* Make the tuple of each of count items, data[starts[i]:ends[i]]. Each gets a status: 0, or the reason why the reference
-   reader must have it; and its tuple is out[offsets[i]:offsets[i + 1]], of mm_out. Returns the length of all. */
+   reader must have it (*lines*: mathematics may stand as add_line reads it); and its tuple is out[offsets[i]:offsets[i + 1]], of mm_out. Returns the length of all. */
 EXPORT int64_t mm_rows(mm *m, const u8 *data, int64_t length, int64_t count, const int64_t *starts, const int64_t *ends,
-                       int64_t *offsets, int32_t *statuses) {
+                       int64_t *offsets, int32_t *statuses, int64_t lines) {
+    m->lines = (int)lines;
     forget_large(&m->out);
     forget_large(&m->text);
     forget_large(&m->marks);

@@ -57,6 +57,17 @@ def agree(items: list[bytes]) -> int:
 
 # --- synthetic items out of the layout itself
 
+_TOKENS = st.sampled_from(
+    ["<mml:mi>x</mml:mi>", "<mml:mi>sin</mml:mi>", "<mml:mn>2</mml:mn>", "<mml:mo>=</mml:mo>", "<mml:mi/>", "\n", "t"]
+)
+_FORMULA = st.recursive(
+    _TOKENS,
+    lambda inner: st.tuples(
+        st.sampled_from(["msup", "msub", "mfrac", "mrow", "msqrt", "mroot", "msubsup", "mtable", "munderover", "Odd"]),
+        st.lists(inner, min_size=1, max_size=3).map("".join),
+    ).map("<mml:{0[0]}>{0[1]}</mml:{0[0]}>".format),
+    max_leaves=6,
+).map('<mml:math a="&lt;é">{}</mml:math>'.format)
 _PLAIN = st.one_of(
     st.sampled_from(
         ["", "x", "a &amp; b", "&#xe9;&#10;é", "A\r\nB", "<i>x</i>y", "<sub/>", "\n  x\n ", "&#160;10.1/x&#x2009;"]
@@ -67,7 +78,9 @@ _PLAIN = st.one_of(
         ),
         lambda inner: st.lists(
             st.one_of(
-                inner, st.tuples(st.sampled_from(["sup", "sub", "i", "b"]), inner).map("<{0[0]}>{0[1]}</{0[0]}>".format)
+                inner,
+                _FORMULA,
+                st.tuples(st.sampled_from(["sup", "sub", "i", "b"]), inner).map("<{0[0]}>{0[1]}</{0[0]}>".format),
             ),
             max_size=4,
         ).map("".join),
@@ -191,6 +204,9 @@ def test_a_full_citation_is_made_natively() -> None:
 
 _SPLINTERS = [
     *(
+        b"<0x\1m\1-\0010>",
+        b"<mml:math>",
+        b"</mml:math>",
         b"<",
         b">",
         b"&",

@@ -7,7 +7,7 @@ import threading
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from medmirror.copyformat import encoder
 from medmirror.model import Column
 from medmirror.native import library
 from medmirror.readers.xml.layout import Element, Layout, Put
+from medmirror.readers.xml.markup import lined
 
 _KINDS = {"text": 0, "bool": 1, "int2": 2, "int4": 3, "int8": 4, "text[]": 5, "date": 6}
 _JSON_LIST, _JSON_ONE = 7, 8
@@ -38,6 +39,7 @@ REASONS = (
 )
 """The meaning of an item's status, by number."""
 
+_MARKUP = REASONS.index("markup")
 _MOST_KEYS, _MOST_ATTRIBUTES = 256, 24
 
 
@@ -173,6 +175,7 @@ class Program:
 
     def __init__(self, layout: Layout) -> None:
         self._numbers, self._blob = tables(layout)
+        self._namespaces = layout.namespaces
         self._own = threading.local()
         self.flagged: Counter[str] = Counter()  # why items went to the reference reader
 
@@ -184,17 +187,47 @@ class Program:
         state = self._state()
         if state is None:
             return None
+        rows, statuses = self._rows(state, data, starts, ends)
+        if statuses:
+            self._read_formulas(state, data, starts, ends, rows, statuses)
+            self.flagged.update(REASONS[status] for row, status in zip(rows, statuses, strict=True) if row is None)
+        return rows
+
+    def _read_formulas(
+        self,
+        state: _State,
+        data: bytes,
+        starts: Sequence[int],
+        ends: Sequence[int],
+        rows: list[bytes | None],
+        statuses: Sequence[int],
+    ) -> None:
+        """Fill *rows* that lack only the formulas in their texts: these are read here, one by one."""
+        lines: dict[int, bytes] = {}
+        for place, status in enumerate(statuses):
+            if status == _MARKUP and (item := lined(data[starts[place] : ends[place]], self._namespaces)) is not None:
+                lines[place] = item
+        if lines:
+            bounds = list(accumulate(map(len, lines.values()), initial=0))
+            again, _ = self._rows(state, b"".join(lines.values()), bounds[:-1], bounds[1:], lines=1)
+            for place, row in zip(lines, again, strict=True):
+                rows[place] = row
+
+    @staticmethod
+    def _rows(
+        state: _State, data: bytes, starts: Sequence[int], ends: Sequence[int], *, lines: int = 0
+    ) -> tuple[list[bytes | None], Sequence[int]]:
+        """The tuples, and the status of each."""
         count = len(starts)
         first, last = array("q", starts), array("q", ends)
         offsets, statuses = array("q", bytes(8 * (count + 1))), array("i", bytes(4 * count))
         pointers = [each.buffer_info()[0] for each in (first, last, offsets, statuses)]
-        size = state.library.mm_rows(state.pointer, data, len(data), count, *pointers)
+        size = state.library.mm_rows(state.pointer, data, len(data), count, *pointers, lines)
         out = ctypes.string_at(state.library.mm_out(state.pointer), size) if size else b""
         if not any(statuses):
-            return [out[start:end] for start, end in pairwise(offsets)]
-        self.flagged.update(REASONS[status] for status in statuses if status)
+            return [out[start:end] for start, end in pairwise(offsets)], ()
         ranges = zip(offsets, offsets[1:], statuses, strict=False)
-        return [None if status else out[start:end] for start, end, status in ranges]
+        return [None if status else out[start:end] for start, end, status in ranges], statuses
 
     def _state(self) -> _State | None:
         state: _State | None = getattr(self._own, "state", None)

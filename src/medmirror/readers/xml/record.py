@@ -1,80 +1,23 @@
-"""The reference reader of an XML item: lxml, driven by a Layout. Slow and right; the native one must agree with it.
-
-Nothing outside the item is ever read: no DTD, no external entity. HTML's named entities are known by themselves, since
-the DTD that would declare them is not fetched; any other undeclared entity is an error of the record.
-"""
+"""The reference reader of an XML item: lxml, driven by a Layout. Slow and right; the native one must agree with it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from html.entities import html5
+from collections.abc import Callable
 from typing import Any
-
-from lxml import etree
 
 from medmirror.copyformat import encoder
 from medmirror.errors import InvalidRecord, ParseError
 from medmirror.readers.xml.dates import exact_date, first_day, stated_date
 from medmirror.readers.xml.layout import Element, Layout, Put
 from medmirror.readers.xml.markup import Text, attribute_name, escaped, is_markup, name_of, text_of
+from medmirror.readers.xml.parsing import parse
 from medmirror.readers.xml.scripts import SPACE
 
 _MAX_DEPTH = 200  # real records are 15 deep; libxml2's own default limit is 256
 _INT_COLUMN = re.compile(r"[0-9]{1,18}\Z")
-_ENTITY = re.compile(rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<\?.*?\?>|&([A-Za-z][A-Za-z0-9]*);", re.DOTALL)
-_PREFIX = re.compile(rb"[\s<]([A-Za-z_][\w.-]*):[A-Za-z_]")
-_XML_ENTITIES = {b"amp", b"lt", b"gt", b"quot", b"apos"}
 
 Fields = dict[str, Any]
-
-
-def parse(item: bytes, namespaces: Mapping[str, str]) -> Any:
-    """The lxml element of *item*. Raises ParseError when it is not well formed."""
-    if b"&" in item:
-        item = _ENTITY.sub(_numeric_entity, item)
-    try:
-        return _parse(item, namespaces)
-    except etree.XMLSyntaxError as error:
-        if b":" in item and error.code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE:
-            # declared on the set's root, outside of the item: any name for the namespace will do
-            undeclared = {prefix.decode(): f"urn:{prefix.decode()}" for prefix in _PREFIX.findall(item)}
-            for reserved in ("xml", "xmlns"):
-                undeclared.pop(reserved, None)
-            try:
-                return _parse(item, {**undeclared, **namespaces})
-            except etree.XMLSyntaxError as second:
-                error = second
-        raise ParseError(f"The item is not well-formed XML (libxml2 error {error.code}).") from None
-    except ValueError:
-        raise ParseError("The item is not well-formed XML.") from None
-
-
-def _parse(item: bytes, namespaces: Mapping[str, str]) -> Any:
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=True,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    declared = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items()).encode()
-    root = etree.fromstring(b"<item" + declared + b">" + item + b"</item>", parser)
-    if len(root) != 1 or (root.text or "").strip() or (root[0].tail or "").strip():
-        raise ParseError("The item is not one element.")
-    return root[0]
-
-
-def _numeric_entity(match: re.Match[bytes]) -> bytes:
-    name = match[1]
-    if name is None or name in _XML_ENTITIES:
-        return match[0]
-    characters = html5.get(name.decode() + ";")
-    if characters is None:
-        raise ParseError("The item uses an entity that nothing declares.")
-    return b"".join(b"&#%d;" % ord(character) for character in characters)
 
 
 def fields(item: bytes, layout: Layout) -> Fields:

@@ -39,7 +39,7 @@ class Line:
         self.bare: int | None = None
         self._open: list[tuple[str, int]] = []  # mark and beginning of each open script
         self._nests = False  # whether the innermost open script holds another one
-        self._scripted = False  # whether there is any
+        self.scripted = False  # whether it holds any
 
     @property
     def text(self) -> str:
@@ -57,8 +57,8 @@ class Line:
         text = line.text
         if text:
             self._end_script(text[0])
-            self._nests |= line._scripted
-            self._scripted |= line._scripted
+            self._nests |= line.scripted
+            self.scripted |= line.scripted
             if line.bare is not None:
                 self.bare = len(self.parts) + line.bare
             self.parts += line.parts
@@ -79,7 +79,7 @@ class Line:
         if not script:
             return
         del self.parts[start:]
-        self._scripted = True
+        self.scripted = True
         forms = _FORMS[mark]
         if not nests and all(character in forms for character in script):
             self.parts.append("".join(forms[character] for character in script))

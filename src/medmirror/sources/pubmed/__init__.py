@@ -26,7 +26,8 @@ from medmirror.errors import InvalidRecord, ParseError, RecordError, SourceError
 from medmirror.model import Block, Flaw, Item
 from medmirror.readers.xml.cut import Piece, Shape, blocks, pieces, plain
 from medmirror.readers.xml.native import Program
-from medmirror.readers.xml.record import fields, integer, parse, row_maker
+from medmirror.readers.xml.parsing import parse
+from medmirror.readers.xml.record import fields, integer, row_maker
 from medmirror.readers.xml.root import root_of
 from medmirror.sources.base import Context, Feed, Given, Source
 from medmirror.sources.pubmed.layout import FEED, LEFT_OUT, SPEC
