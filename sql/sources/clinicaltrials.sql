@@ -163,6 +163,13 @@ ALTER TABLE clinicaltrials.study_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, 
 COMMENT ON COLUMN clinicaltrials.study_fact.tie IS 'orders copies of one version: not used here';
 COMMENT ON COLUMN clinicaltrials.study_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
 
+-- migrate 4 --
+-- An index never decides what can be stored: a hash index holds a text of any length (and answers = alone).
+DROP INDEX clinicaltrials.study_lead_sponsor;
+CREATE INDEX study_lead_sponsor ON clinicaltrials.study USING hash (lead_sponsor);
+DROP INDEX clinicaltrials.study_overall_status;
+CREATE INDEX study_overall_status ON clinicaltrials.study (pg_catalog.left(overall_status, 100));
+
 -- search study --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT nct_id,

@@ -335,6 +335,17 @@ ALTER TABLE openfda.drugsfda_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD 
 COMMENT ON COLUMN openfda.label_fact.tie IS 'orders copies of one version: not used here';
 COMMENT ON COLUMN openfda.label_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
 
+-- migrate 4 --
+-- An index never decides what can be stored. A hash index holds a text of any length (and answers = alone); the elements
+-- of arrays that an index holds are cut by the reader when they are too long.
+DROP INDEX openfda.ndc_product_ndc;
+CREATE INDEX ndc_product_ndc ON openfda.ndc USING hash (product_ndc);
+DROP INDEX openfda.ndc_application_number;
+CREATE INDEX ndc_application_number ON openfda.ndc USING hash (application_number);
+DROP INDEX openfda.ndc_generic_name;
+CREATE INDEX ndc_generic_name ON openfda.ndc USING hash (generic_name);
+DROP INDEX openfda.shortage_status;  -- of a small table with few values: nobody needs it
+
 -- search label --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT set_id,

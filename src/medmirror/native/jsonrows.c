@@ -27,7 +27,8 @@
 typedef uint8_t u8;
 typedef const u8 *bytes;
 
-enum { MAX_DEPTH = 254, MAX_KEYS = 1024, MAX_DISTINCT = 4096, MAX_SLOTS = 8, MAX_DAY = (1 << 20) - 1, KEEP = 1 << 24 };
+enum { MAX_DEPTH = 254, MAX_KEYS = 1024, MAX_DISTINCT = 4096, MAX_SLOTS = 8, MAX_DAY = (1 << 20) - 1, KEEP = 1 << 24,
+       MAX_INDEXED = 2000 };
 enum { OK = 0, BROKEN = -1, NO_MEMORY = -2 }; /* of a call; then what is odd about an item: */
 enum { WRONG_TYPE = 1, NUL, REPEATED_KEY, ESCAPED_KEY, BIG_NUMBER, ODD_VALUE, TOO_MANY, NO_FEED };
 enum { SKIP, OBJECT, OBJECTS, LEAF }; /* what a node wants */
@@ -453,6 +454,7 @@ static int add_text(mj *m, int32_t store, Span s) {
     TRY(put_decoded(b, s));
     uint32_t length = (uint32_t)(b->length - before - 4);
     write_int32(b->at + before, length);
+    if (length > MAX_INDEXED) odd(m, ODD_VALUE); /* readers.json.record may cut it */
     if (STORES(m)[store].many) {
         uint32_t hash = hash_of(b->at + before + 4, length);
         const Entry *known = (const Entry *)(const void *)v->entries.at;

@@ -36,6 +36,7 @@ _SPECIAL = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 _SMALL = 16 << 20  # a zip member up to this size may be packed as tightly as it likes
 
 
+_NAME = 300  # characters of a member's name that are kept as they are
 _NESTED = 3  # archives within one another, or compressions of one another, that are opened
 
 Opener = Callable[[], io.RawIOBase]
@@ -141,7 +142,7 @@ def _members(path: Path, max_ratio: int, opener: Opener, within: str = "", depth
                 _check(path, info, max_ratio)
             for info in members:
                 name = PurePosixPath(info.filename).name
-                stream = Stream(name, within + info.filename, _member_opener(path, archive, info, opener))
+                stream = Stream(name, _called(within + info.filename), _member_opener(path, archive, info, opener))
                 if name.lower().endswith(".zip"):
                     yield from _nested(path, max_ratio, stream, depth + 1)
                 else:
@@ -150,6 +151,13 @@ def _members(path: Path, max_ratio: int, opener: Opener, within: str = "", depth
         raise TruncatedFile("This zip archive is broken or cut short.", file=shown(path)) from error
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def _called(member: str) -> str:
+    """What the ledger calls *member*: an index must hold it."""
+    if len(member) <= _NAME:
+        return member
+    return f"{member[:_NAME]}...{hashlib.sha256(member.encode()).hexdigest()[:16]}"
 
 
 def _nested(path: Path, max_ratio: int, stream: Stream, depth: int) -> Iterator[Stream]:

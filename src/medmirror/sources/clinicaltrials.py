@@ -94,6 +94,7 @@ LAYOUT = Layout(
         f"{_OUTCOMES}.secondaryOutcomes",
         f"{_OUTCOMES}.otherOutcomes",
     ),
+    indexed=frozenset(("conditions", "interventions", "pmids", "nct_id_aliases")),
 )
 
 STUDY = Feed("study", key=(Column("nct_id", "text"),), columns=(Column("study", "jsonb"), *LAYOUT.columns))

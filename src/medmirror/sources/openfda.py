@@ -62,6 +62,13 @@ def _listed(name: str, path: str) -> Field:
     return Field(name, path, "loose texts")
 
 
+_INDEXED = frozenset(
+    {"active_ingredients", "application_number", "brand_name", "drugs", "generic_name", "package_ndc"}
+    | {"product_ndc", "reactions", "rxcui", "spl_set_id", "substance_name", "unii"}
+)
+"""Columns that an index holds where they are arrays."""
+
+
 def _layout(
     name: str, marks: Sequence[str], fields: Sequence[Field], *, key: str = "", number: str = "", day: str = ""
 ) -> Layout:
@@ -80,7 +87,10 @@ def _layout(
             raise InvalidRecord(f"The record has no {key}.")
         return (by_name["key"],), version
 
-    return Layout(name, tuple(fields), identity, identify, tuple(frozenset(mark.split()) for mark in marks))
+    indexed = frozenset(field.name for field in fields if field.name in _INDEXED and field.column.kind == "text[]")
+    return Layout(
+        name, tuple(fields), identity, identify, tuple(frozenset(mark.split()) for mark in marks), indexed=indexed
+    )
 
 
 _LASTING = ("initial_posting_date", "company_name", "generic_name", "dosage_form", "presentation")
@@ -271,7 +281,7 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
         raise LayoutChanged(f"No openFDA records: {_describe(outline)}.", file=name)
     with outlines.whole_stream(head, reopen) as stream:
         key_sets = blocks.first_keys(stream, outline, _LOOKED_AT, _about)
-    if key_sets and not any(RECORDS.layout_of(keys) for keys in key_sets):
+    if key_sets and not any(map(_has_key, key_sets)):
         keys = outlines.name_keys(key_sets[0])
         raise LayoutChanged(f"No openFDA records of a feed known here: they have the keys {keys}.", file=name)
     values = dict(outline.values) if outline.kind == "key" else {}
@@ -279,6 +289,12 @@ def context(name: str, head: bytes, reopen: Callable[[], BinaryIO], given: Given
         with outlines.whole_stream(head, reopen) as stream:
             values["meta"] = outlines.value_at(stream, "meta")
     return {"layout": outline.kind, "array": outline.key, **_about(values)}
+
+
+def _has_key(keys: set[str]) -> bool:
+    """Whether a record with *keys* is of a feed, and has what its key is made of."""
+    layout = RECORDS.layout_of(keys)
+    return layout is not None and (layout.name == "shortage" or layout.identity[0].path in keys)
 
 
 def _about(values: Mapping[str, Any]) -> Context:

@@ -51,6 +51,13 @@ _KINDS: dict[str, str] = {
 }
 
 
+MAX_INDEXED = 2000
+"""Bytes of an element that an index can hold. A longer one of an indexed column is cut to CUT characters: the jsonb
+column has it whole, and an index must not decide what can be stored. (A column of one text has a hash index instead.)
+"""
+CUT = 500
+
+
 class Field(NamedTuple):
     """A value of a record: its name, its path, the type that it must have."""
 
@@ -94,6 +101,7 @@ class Layout(NamedTuple):
     marks: tuple[frozenset[str], ...] = (frozenset(),)
     arrays: tuple[str, ...] = ()  # paths of further arrays that must hold objects
     repeats: bool = False  # a key may stand twice in an object: the last one holds, as in jsonb
+    indexed: frozenset[str] = frozenset()  # text[] columns whose elements an index holds: long ones are cut
 
     @property
     def columns(self) -> tuple[Column, ...]:

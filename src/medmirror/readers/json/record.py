@@ -14,7 +14,7 @@ from medmirror.copyformat import RawJson, encoder
 from medmirror.errors import InvalidRecord, ParseError, RecordError
 from medmirror.model import Column, Flaw, Item
 from medmirror.readers.json import blocks
-from medmirror.readers.json.layout import Field, Layout, marks
+from medmirror.readers.json.layout import CUT, MAX_INDEXED, Field, Layout, marks
 from medmirror.readers.json.native import Columns, Program
 from medmirror.readers.json.pieces import NOT_AN_OBJECT, Piece, parse
 from medmirror.readers.json.values import (
@@ -104,6 +104,18 @@ def reader(field: Field) -> Read:
     return one
 
 
+def _shortened(read: Read) -> Read:
+    """*read*, with what is too long for an index cut; each text once."""
+
+    def short(record: Mapping[str, Any]) -> Any:
+        values = read(record)
+        if values is None or all(len(value) <= CUT or len(value.encode()) <= MAX_INDEXED for value in values):
+            return values
+        return list(dict.fromkeys(value[:CUT] if len(value.encode()) > MAX_INDEXED else value for value in values))
+
+    return short
+
+
 def _objects(record: Mapping[str, Any], way: Sequence[tuple[str, bool]]) -> list[Mapping[str, Any]]:
     """The objects that *way* leads to."""
     objects = [record]
@@ -129,7 +141,9 @@ class _Kind:
         self.encode = encoder(self.columns)
         self.encode_key = encoder(self.columns[: len(key) + 1])
         self.names = [column.name for column in self.columns if column.name != "deleted"]
-        self.reads = [reader(field) for field in layout.fields]
+        self.reads = [
+            _shortened(reader(field)) if field.name in layout.indexed else reader(field) for field in layout.fields
+        ]
         self.facts = [
             (reader(field), _NUMBERS.get(field.how.rpartition(" ")[2], _as_it_is)) for field in layout.identity
         ]
@@ -144,11 +158,19 @@ class _Kind:
 
     def identify(self, record: Mapping[str, Any], context: Context) -> tuple[tuple[int | str, ...], int]:
         """The key and the version."""
-        return self.layout.identify([number(read(record)) for read, number in self.facts], context)
+        key, version = self.layout.identify([number(read(record)) for read, number in self.facts], context)
+        return checked(key), version
 
     def head(self, key: Sequence[int | str], size: int) -> bytes:
         """A COPY tuple as far as *size* bytes of JSON text."""
         return _count(len(self.columns)) + self.encode_key((*key, False))[2:] + _length(size + 1) + b"\x01"
+
+
+def checked(key: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """*key*. Raises InvalidRecord when it is longer than any key is: no index could hold it."""
+    if any(isinstance(part, str) and len(part) > CUT for part in key):
+        raise InvalidRecord(f"The record's key has more than {CUT} characters.")
+    return key
 
 
 def _as_it_is(value: Any) -> Any:
@@ -208,6 +230,7 @@ class Records:
             layout = self._kinds[place].layout
             try:
                 key, version = layout.identify(identity, context)
+                checked(key)
             except InvalidRecord as error:
                 items.append(Flaw(layout.name, number, start, end, InvalidRecord.__name__, error.message))
             else:
