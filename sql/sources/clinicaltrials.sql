@@ -170,6 +170,68 @@ CREATE INDEX study_lead_sponsor ON clinicaltrials.study USING hash (lead_sponsor
 DROP INDEX clinicaltrials.study_overall_status;
 CREATE INDEX study_overall_status ON clinicaltrials.study (pg_catalog.left(overall_status, 100));
 
+-- migrate 5 --
+-- Numbers that the registry has merged into others: what a study's nct_id_aliases says. The old study becomes a tombstone;
+-- what it said itself of others stays here.
+CREATE TABLE clinicaltrials.alias (
+    nct_id text NOT NULL PRIMARY KEY,
+    superseded_by text NOT NULL
+);
+COMMENT ON TABLE clinicaltrials.alias IS 'Retired numbers, each with the study that names it; see also view merged';
+CREATE INDEX alias_superseded_by ON clinicaltrials.alias (superseded_by);
+CREATE INDEX study_naming ON clinicaltrials.study (nct_id) WHERE nct_id_aliases IS NOT NULL;
+
+CREATE VIEW clinicaltrials.merged AS
+WITH RECURSIVE chain AS (
+    SELECT nct_id, superseded_by, ARRAY[nct_id, superseded_by] AS way FROM clinicaltrials.alias
+    UNION ALL
+    SELECT c.nct_id, a.superseded_by, c.way || a.superseded_by
+    FROM chain AS c JOIN clinicaltrials.alias AS a ON a.nct_id = c.superseded_by
+    WHERE NOT a.superseded_by = ANY(c.way)
+)
+SELECT DISTINCT ON (c.nct_id) c.nct_id, c.superseded_by
+FROM chain AS c JOIN clinicaltrials.study_fact AS f ON f.nct_id = c.superseded_by AND NOT f.deleted
+ORDER BY c.nct_id, cardinality(c.way) DESC;
+COMMENT ON VIEW clinicaltrials.merged IS 'One row a retired number: the living study that it was merged into, along all steps';
+
+-- learn study --
+-- What the living studies say now. Of several that name one number the one that was updated last counts.
+WITH named AS (
+    SELECT DISTINCT ON (a.alias) a.alias, s.nct_id
+    FROM clinicaltrials.study AS s
+    JOIN clinicaltrials.study_fact AS f USING (nct_id)
+    CROSS JOIN unnest(s.nct_id_aliases) AS a(alias)
+    WHERE s.nct_id_aliases IS NOT NULL AND NOT s.deleted AND a.alias <> s.nct_id
+    ORDER BY a.alias, f.version DESC, s.nct_id
+),
+withdrawn AS (
+    DELETE FROM clinicaltrials.alias AS o USING clinicaltrials.study AS s
+    WHERE s.nct_id = o.superseded_by AND NOT s.deleted AND NOT coalesce(s.nct_id_aliases @> ARRAY[o.nct_id], false)
+      AND NOT EXISTS (SELECT FROM named AS n WHERE n.alias = o.nct_id)
+)
+INSERT INTO clinicaltrials.alias AS o (nct_id, superseded_by) SELECT alias, nct_id FROM named ORDER BY alias
+ON CONFLICT (nct_id) DO UPDATE SET superseded_by = excluded.superseded_by
+WHERE o.superseded_by <> excluded.superseded_by
+
+-- retired study --
+-- Living studies that were merged into another one. Where numbers name each other in a circle, the study that was updated
+-- last stays. A newer copy of a retired study lives again only when nobody names it any more.
+WITH RECURSIVE chain AS (
+    SELECT nct_id, superseded_by, ARRAY[nct_id, superseded_by] AS way FROM clinicaltrials.alias
+    UNION ALL
+    SELECT c.nct_id, a.superseded_by, c.way || a.superseded_by
+    FROM chain AS c JOIN clinicaltrials.alias AS a ON a.nct_id = c.superseded_by
+    WHERE c.superseded_by <> c.nct_id AND NOT a.superseded_by = ANY(c.way[2:])
+)
+SELECT f.nct_id, f.version + 1 AS version
+FROM clinicaltrials.study_fact AS f
+WHERE NOT f.deleted AND EXISTS (
+    SELECT FROM chain AS c JOIN clinicaltrials.study_fact AS o ON o.nct_id = c.superseded_by AND NOT o.deleted
+    WHERE c.nct_id = f.nct_id AND o.nct_id <> f.nct_id
+      AND (NOT EXISTS (SELECT FROM chain AS back WHERE back.nct_id = o.nct_id AND back.superseded_by = f.nct_id)
+           OR (o.version, f.nct_id) > (f.version, o.nct_id)))
+ORDER BY f.nct_id
+
 -- search study --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT nct_id,
@@ -187,7 +249,9 @@ FROM clinicaltrials.study
 WHERE NOT deleted
 
 -- headline study --
-SELECT nct_id, coalesce(brief_title, official_title, nct_id) AS title,
+SELECT nct_id, coalesce(brief_title, official_title, nct_id)
+           || coalesce((SELECT ' [merged into it: ' || string_agg(m.nct_id, ', ' ORDER BY m.nct_id) || ']'
+                        FROM clinicaltrials.merged AS m WHERE m.superseded_by = study.nct_id), '') AS title,
        concat_ws(E'\n', official_title, study #>> '{protocolSection,descriptionModule,briefSummary}',
                  array_to_string(conditions, ', '), array_to_string(interventions, ', '),
                  study #>> '{protocolSection,descriptionModule,detailedDescription}') AS body

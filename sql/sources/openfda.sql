@@ -346,6 +346,47 @@ DROP INDEX openfda.ndc_generic_name;
 CREATE INDEX ndc_generic_name ON openfda.ndc USING hash (generic_name);
 DROP INDEX openfda.shortage_status;  -- of a small table with few values: nobody needs it
 
+-- migrate 5 --
+-- In which export a row was last seen: the last part of its version. Rows that are only seen again are not written again,
+-- so it stands with the facts.
+CREATE FUNCTION openfda.export_day(version bigint) RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $body$
+    SELECT CASE WHEN version & 1048575 > 0 THEN DATE '0001-01-01' + ((version & 1048575) - 1)::int END
+$body$;
+CREATE VIEW openfda.last_export AS
+SELECT 'label' AS feed, set_id AS key, deleted, openfda.export_day(version) AS exported FROM openfda.label_fact
+UNION ALL
+SELECT 'ndc', product_id, deleted, openfda.export_day(version) FROM openfda.ndc_fact
+UNION ALL
+SELECT 'event', safetyreportid, deleted, openfda.export_day(version) FROM openfda.event_fact
+UNION ALL
+SELECT 'enforcement', recall_number, deleted, openfda.export_day(version) FROM openfda.enforcement_fact
+UNION ALL
+SELECT 'shortage', package_ndc || ' ' || shortage_key, deleted, openfda.export_day(version) FROM openfda.shortage_fact
+UNION ALL
+SELECT 'drugsfda', application_number, deleted, openfda.export_day(version) FROM openfda.drugsfda_fact;
+COMMENT ON VIEW openfda.last_export IS
+    'The day of the export in which each row was last seen; of a deleted one, the last in which it could have been';
+CREATE OR REPLACE VIEW openfda.drug AS
+SELECT n.product_id, n.product_ndc, n.brand_name, n.generic_name, n.labeler_name, n.active_ingredients,
+       n.marketing_category, l.set_id, l.version AS label_version, l.effective_time AS label_effective,
+       a.application_number, a.sponsor_name, a.approved, openfda.export_day(f.version) AS exported
+FROM openfda.ndc AS n
+JOIN openfda.ndc_fact AS f USING (product_id)
+LEFT JOIN openfda.label AS l ON l.product_ndc @> ARRAY[n.product_ndc] AND NOT l.deleted
+LEFT JOIN openfda.drugsfda AS a ON a.application_number = n.application_number AND NOT a.deleted
+WHERE NOT n.deleted;
+COMMENT ON COLUMN openfda.drug.exported IS 'the day of the export of drug/ndc in which the product was last seen';
+
+-- retired ndc --
+-- product_id holds the version of the label. So a product of an older export is replaced by one of the same product_ndc in a
+-- newer one. Its tombstone is older than the newest export: a copy out of that lives.
+SELECT product_id, version - (version & 1048575) + newest - 1 AS version
+FROM (SELECT product_id, f.version, max(f.version & 1048575) OVER (PARTITION BY n.product_ndc) AS newest
+      FROM openfda.ndc_fact AS f JOIN openfda.ndc AS n USING (product_id)
+      WHERE NOT f.deleted AND n.product_ndc IS NOT NULL) AS product
+WHERE version & 1048575 < newest
+ORDER BY product_id
+
 -- search label --
 -- A tsvector holds 1 MB: of texts without a limit of their own the first part is taken.
 SELECT set_id,

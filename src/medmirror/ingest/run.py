@@ -16,7 +16,7 @@ from medmirror import search, sources
 from medmirror.db import digests, ledger, retry, runs
 from medmirror.db.database import open_database
 from medmirror.errors import MedmirrorError, UsageError
-from medmirror.ingest import candidates, columns, executors, withheld, worker
+from medmirror.ingest import burial, candidates, columns, executors, withheld, worker
 from medmirror.ingest.candidates import Candidate
 from medmirror.ingest.inputs import FileState, Inputs
 from medmirror.ingest.pipeline import Pipeline, Totals
@@ -247,6 +247,9 @@ def execute(
             run.counts = lambda: _kept(result())
             pipeline.run(inputs.chunks(todo))
             certificates = _certificates(engine, inputs)
+            if not within:
+                for name in sorted({state.source for state in inputs.files if state.source}):
+                    burial.retire(engine, sources.get(name))
             digests.fold(engine)
             if index:
                 search.refresh(

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from medmirror.errors import LayoutChanged, ListingIncomplete, PageExpired, RemoteRefused, RemoteUnavailable, UsageError
+from medmirror.ingest.burial import Gone
 from medmirror.publishers import vanished
 from medmirror.publishers.base import BATCH_BYTES, Here, Result, Tool
 from medmirror.publishers.disk import write
@@ -195,7 +196,7 @@ def _numbers(page: dict[str, Any]) -> set[str]:
 def _settle(tool: Tool, listed: _Listed) -> None:
     """Count the studies that are not in a list of everything."""
     gone = [
-        vanished.Gone(study.key, study.version + 1)
+        Gone(study.key, study.version + 1)
         for study in vanished.below(tool, "study", (1 << 63) - 1)
         if study.key[0] not in listed.numbers
     ]

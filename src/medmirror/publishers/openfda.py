@@ -10,7 +10,7 @@ the new one. A run that was killed goes on behind the partitions of that export 
 **Records that vanished.** There is no list of deletions: what is gone is missing from the next export. Each record's
 version holds the day of the export that it was last seen in, so those that are older than a whole export are counted;
 where a partition has records whose newer copies the mirror holds, it is looked at for them. With ``--tombstones`` what
-remains is buried, unless some record of the export could not be loaded.
+remains is buried, unless some record of the export could not be loaded; also after the fact, when nothing is new.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import orjson
 
 from medmirror import sources
 from medmirror.errors import LayoutChanged, ListingIncomplete, RemoteUnavailable, UsageError
+from medmirror.ingest.burial import Gone
 from medmirror.model import Flaw, Item
 from medmirror.publishers import vanished
 from medmirror.publishers.base import Here, Loaded, Result, Tool, batches
@@ -73,7 +74,8 @@ def run(tool: Tool) -> Result:
     if unknown := sorted(set(only) - set(FEEDS)):
         raise UsageError(f"There is no endpoint {unknown[0]!r} that is mirrored; there are {', '.join(FEEDS)}.")
     marks = tool.marks()
-    endpoints, etag = _manifest(tool, marks if tool.options.since == "auto" and not tool.options.whole else {})
+    fresh = tool.options.since != "auto" or tool.options.whole or tool.options.tombstones
+    endpoints, etag = _manifest(tool, {} if fresh else marks)
     if endpoints is None:
         tool.result.status = "nothing new"
         return tool.result
@@ -81,13 +83,21 @@ def run(tool: Tool) -> Result:
     if tool.options.only and missing:
         raise LayoutChanged(f"The publisher's manifest has no endpoint {missing[0]}.")
     wanted = [endpoints[name] for name in only if name in endpoints and _is_new(tool, endpoints[name], marks)]
+    mirrored = [
+        endpoints[name]
+        for name in only
+        if tool.options.tombstones and name in endpoints and marks.get(name) == endpoints[name].exported
+    ]
     tool.result.new = [f"{endpoint.name} of {endpoint.exported}" for endpoint in wanted]
     if tool.options.dry_run:
         tool.result.status = "dry run"
         return tool.result
     for endpoint in wanted:
         _mirror(tool, endpoint)
-    if not wanted:
+    for endpoint in mirrored:
+        if endpoint not in wanted:  # of what is remembered nothing is fetched: only what has vanished is looked for
+            _mirror(tool, endpoint)
+    if not wanted and not any(tool.result.vanished.values()):
         tool.result.status = "nothing new"
     # Only when every endpoint is up to date the manifest need not be looked at again.
     if etag and set(only) >= set(FEEDS) and tool.options.since in ("auto", "all"):
@@ -256,7 +266,7 @@ def _settle(tool: Tool, endpoint: Endpoint, loaded: _Whole) -> None:
     """Count the records that are older than the whole export."""
     feed, day = FEEDS[endpoint.name], loaded.day
     gone = [
-        vanished.Gone(product.key, (product.version & ~_DAY) | day)
+        Gone(product.key, (product.version & ~_DAY) | day)
         for product in vanished.below(tool, feed, day, _DAY)
         if product.key not in loaded.kept
     ]

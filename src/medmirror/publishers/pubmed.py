@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from medmirror.errors import ListingIncomplete, UsageError
+from medmirror.ingest.burial import Gone
 from medmirror.publishers import vanished
 from medmirror.publishers.base import Here, Known, Loaded, Result, Tool, batches
 from medmirror.publishers.disk import write
@@ -222,7 +223,7 @@ def _settle(tool: Tool, year: int, files: Sequence[File], gaps: Sequence[str]) -
             tool.note("Nothing was buried: some records of the baseline could not be loaded.")
         return
     # Older than whatever the baseline holds:
-    buried = [vanished.Gone(entry.key, year << 52, first_day) for entry in gone]
+    buried = [Gone(entry.key, year << 52, first_day) for entry in gone]
     vanished.settle(tool, "citation", buried, f"the baseline of {year:02d}")
     tool.mark({"year": f"{year:02d}", "baseline": _end(baseline)})
 

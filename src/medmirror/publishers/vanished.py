@@ -7,36 +7,21 @@ its row in the ledger, so that a late copy of an older version stays away and a 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 from medmirror import sources
-from medmirror.copyformat import encoder
-from medmirror.db import digests, ledger, locks, retry, runs, sql
+from medmirror.db import digests, retry, runs, sql
 from medmirror.errors import ListingIncomplete
-from medmirror.ingest import store
-from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate
-from medmirror.ingest.order import place
-from medmirror.model import Counts, Item, Part
+from medmirror.ingest import burial
+from medmirror.ingest.burial import Gone
 from medmirror.publishers.base import Tool
-from medmirror.sources.base import Feed, Source
 
-_AT_ONCE = 5_000  # keys of a transaction
 _ALL = (1 << 63) - 1
 _FEW = 100  # so many may vanish whatever share that is
 _SHARE = 0.1  # of a feed: if more has vanished, the list is rather wrong
-
-
-class Gone(NamedTuple):
-    """A record that the publisher no longer has: its key, and the version and *tie* that its tombstone is to have."""
-
-    key: store.Key
-    version: int
-    tie: int = 0
 
 
 @cache
@@ -87,64 +72,8 @@ def settle(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
 
 def _bury(tool: Tool, feed: str, gone: Sequence[Gone], what: str) -> None:
     source = sources.get(tool.publisher)
-    total = Counts()
     with runs.record(tool.engine, "mirror", source.name, {"vanished": len(gone), "feed": feed}) as run:
-        run.counts = lambda: {name: count for name, count in total._asdict().items() if name != "created"}
-        digest = hashlib.sha256(repr([what, feed, [record.key for record in gone]]).encode()).digest()
-        facts = ledger.FileFacts(f"vanished from {what}", None, digest, f"{run.run_id}")
-        numbers = retry.in_transaction(
-            tool.engine, lambda conn: ledger.register_files(conn, source.name, run.run_id, [facts])
-        )
-        file_id = numbers[facts.digest, facts.order]
-        chunks = 0
-        for start, piece in _pieces(gone):
-            part = Part(file_id, facts.path, "", {}, start, start + len(piece), start, b"", place=place(run.run_id, 0))
-            burial = _Burial(source, source.feed(feed), run.run_id, part, piece)
-            total = total.plus(retry.in_transaction(tool.engine, burial.run))
-            chunks += 1
-        end = ledger.FileEnd(file_id, "done", len(gone), chunks)
-        retry.in_transaction(tool.engine, lambda conn: ledger.finish_files(conn, run.run_id, [end]))
+        counts = burial.bury(tool.engine, run, source.feed(feed), source, gone, f"vanished from {what}")
         digests.fold(tool.engine)
-    tool.result.tombstoned += total.tombstoned
+    tool.result.tombstoned += counts.tombstoned
     tool.result.runs.append(run.run_id)
-
-
-def _pieces(gone: Sequence[Gone]) -> Iterator[tuple[int, Sequence[Gone]]]:
-    for start in range(0, len(gone), _AT_ONCE):
-        yield start, gone[start : start + _AT_ONCE]
-
-
-class _Burial(NamedTuple):
-    """One transaction that makes tombstones."""
-
-    source: Source
-    feed: Feed
-    run_id: int
-    part: Part
-    gone: Sequence[Gone]
-
-    def run(self, conn: Connection) -> Counts:
-        """Write them; return the counts that hold."""
-        encode = encoder(self.feed.all_columns)
-        empty = [None] * len(self.feed.columns)
-        candidates = sorted(
-            (
-                Candidate(
-                    Item(self.feed.name, record.key, record.version, n, n, n + 1, deleted=True, tie=record.tie),
-                    0,
-                    TOMBSTONE_DIGEST,
-                    self.part.place + self.part.ordinal + n,
-                    encode((*record.key, True, *empty)),
-                )
-                for n, record in enumerate(self.gone)
-            ),
-            key=lambda candidate: candidate.item.key,
-        )
-        store.give_way(conn)
-        retry.shared_lock(conn, locks.for_source(self.source.name), retry.Tally())
-        stored = store.store(conn, store.table_of(self.source, self.feed), self.run_id, candidates, [])
-        lost = len(stored.lost)
-        counts = Counts(
-            read=len(candidates), tombstoned=len(candidates) - lost, duplicate=lost, created=len(stored.created)
-        )
-        return ledger.add_chunk(conn, self.run_id, [self.part], [counts], 0.0)[0]

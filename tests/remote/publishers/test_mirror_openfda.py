@@ -69,11 +69,25 @@ def test_records_that_vanish_are_counted_and_buried_on_request(fda: FdaServer, m
     assert (made.vanished, count(mirror, "ndc")) == ({"ndc": 1}, 7)
     fda.export("drug/ndc", "2026-01-18", [5], first=2)
     made = mirror.run(tombstones=True)
-    assert (made.vanished, made.tombstoned, count(mirror, "ndc")) == ({"ndc": 2}, 2, 5)
+    assert (made.vanished, made.tombstoned, count(mirror, "ndc")) == ({"ndc": 2, "label": 0}, 2, 5)
     assert mirror.books_are_right()
     fda.export("drug/ndc", "2026-01-19", [7])
     mirror.run()
     assert count(mirror, "ndc") == 7  # they are back
+
+
+def test_what_has_vanished_is_buried_after_the_fact_and_nothing_is_fetched_for_it(
+    fda: FdaServer, mirror: Mirror
+) -> None:
+    mirror.run()
+    fda.export("drug/ndc", "2026-01-17", [3, 3], first=1)
+    mirror.run()
+    made = mirror.run(tombstones=True)
+    assert (made.vanished["ndc"], made.tombstoned, made.files) == (1, 1, 0)
+    assert count(mirror, "ndc") == 6
+    made = mirror.run(tombstones=True)
+    assert (made.status, made.tombstoned, made.files) == ("nothing new", 0, 0)
+    assert mirror.books_are_right()
 
 
 def test_a_record_whose_newer_version_was_taken_back_has_not_vanished(fda: FdaServer, mirror: Mirror) -> None:
