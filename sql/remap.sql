@@ -60,7 +60,7 @@ WHERE {organization} = :organization AND {kind} = :kind AND {id} = ANY (CAST(:id
 ORDER BY {id} FOR UPDATE OF f
 
 -- read --
-SELECT {id} AS id, f.version, f.digest, f.deleted, CAST(w.{document} AS text) AS document,
+SELECT {id} AS id, f.version, f.digest, f.deleted, CAST(w.{document} AS text) AS document, {place} AS place,
        m.entity, m.version AS mapped_version, m.source_hash, m.canonical_hash, m.mapping_digest, m.schema_version, m.gone,
        m.archived
 FROM {fact} AS f

@@ -711,3 +711,90 @@ SELECT medmirror.show_safely('fhir.document_reference');
 ALTER TABLE fhir.resource_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN fhir.resource_fact.tie IS 'orders copies of one version: the number of the resource''s version; for a deletion the highest number';
 COMMENT ON COLUMN fhir.resource_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
+
+-- migrate 6 --
+COMMENT ON COLUMN fhir.resource.full_url IS
+    'where it stands, by which others may refer to it: fullUrl of the entry that it came in, or its address on the server of its export';
+
+CREATE FUNCTION fhir.place(url text) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    part text[] := regexp_match(url, '^https?://(?:[^/?#@]*@)?([^/?#:@]+|\[[^]]*\])(?::([0-9]*))?([^?#]*)', 'i');
+    path text := regexp_replace(regexp_replace(part[3], '/{2,}', '/', 'g'), '/_history(/[^/]*)?/?$', '');
+BEGIN
+    RETURN rtrim(lower(part[1]), '.') || CASE WHEN coalesce(part[2], '') IN ('', '80', '443') THEN '' ELSE ':' || part[2] END
+           || rtrim(path, '/');
+END
+$body$;
+COMMENT ON FUNCTION fhir.place(text) IS
+    'where a URL of a server points to, whatever its scheme, usual port, slashes and version; NULL for what is none';
+
+CREATE OR REPLACE FUNCTION fhir.target(organization text, reference jsonb, VARIADIC kinds text[]) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    said text := reference ->> 'reference';
+    part text[] := regexp_match(said, '(?:^|/)([A-Z][A-Za-z]+)/([^/?#|]+)(?:/_history(?:/[^/?#]*)?)?$');
+    asked text;
+    kind text;
+    bar int;
+    found text;
+BEGIN
+    IF part IS NOT NULL AND said !~* '^([a-z][a-z0-9+.-]*:|//)' THEN  -- Patient/1, Patient/1/_history/2
+        RETURN part[1] || '/' || part[2];
+    END IF;
+    IF part IS NOT NULL AND said ~* '^https?:' THEN  -- https://host/fhir/Patient/1: another server's, unless ours stands there
+        SELECT r.resource_type || '/' || r.id INTO found
+        FROM fhir.resource AS r
+        WHERE r.organization_id = organization AND r.resource_type = part[1] AND r.id = part[2]
+          AND fhir.place(r.full_url) = fhir.place(said);
+        IF found IS NOT NULL THEN
+            RETURN found;
+        END IF;
+    END IF;
+    IF said IS NULL THEN
+        FOREACH kind IN ARRAY CASE WHEN reference ? 'type' THEN ARRAY[reference ->> 'type'] ELSE kinds END LOOP
+            found := fhir.identified(organization, kind, reference #>> '{identifier,system}',
+                                     reference #>> '{identifier,value}');
+            EXIT WHEN found IS NOT NULL;
+        END LOOP;
+        RETURN found;
+    END IF;
+    IF position('?' IN said) > 0 THEN  -- Practitioner?identifier=system|value
+        kind := substring(split_part(said, '?', 1) FROM '[A-Za-z]*$');
+        asked := substring(said FROM position('?' IN said) + 1);
+        IF asked NOT LIKE 'identifier=%' THEN
+            asked := substring(asked FROM '(?:^|&)((?:_id|identifier)=.*)$');
+        END IF;
+        IF asked LIKE '\_id=%' AND said ~* '^([a-z][a-z0-9+.-]*:|//)' THEN  -- an id of another server, or nobody knows
+            RETURN NULL;
+        END IF;
+        IF asked LIKE '\_id=%' THEN
+            RETURN kind || '/' || fhir.unescaped(split_part(substring(asked FROM 5), '&', 1));
+        END IF;
+        asked := fhir.unescaped(split_part(substring(asked FROM 12), '&', 1));
+        bar := position('|' IN asked);
+        RETURN fhir.identified(organization, kind, CASE WHEN bar > 0 THEN left(asked, bar - 1) END,
+                               substring(asked FROM bar + 1));
+    END IF;
+    IF said LIKE 'urn:%' OR said LIKE 'http%' THEN
+        SELECT r.resource_type || '/' || r.id INTO found
+        FROM fhir.resource AS r
+        WHERE r.organization_id = organization AND r.full_url = said
+        ORDER BY r.deleted, r.resource_type, r.id
+        LIMIT 1;
+        IF found IS NULL AND said LIKE 'urn:%' THEN  -- loaded out of another file, that had no fullUrl
+            FOREACH kind IN ARRAY kinds LOOP
+                SELECT r.resource_type || '/' || r.id INTO found
+                FROM fhir.resource AS r
+                WHERE r.organization_id = organization AND r.resource_type = kind
+                  AND r.id = substring(said FROM length(said) - position(':' IN reverse(said)) + 2);
+                EXIT WHEN found IS NOT NULL;
+            END LOOP;
+        END IF;
+    END IF;
+    RETURN found;  -- NULL: a contained resource, or nothing that we know
+END
+$body$;
+COMMENT ON FUNCTION fhir.target(text, jsonb, text[]) IS
+    'Type/id that a Reference of an organisation''s resource points to: by type and id (also of a version), by the'
+    ' fullUrl of an entry or the place that it tells, or by an identifier; NULL when nobody can tell. The last arguments: which types it can be';

@@ -182,7 +182,7 @@ class _Todo:
         every = [(source, feed) for source in self.sources for feed in source.feeds]
         for source, feed in sorted(every, key=lambda pair: pair[1].deletions):
             with self.engine.connect() as conn:
-                units = stored.units(conn, store.table_of(source, feed), feed.document, self.organization)
+                units = stored.units(conn, store.table_of(source, feed), feed, self.organization)
             for unit in units:
                 ids = stored.stale(self.engine, unit, self._stale(source, feed, unit))
                 while page_ids := tuple(itertools.islice(ids, _PAGE)):

@@ -106,6 +106,8 @@ class _Page:
         unit = self.page.unit
         key = (unit.organization, held.id) if len(self.feed.key) == 2 else (unit.organization, unit.kind, held.id)
         document = None if held.document is None else exactly(held.document, orjson.loads(held.document))
+        if document is not None and self.source.localised is not None:
+            document = self.source.localised(document, held.place)
         rows = self.meaning.rows
         before = len(rows)
         meaning.add_record(

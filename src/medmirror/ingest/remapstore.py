@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, TextClause, text
 from medmirror.db import connect, sql
 from medmirror.ingest import store
 from medmirror.ingest.canonicalstore import Row
+from medmirror.sources.base import Feed
 
 _KEYS = 50_000  # ids that are asked for at a time: some MB
 _FETCH = 100  # documents that are in memory at a time
@@ -20,12 +21,13 @@ _FETCH = 100  # documents that are in memory at a time
 
 class Unit(NamedTuple):
     """One organisation's records of one kind: *kind* is the feed as ``medmirror.sync_mapping`` calls it, *document* the
-    column that mapping reads."""
+    column that mapping reads, *place* that of the address at which a record stands (empty: none)."""
 
     table: store.Table
     document: str
     organization: str
     kind: str
+    place: str = ""
 
 
 class Stale(NamedTuple):
@@ -40,13 +42,14 @@ class Stale(NamedTuple):
 
 class Held(NamedTuple):
     """A stored record, and the row of ``medmirror.sync_mapping`` that it has now, if any. *document* is None for a
-    tombstone."""
+    tombstone. *place* is the address at which it stands."""
 
     id: str
     version: int
     digest: bytes
     document: bytes | None
     mapped: Row | None
+    place: str | None = None
 
 
 def count_anew(conn: Connection, tables: Sequence[store.Table]) -> list[str]:
@@ -64,10 +67,11 @@ def count_anew(conn: Connection, tables: Sequence[store.Table]) -> list[str]:
     return [f"{schema}.{name}" for schema, name in uncounted]
 
 
-def units(conn: Connection, table: store.Table, document: str, organization: str | None) -> list[Unit]:
-    """The units of *table*, of all organisations or of *organization*, sorted."""
+def units(conn: Connection, table: store.Table, feed: Feed, organization: str | None) -> list[Unit]:
+    """The units of *table*, which is that of *feed*, of all organisations or of *organization*, sorted."""
+    document = feed.document
     rows = conn.execute(_statement(table, document, "units"), {"organization": organization, "kind": table.name})
-    return [Unit(table, document, row.organization, row.kind) for row in rows]
+    return [Unit(table, document, row.organization, row.kind, feed.place) for row in rows]
 
 
 def stale(engine: Engine, unit: Unit, wanted: Stale) -> Iterator[str]:
@@ -92,7 +96,8 @@ def locked(conn: Connection, unit: Unit, ids: Sequence[str]) -> Iterator[Held]:
     # Locked first and then read, in two statements: the second one sees what another loader wrote while we waited.
     conn.execute(_statement(unit.table, unit.document, "lock"), values)
     options = {"stream_results": True, "yield_per": _FETCH}
-    for row in conn.execute(_statement(unit.table, unit.document, "read"), values, execution_options=options):
+    read = _statement(unit.table, unit.document, "read", place=unit.place)
+    for row in conn.execute(read, values, execution_options=options):
         mapped = None
         if row.mapped_version is not None:
             mapped = Row(
@@ -109,7 +114,7 @@ def locked(conn: Connection, unit: Unit, ids: Sequence[str]) -> Iterator[Held]:
                 row.archived,
             )
         document = None if row.deleted or row.document is None else row.document.encode()
-        yield Held(row.id, row.version, bytes(row.digest), document, mapped)
+        yield Held(row.id, row.version, bytes(row.digest), document, mapped, row.place)
 
 
 def touch(conn: Connection, unit: Unit, ids: Sequence[str], digest: bytes | None) -> int:
@@ -140,15 +145,18 @@ def _bytes(value: bytes | memoryview | None) -> bytes | None:
 
 
 @cache
-def _statement(table: store.Table, document: str, section: str, stale: str = "", beyond: str = "") -> TextClause:
+def _statement(
+    table: store.Table, document: str, section: str, stale: str = "", beyond: str = "", place: str = ""
+) -> TextClause:
     names = [column.name for column in table.key]
-    for name in (table.schema, table.name, document, *names):
+    for name in (table.schema, table.name, document, place or document, *names):
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
             raise ValueError(f"not a plain identifier: {name!r}")
     values = {
         "table": f'"{table.schema}"."{table.name}"',
         "fact": f'"{table.schema}"."{table.name}_fact"',
         "document": document,
+        "place": f"w.{place}" if place else "CAST(NULL AS text)",
         "keys": ", ".join(names),
         "organization": f"f.{names[0]}",
         "kind": f"f.{names[1]}" if len(names) == 3 else "CAST(:kind AS text)",

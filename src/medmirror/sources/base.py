@@ -60,6 +60,8 @@ class Feed:
         The jsonb column that mapping reads; for feeds of sources with organisations.
     deletions
         Its records report deletions of others: the key (organization_id, kind, id) names the deleted record.
+    place
+        The column with the address at which a record stands, for ``Source.localised``; empty: none.
     revised
         The date column that orders copies in a series of files (version > 0) and copies in none (version 0): see
         ``ingest.order``. ``Item.tie`` has that day as the number YYYYMMDD. Empty: all copies are ordered by version.
@@ -71,6 +73,7 @@ class Feed:
     document: str = ""
     deletions: bool = False
     revised: str = ""
+    place: str = ""
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -114,7 +117,12 @@ class Source:
     Python values (jsonb: as ``json`` gives it; date: datetime.date). Raises RecordError."""
 
     document: Callable[[Feed, bytes, Item], Mapping[str, Any]] | None = None
-    """The same as ``record(...)[feed.document]``; for a source that gets it at less cost than all columns."""
+    """The same as ``record(...)[feed.document]``; for a source that gets it at less cost than all columns. Where there
+    is ``localised``, it has been called."""
+
+    localised: Callable[[dict[str, Any], str | None], dict[str, Any]] | None = None
+    """(a stored document, the address at which it stands) -> the document as mapping reads it: references to records of
+    its own server are relative, so that no other server's record is taken for one of ours."""
 
     tenant: bool = False
     """Whether its records belong to organisations: each key begins with ``organization_id`` and ends with the record's

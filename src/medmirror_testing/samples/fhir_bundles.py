@@ -91,13 +91,15 @@ def _version(clinic: Clinic, instance: Instance, url: Resource) -> Resource:
 
 
 def _with_urns(value: Any) -> Any:
-    """*value* with relative references turned into references of a transaction, which go by fullUrl."""
+    """*value* with references to the clinic's own server turned into those of a transaction, which go by fullUrl."""
     if isinstance(value, list):
         return [_with_urns(member) for member in value]
     if not isinstance(value, dict):
         return value
     members = {key: _with_urns(member) for key, member in value.items()}
     reference = value.get("reference")
+    if isinstance(reference, str):
+        reference = reference.removeprefix(f"{BASE}/")
     if isinstance(reference, str) and reference.partition("/")[0] in KINDS and reference.count("/") == 1:
         members["reference"] = f"urn:uuid:{reference.partition('/')[2]}"
     return members

@@ -184,7 +184,8 @@ def test_what_cannot_be_resolved_stays_visible(tmp_path: Path, dsn: str) -> None
     ("said", "target"),
     [
         ("Practitioner/a", "Practitioner/a"),
-        ("https://host/fhir/Practitioner/a", "Practitioner/a"),
+        ("https://host/fhir/Practitioner/a", None),
+        ("https://host/fhir/Practitioner?_id=a", None),
         ("Practitioner/a/_history/2", "Practitioner/a"),
         ("Practitioner?identifier=s|1", "Practitioner/a"),
         ("https://host/fhir/Practitioner?active=true&identifier=s%7C1", "Practitioner/a"),

@@ -281,7 +281,17 @@ def test_a_name_in_one_text_comes_back(order: str) -> None:
     ("value", "made"),
     [
         ({"reference": "Patient/a-1"}, {"feed": "Patient", "id": "a-1"}),
-        ({"reference": "https://x.example.org/r4/Patient/a-1/_history/2"}, {"feed": "Patient", "id": "a-1"}),
+        ({"reference": "Patient/a-1/_history/2"}, {"feed": "Patient", "id": "a-1"}),
+        ({"reference": "/r4/Patient/a-1/"}, {"feed": "Patient", "id": "a-1"}),
+        ({"reference": "7"}, {"feed": "Thing", "id": "7"}),
+        (
+            {"reference": "https://x.example.org/r4/Patient/a-1/_history/2", "display": "Dr X"},
+            {"feed": "Patient", "url": "https://x.example.org/r4/Patient/a-1/_history/2", "text": "Dr X"},
+        ),
+        ({"reference": "HTTP://x.example.org/Thing"}, {"feed": "Thing", "url": "HTTP://x.example.org/Thing"}),
+        ({"reference": "//x.example.org/Patient/1"}, {"feed": "Patient", "url": "//x.example.org/Patient/1"}),
+        ({"reference": "ftp:Patient/1"}, {"feed": "Thing", "url": "ftp:Patient/1"}),
+        ({"reference": "#in", "identifier": {"value": "9"}}, {"feed": "Thing", "url": "#in"}),
         ({"reference": "urn:uuid:0a", "display": "Dr X"}, {"feed": "Thing", "id": "0a", "text": "Dr X"}),
         ("Patient/7", {"feed": "Patient", "id": "7"}),
         (

@@ -51,7 +51,7 @@ CONVERTERS: dict[str, Converter] = {
     "enum": Converter(frozenset({"enum"}), frozenset({"enum"}), scalars.enum),
     "reference": Converter(frozenset({"reference", "json"}), frozenset({"feed"}), references.reference),
     "link_id": Converter(frozenset({"reference", "json"}), frozenset({"feed", "link"}), references.link_id),
-    "fhir_reference": Converter(frozenset({"reference", "json"}), frozenset({"feed"}), references.fhir_reference),
+    "fhir_reference": Converter(frozenset({"reference", "json"}), frozenset({"feed"}), references.fhir_reference, 2),
     "full_name": Converter(frozenset({"name"}), frozenset({"order"}), _full_name),
     "json": Converter(frozenset({"json"}), frozenset(), scalars.json),
 }

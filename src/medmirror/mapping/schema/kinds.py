@@ -15,7 +15,8 @@ enum
     UNKNOWN when the source is silent; *raw* is the source's own word, null when it said nothing.
 reference
     ``{"feed": "patient", "id": "82"}``: another record of the same source and organisation, as sync_mapping names it;
-    ``"text"`` is what the source calls it. One that names no id has ``"identifier": {"system", "value"}`` instead.
+    ``"text"`` is what the source calls it. One that names no id has ``"identifier": {"system", "value"}`` instead. A
+    record of another place, which is none of ours whatever its id, has ``"url"`` instead.
 """
 
 from __future__ import annotations

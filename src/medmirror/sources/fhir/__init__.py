@@ -39,6 +39,7 @@ from medmirror.readers.json.pieces import parse
 from medmirror.readers.window import Window
 from medmirror.sources.base import Context, Given, Source
 from medmirror.sources.fhir import exports
+from medmirror.sources.fhir.places import localised
 from medmirror.sources.fhir.reading import WHOLE
 from medmirror.sources.fhir.resources import FEED, bundle_time, document, items, record, rows
 
@@ -149,6 +150,7 @@ SOURCE = Source(
     rows,
     record,
     document=document,
+    localised=localised,
     tenant=True,
     certify=exports.certify,
 )

@@ -20,6 +20,7 @@ from medmirror.model import Certificate, Witness
 from medmirror.readers import folders
 from medmirror.readers.json.values import moment, moment_number
 from medmirror.sources.base import Context
+from medmirror.sources.fhir.places import export_base
 
 MANIFEST, LOG = "manifest.json", "log.ndjson"
 _LISTS = ("output", "deleted", "error")
@@ -51,6 +52,7 @@ class _File(NamedTuple):
 class _Manifest(NamedTuple):
     digest: str
     time: int
+    server: str | None
     files: Mapping[str, _File]
 
 
@@ -119,7 +121,8 @@ def _read_manifest(values: Mapping[str, Any]) -> _Manifest:
     met = Counter(name for name, _ in urls)
     named = {name: file for (name, _), file in zip(urls, files, strict=True) if met[name] == 1}
     digest = sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-    return _Manifest(digest, moment_number(moment(values.get("transactionTime"))), named)
+    server = export_base(_text(values.get("request")))
+    return _Manifest(digest, moment_number(moment(values.get("transactionTime"))), server, named)
 
 
 def _name(url: str) -> str:
@@ -131,7 +134,8 @@ def about(path: str, name: str) -> Context:
     """The facts that an export gives about the file called *name* (a member's name, in an archive) at *path*.
 
     ``time`` is the transactionTime of the export, in microseconds since 1970. When a manifest names the file, its
-    digest is ``manifest``, and ``list``, ``type`` and ``count`` are those of its entry. Empty without an export.
+    digest is ``manifest``, and ``list``, ``type`` and ``count`` are those of its entry; ``server`` is the base of the
+    server that was asked for the export. Empty without an export.
     """
     if not path:
         return {}
@@ -145,6 +149,8 @@ def about(path: str, name: str) -> Context:
     facts: dict[str, int | str] = {"manifest": manifest.digest, "file": called, "list": file.list, "type": file.type}
     if file.number is not None:
         facts["count"] = file.number
+    if manifest.server:
+        facts["server"] = manifest.server
     return {**facts, "time": manifest.time} if manifest.time else facts
 
 

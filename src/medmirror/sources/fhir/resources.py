@@ -16,6 +16,7 @@ from medmirror.readers.json.pieces import parse
 from medmirror.readers.json.values import exactly, moment, moment_number
 from medmirror.sources.base import Context, Feed
 from medmirror.sources.fhir.members import member, members
+from medmirror.sources.fhir.places import has_absolute, localised
 from medmirror.sources.fhir.reading import WHOLE, Facts, Read, columns_of, read
 
 KEY = (Column("organization_id", "text"), Column("resource_type", "text"), Column("id", "text"))
@@ -29,6 +30,7 @@ FEED = Feed(
         Column("full_url", "text"),
     ),
     document="resource",
+    place="full_url",
 )
 _NESTED = 8  # Bundles within Bundles
 _NO_TIME = (
@@ -49,11 +51,12 @@ _length = struct.Struct(">i").pack
 
 class Parsed(NamedTuple):
     """The place of the resource within its item, and the values of its other columns: Python values, or the bytes of a
-    COPY tuple."""
+    COPY tuple. *full_url* is where it stands."""
 
     start: int
     end: int
     columns: bytes | tuple[Any, ...]
+    full_url: str | None = None
 
 
 def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
@@ -61,11 +64,11 @@ def items(data: bytes, ordinal: int, context: Context) -> Iterator[Item | Flaw]:
 
     Entries of a Bundle that is one line or one element share its ordinal.
     """
-    time = int(context.get("time", 0))
-    return _items(data, str(context["layout"]), str(context["organization"]), time, _NESTED)
+    time, server = int(context.get("time", 0)), str(context.get("server", ""))
+    return _items(data, str(context["layout"]), str(context["organization"]), time, server, _NESTED)
 
 
-def _items(data: bytes, layout: str, organization: str, time: int, nested: int) -> Iterator[Item | Flaw]:
+def _items(data: bytes, layout: str, organization: str, time: int, server: str, nested: int) -> Iterator[Item | Flaw]:
     for number, reading in enumerate(read(data, layout)):
         try:
             if reading.error:
@@ -82,12 +85,15 @@ def _items(data: bytes, layout: str, organization: str, time: int, nested: int) 
                 if not nested:
                     raise InvalidRecord("Bundles within Bundles, too deep.")
                 begin, stop, own = inner
-                for item in _items(data[begin:stop], "key", organization, time or own, nested - 1):
+                for item in _items(data[begin:stop], "key", organization, time or own, server, nested - 1):
                     yield item._replace(ordinal=number, start=item.start + begin, end=item.end + begin)
             else:
                 kind, name = _name(reading, data[first:last])
                 own, moment = _number(_version_of(reading.facts)), reading.facts.updated or reading.facts.modified
-                parsed = Parsed(first - reading.start, last - reading.start, reading.columns)
+                full_url = reading.facts.full_url
+                if server and not reading.entry:
+                    full_url = f"{server}/{kind}/{name}"
+                parsed = Parsed(first - reading.start, last - reading.start, reading.columns, full_url)
                 yield Item(
                     FEED.name,
                     (organization, kind, name),
@@ -178,27 +184,30 @@ def rows(feed: Feed, data: bytes, items: Sequence[Item]) -> list[bytes | RecordE
 
 
 def _row(view: memoryview, item: Item) -> bytes | RecordError:
-    start, end, columns = item.parsed
+    start, end, columns, full_url = item.parsed
     raw = view[item.start + start : item.start + end]
     try:
         if not isinstance(columns, Columns):
-            return _encode((*item.key, False, RawJson(raw), *columns))
+            return _encode((*item.key, False, RawJson(raw), *columns[:-1], full_url))
         key = _encode_key((*item.key, False))[2:]
-        full_url = NULL if not start else b""  # an entry has it among its columns
-        return b"".join((_WIDTH, key, _length(len(raw) + 1), b"\x01", raw, columns, full_url))
+        place = b""  # an entry has it among its columns
+        if not start:
+            url = full_url.encode() if full_url else None
+            place = NULL if url is None else _length(len(url)) + url
+        return b"".join((_WIDTH, key, _length(len(raw) + 1), b"\x01", raw, columns, place))
     except RecordError as error:
         return error
 
 
 def document(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
-    """The resource, as JSON gives it."""
-    start, end, _ = item.parsed
+    """The resource, as JSON gives it, but that references to its own server are relative."""
+    start, end, _, full_url = item.parsed
     raw = data[item.start + start : item.start + end]
     value, reason = parse(raw)
     if reason:
         raise ParseError(reason)
     resource: dict[str, Any] = exactly(raw, value)
-    return resource
+    return localised(resource, full_url) if full_url and has_absolute(raw) else resource
 
 
 def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
@@ -210,5 +219,5 @@ def record(feed: Feed, data: bytes, item: Item) -> dict[str, Any]:
     value = exactly(raw, value)
     resource = value["resource"] if item.parsed.start else value
     names = [column.name for column in (*feed.key, *feed.columns)]
-    columns = columns_of(value, entry=bool(item.parsed.start))
+    columns = [*columns_of(value, entry=bool(item.parsed.start))[:-1], item.parsed.full_url]
     return dict(zip(names, (*item.key, resource, *columns), strict=True))
