@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from medmirror.matching.fields import JOIN_AT, REVIEW_AT
 from medmirror_testing.samples import duplicates
 
 Pairs = set[tuple[str, str]]
+_ALIKE = 20  # one of so many records begins a pair of two people who are alike
 _HOUSEHOLDS = 5_000  # records of generated families, for the comparison with the opponents
 _PARTS = ("names", "phones", "emails", "addresses", "identifiers")
 
@@ -85,6 +87,7 @@ def _row(source: str, source_id: str, record: Mapping[str, Any]) -> dict[str, An
         "sex": sex,
         "card_place": None,
         "merged_into": None,
+        "replaces": None,
     }
 
 
@@ -264,16 +267,28 @@ def _register(lab: Lab, report: Report) -> None:
         lab.command("change some", ["-c", code, dsn, str(changed), "1"], dsn, records=changed)
         partial = lab.command(f"again, {changed:,} changed", words, dsn, records=changed).cost
         statuses = _matches(dsn)
-    truth = duplicates.same_person(duplicates.register(records))
-    report.tables.append(
-        f"{records:,} generated patients, {len(truth):,} true pairs\n" + table([first, again, partial])
+    truth, alike = duplicates.same_person(_generated(records)), records // _ALIKE
+    title = (
+        f"{records:,} generated patients, {len(truth):,} true pairs, {alike:,} pairs of other people who are alike\n"
     )
+    report.tables.append(title + table([first, again, partial]))
     both = {"joined": statuses["joined"], "joined or for review": statuses["joined"] | statuses["review"]}
     rows = [[what, *_digits(quality(pairs, truth))] for what, pairs in both.items()]
     report.tables.append(columns(["generated patients", "links", "false", "precision", "recall", "F1"], rows))
     report.keep(first=first, again=again, some=partial)
     report.figures["generated"] = {what: quality(pairs, truth)._asdict() for what, pairs in both.items()}
     report.at_most("generated: false links among a million joined", 1e6 * _false(both["joined"], truth), 100)
+    report.at_most("generated: false links among people who are alike", len(_among_alike(both["joined"] - truth)), 0)
+
+
+def _generated(records: int) -> Iterator[duplicates.Entry]:
+    """A register of so many records; one of ten is of two people whom a careless matcher takes for one."""
+    alike = records // _ALIKE
+    return chain(duplicates.register(records - 2 * alike), duplicates.lookalikes(alike))
+
+
+def _among_alike(pairs: Pairs) -> Pairs:
+    return {pair for pair in pairs if pair[1].startswith("x")}
 
 
 def _false(pairs: Pairs, truth: Pairs) -> float:
@@ -297,7 +312,7 @@ def fill(dsn: str, records: int, moved: int) -> None:
     from medmirror.settings import Settings
 
     engine, _ = open_database(Settings.from_environment({}, dsn=dsn))
-    entries = duplicates.register(records)
+    entries = duplicates.register(records) if moved else _generated(records)
     while chunk := list(islice(entries, 10_000)):
         for source in ("a", "b"):
             rows = []

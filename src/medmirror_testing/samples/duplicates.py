@@ -40,6 +40,7 @@ class Entry(NamedTuple):
     state: str
     post_code: str
     identifier: str
+    suffix: str = ""
 
 
 def canonical(entry: Entry) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def canonical(entry: Entry) -> dict[str, Any]:
     street = {"lines": [entry.street], "city": entry.city, "region": entry.state, "post_code": entry.post_code}
     identifier = {"system": "national", "type": "NI", "value": entry.identifier}
     many = {
-        "names": [{"family": entry.family, "given": given}],
+        "names": [{"family": entry.family, "given": given, **({"suffix": entry.suffix} if entry.suffix else {})}],
         "phones": [{"raw": entry.phone, "e164": entry.phone, "valid": True}] if entry.phone else [],
         "emails": [{"address": entry.email}] if entry.email else [],
         "addresses": [street] if entry.street else [],
@@ -233,3 +234,110 @@ def _gaps(entry: Entry, rng: random.Random) -> Entry:
     if rng.random() < 0.05:
         empty += ["street", "city", "state", "post_code"]
     return Entry(**{**entry._asdict(), **dict.fromkeys(empty, "")})
+
+
+# --- people whom a careless matcher takes for one -------------------------------------------------------------------
+
+_NO_NUMBERS = (
+    "0000000000",
+    "N/A",
+    "UNKNOWN",
+    "9999999999",
+    "123456789",
+    "pending",
+    "1234567890",
+    "none",
+    "XXX-XX-1234",
+)
+_NO_DAYS = ("1900-01-01", "0001-01-01", "1970-01-01", "1901-01-01", "1899-12-30")
+_NO_PHONES = ("0000000000", "+61400000000", "1234567890", "99999999")
+_NO_EMAILS = ("none@example.net", "noemail@example.net", "n/a@example.net")
+_NEWBORN = (("Baby", "Baby"), ("Baby Girl", "Baby Girl"), ("Twin A", "Twin B"), ("Newborn", "Newborn"), ("NN", "NN"),
+            ("B/O Ada", "B/O Ada"), ("1Adasgirl", "2Adasgirl"), ("Boy 1", "Boy 2"))  # fmt: skip
+_ALIKE = (("Lena", "Lina"), ("Maria", "Marie"), ("Karl", "Carl"), ("Mira", "Mara"), ("Dora", "Nora"), ("Erik", "Eric"))
+_FIRST = 1 << 40  # numbers of people that ``register`` never comes to
+
+
+def lookalikes(pairs: int, seed: int = 0) -> Iterator[Entry]:
+    """Two records each of *pairs* of different people who are alike; no two records are of the same person.
+
+    Each pair is of one household, with one address, telephone and mail, and of one source: newborn twins without names,
+    twins of names alike or of one first name, twins under their mother's number, a father and a son of one name, people
+    with the same filler for a number, a birth date, a telephone or a mail address.
+    """
+    for number in range(pairs):
+        rng = random.Random((seed << 40) ^ (number << 5) ^ 13)
+        first = _FIRST + 2 * number
+        one = _own(people.person(first, seed))
+        entry = _gapless(one, f"x{first}")
+        other = entry._replace(person=first + 1, source_id=f"x{first + 1}")
+        for place, changed in enumerate(_KINDS[number % len(_KINDS)](entry, other, rng)):
+            yield changed._replace(source="a" if place == 0 or rng.random() < 0.5 else "b")
+
+
+def _gapless(person: people.Person, source_id: str) -> Entry:
+    return Entry(
+        person.number,
+        "a",
+        source_id,
+        person.family,
+        person.given,
+        "",
+        person.birth_date.isoformat(),
+        person.sex,
+        person.phone,
+        person.email,
+        person.street,
+        person.city,
+        person.state,
+        person.post_code,
+        "",
+    )
+
+
+def _newborns(one: Entry, two: Entry, rng: random.Random) -> tuple[Entry, Entry]:
+    given, day = rng.choice(_NEWBORN), _recent(rng)
+    return one._replace(given=given[0], birth_date=day), two._replace(given=given[1], birth_date=day)
+
+
+def _twins_alike(one: Entry, two: Entry, rng: random.Random) -> tuple[Entry, Entry]:
+    given = rng.choice(_ALIKE)
+    return one._replace(given=given[0]), two._replace(given=given[1])
+
+
+def _twins_of_one_name(one: Entry, two: Entry, rng: random.Random) -> tuple[Entry, Entry]:
+    return one._replace(given="Maria", middle="Agnes"), two._replace(given="Maria", middle="Ruth")
+
+
+def _twins_of_one_number(one: Entry, two: Entry, rng: random.Random) -> tuple[Entry, Entry]:
+    day, mothers = _recent(rng), f"{rng.randrange(10**9, 10**10)}"
+    one, two = (entry._replace(birth_date=day, identifier=mothers) for entry in (one, two))
+    return one._replace(given="Walpurga"), two._replace(given="Ermentrud")
+
+
+def _generations(one: Entry, two: Entry, rng: random.Random) -> tuple[Entry, Entry]:
+    if rng.random() < 0.5:  # one birth date for both, and what follows their names is right
+        return one._replace(suffix="Sr"), two._replace(suffix=rng.choice(("Jr", "Jnr.", "II", "III")))
+    day = one.birth_date
+    return one, two._replace(birth_date=f"{int(day[:4]) - 30}{day[4:]}")  # born on one day of the year
+
+
+def _fillers(one: Entry, two: Entry, rng: random.Random) -> tuple[Entry, Entry]:
+    """A father and a son of one name, of whom nobody asked the birthday."""
+    day = rng.choice((*_NO_DAYS, f"{rng.randrange(1940, 2000)}-01-01"))
+    return one._replace(birth_date=day), two._replace(birth_date=day)
+
+
+def _strangers(one: Entry, two: Entry, rng: random.Random) -> tuple[Entry, Entry]:
+    """Two strangers with one filler for a number, a telephone and a mail address, of whom one has no birthday."""
+    stranger = _gapless(_own(people.person(two.person)), two.source_id)
+    number, phone, email = rng.choice(_NO_NUMBERS), rng.choice(_NO_PHONES), rng.choice(_NO_EMAILS)
+    one, two = (entry._replace(identifier=number, phone=phone, email=email) for entry in (one, stranger))
+    return one._replace(birth_date=""), two
+
+
+def _recent(rng: random.Random) -> str:
+    return (date(2024, 1, 2) + timedelta(days=rng.randrange(700))).isoformat()
+
+
+_KINDS = (_newborns, _twins_alike, _twins_of_one_name, _twins_of_one_number, _generations, _fillers, _strangers)

@@ -76,7 +76,9 @@ def test_pages_that_hold_nothing_else_are_whole(body: bytes) -> None:
     page()[:-1] + b', "x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
 ])  # fmt: skip
 def test_a_record_that_nobody_reads_is_met(body: bytes) -> None:
-    with pytest.raises((SyncError, SourceError), match=r"none of its records|two arrays|cannot read|does not|several|Another document"):
+    with pytest.raises(
+        (SyncError, SourceError), match=r"none of its records|two arrays|cannot read|does not|several|Another document"
+    ):
         framed("cliniko", body)
 
 
