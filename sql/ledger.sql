@@ -18,12 +18,13 @@ UPDATE medmirror.run SET status = 'interrupted', finished_at = clock_timestamp()
 WHERE run_id = ANY(:run_ids) AND status = 'running'
 
 -- register files --
-INSERT INTO medmirror.file AS f (source, path, size, digest, file_order, run_id, organization_id)
-SELECT :source, n.path, n.size, n.digest, n.file_order, :run_id, :organization
-FROM unnest(CAST(:path AS text[]), CAST(:size AS int8[]), CAST(:digest AS bytea[]), CAST(:file_order AS text[]))
-     AS n(path, size, digest, file_order)
+INSERT INTO medmirror.file AS f (source, path, size, digest, file_order, run_id, organization_id, beneath)
+SELECT :source, n.path, n.size, n.digest, n.file_order, :run_id, :organization, n.beneath
+FROM unnest(CAST(:path AS text[]), CAST(:size AS int8[]), CAST(:digest AS bytea[]), CAST(:file_order AS text[]),
+            CAST(:beneath AS text[])) AS n(path, size, digest, file_order, beneath)
 ORDER BY n.digest, n.file_order
-ON CONFLICT (source, digest, file_order) DO UPDATE SET path = excluded.path, run_id = excluded.run_id
+ON CONFLICT (source, digest, file_order) DO UPDATE
+SET path = excluded.path, run_id = excluded.run_id, beneath = excluded.beneath
 RETURNING f.file_id, f.digest, f.file_order, f.status
 
 -- done files --

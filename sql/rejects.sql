@@ -21,7 +21,7 @@ WHERE r.reject_id = :reject_id
 
 -- open --
 SELECT r.reject_id, r.file_id, r.member, r.source, coalesce(r.item, 0) AS item, r.start_byte, r.end_byte, r.raw_complete,
-       coalesce(r.context, '{}') AS context, f.path, f.digest, f.size, coalesce(f.run_id, 0) AS load
+       coalesce(r.context, '{}') AS context, f.path, f.beneath, f.digest, f.size, coalesce(f.run_id, 0) AS load
 FROM medmirror.reject AS r JOIN medmirror.file AS f USING (file_id)
 WHERE r.resolved_at IS NULL AND (CAST(:source AS text) IS NULL OR r.source = :source)
   AND (CAST(:reject_ids AS int8[]) IS NULL OR r.reject_id = ANY(CAST(:reject_ids AS int8[])))

@@ -97,6 +97,11 @@ ALTER TABLE medmirror.file ADD COLUMN frame int8multirange;
 COMMENT ON COLUMN medmirror.file.frame IS
     'bytes of a remote''s page that are none of its records; NULL: not a page, or one that an earlier version stored';
 
+-- migrate 3 --
+ALTER TABLE medmirror.file ADD COLUMN beneath text;
+COMMENT ON COLUMN medmirror.file.beneath IS
+    'the folder that it was found in, below which no link is followed; empty: it was named itself; NULL: not known';
+
 -- organizations --
 SELECT organization_id, source, remote, number, settings, secret, zone, tier, windows, window_back, window_ahead,
        recent_first, destination, mappings, webhook_secret, paused_at, paused_why

@@ -25,12 +25,14 @@ class FileFacts(NamedTuple):
     """A file as the ledger stores it.
 
     *order* is its place among the source's files, as text; *size* is None for a pass over something that is no file.
+    *beneath* is the folder that it was found in, "" when the user named the file itself.
     """
 
     path: str
     size: int | None
     digest: bytes
     order: str
+    beneath: str = ""
 
 
 class FileEnd(NamedTuple):
@@ -100,6 +102,7 @@ def register_files(
         "size": [f.size for f in unique.values()],
         "digest": [f.digest for f in unique.values()],
         "file_order": [f.order for f in unique.values()],
+        "beneath": [f.beneath for f in unique.values()],
     }
     rows = conn.execute(_statement("register files"), values)
     return {(bytes(row.digest), row.file_order): row.file_id for row in rows}

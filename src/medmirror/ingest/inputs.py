@@ -142,7 +142,9 @@ class Inputs:
             state.contexts[""] = context
             self.files.append(state)
             facts = ledger.FileFacts(origin.name, None, origin.identity, order_of(context))
-            for entered in self._enter(self.source.name, [facts], {(self.source.name, *facts[2:]): state}):
+            for entered in self._enter(
+                self.source.name, [facts], {(self.source.name, facts.digest, facts.order): state}
+            ):
                 yield from ((entered.source, part) for part in self._split(entered))
                 entered.split = True
 
@@ -185,7 +187,9 @@ class Inputs:
                 state.status = "skipped"  # the same bytes a second time in this run
                 continue
             states[key] = state
-            facts.setdefault(source.name, []).append(ledger.FileFacts(state.name, digests.size, digests.sha256, order))
+            found_in = shown(beneath) if beneath else ""
+            of_file = ledger.FileFacts(state.name, digests.size, digests.sha256, order, found_in)
+            facts.setdefault(source.name, []).append(of_file)
         return [entry for name, of_source in facts.items() for entry in self._enter(name, of_source, states)]
 
     def _enter(
@@ -208,7 +212,7 @@ class Inputs:
 
         placed, done, registered, spans = retry.in_transaction(self.engine, register)
         numbers = done | registered
-        for given, (_, _, digest, order) in zip(facts, placed, strict=True):
+        for given, (_, _, digest, order, _) in zip(facts, placed, strict=True):
             state, file_id = states[name, digest, given.order], numbers[digest, order]
             state.file_id = file_id
             if (digest, order) in done or file_id in self._met:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Row
@@ -211,15 +212,25 @@ def _from_file(rows: Sequence[Row[Any]], settings: Settings) -> _Found:
     try:
         if first.size is None:
             raise UnreadableFile("It was read from what is no file, and is too large to be kept: load that again.")
-        path = path_of(first.path)
-        if files.digest(path).sha256 != bytes(first.digest):
+        path, beneath = _place(first)
+        if files.digest(path, beneath=beneath).sha256 != bytes(first.digest):
             raise UnreadableFile("The file is not the one of that time any more: " + _again(first))
-        for stream in files.streams(path, settings.max_zip_ratio):
+        for stream in files.streams(path, settings.max_zip_ratio, beneath):
             if stream.member == first.member:
                 yield from _from_stream(waiting, stream, settings)
     except SourceError as problem:
         error = problem
     yield from ((row, error) for row in waiting)
+
+
+def _place(row: Row[Any]) -> tuple[Path, Path | None]:
+    """Where the file of *row* is, and the folder below which no link is followed to it: that in which it was found.
+    Where the ledger does not say which it was, none is followed at all."""
+    path = path_of(row.path)
+    if row.beneath == "":
+        return path, None
+    beneath = path_of(row.beneath or path.absolute().anchor)
+    return (path, beneath) if path.is_relative_to(beneath) else (path.absolute(), Path(path.absolute().anchor))
 
 
 def _from_stream(waiting: deque[Row[Any]], stream: files.Stream, settings: Settings) -> _Found:

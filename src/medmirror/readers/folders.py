@@ -102,6 +102,12 @@ def open_file(path: Path, beneath: Path | None = None) -> io.FileIO:
     return os.fdopen(descriptor, "rb", buffering=0)
 
 
+def facts(path: Path, beneath: Path | None = None) -> os.stat_result:
+    """What the system says of the regular file at *path*, which is looked for as ``open_file`` does. UnreadableFile."""
+    with open_file(path, beneath) as file:
+        return os.fstat(file.fileno())
+
+
 def _opened(path: Path, beneath: Path | None) -> int:
     if beneath is None:
         return _regular(os.fspath(path), None, 0)

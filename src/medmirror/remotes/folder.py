@@ -20,7 +20,6 @@ import hashlib
 import logging
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -145,6 +144,8 @@ class FolderRemote:
             if hidden:
                 continue
             if kind != folders.FILE:
+                if kind != folders.PASSED:
+                    self._around.unread()
                 _log.warning("passed over in a folder, never followed or opened (%s): %s", kind, _name(Path(*parts)))
             elif fnmatch(name, self._match):
                 yield self._path.joinpath(*parts)
@@ -152,8 +153,8 @@ class FolderRemote:
     def _look(self, path: Path, before: Print | None, now: int) -> Print | None:
         """What *path* is told by now; None when it is no file to be given, or is gone."""
         try:
-            facts = path.lstat()
-            if not stat.S_ISREG(facts.st_mode) or not facts.st_size:
+            facts = folders.facts(path, self._path)
+            if not facts.st_size:
                 return None
             same = before is not None and before[:3] == (facts.st_size, facts.st_mtime_ns, facts.st_ino)
             if same and before is not None and before.rested:
@@ -164,7 +165,7 @@ class FolderRemote:
             rested = still and self._complete(path)
             digest = files.digest(path, beneath=self._path).sha256.hex() if rested else ""
             seen = now if rested else since
-            after = path.lstat()
+            after = folders.facts(path, self._path)
             if (after.st_size, after.st_mtime_ns) != (facts.st_size, facts.st_mtime_ns):
                 rested = False
             if rested and before is not None and before.rested and before.digest == digest:

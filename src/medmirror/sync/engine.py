@@ -76,8 +76,13 @@ def _open(tools: Tools, organization: Organization, request: SyncRequest, counts
         counts["calls"] += 1
         around.called(status)
 
+    def unread() -> None:
+        counts["unread"] += 1
+
     secret = organizations.read_secret(organization.secret)
-    return kind.open(organization.organization_id, organization.settings, secret, replace(around, called=called))
+    return kind.open(
+        organization.organization_id, organization.settings, secret, replace(around, called=called, unread=unread)
+    )
 
 
 def _note_failure(tools: Tools, organization: Organization, error: MedmirrorError) -> None:

@@ -52,7 +52,7 @@ def run(session: Session) -> str:
         records[reading.feed] += read.records
         tools.report("listed", session.progress(list=reading.feed, kind=reading.kind))
     feeds = set(remote.capabilities.feeds)
-    whole = {reading.feed for reading in readings if reading.kind == "full"}
+    whole = {reading.feed for reading in readings if reading.kind == "full" and not session.counts["unread"]}
     if whole:
         session.hold.check()  # records that another sync stored since would look missing
         read_whole = _read_whole(current, whole)
@@ -156,9 +156,11 @@ def _summary(session: Session, records: Mapping[str, int], patients: int | None,
     feeds = ", ".join(f"{count} {feed or 'records'}" for feed, count in records.items() if count) or "nothing"
     comparison = f" (a full sync has {patients} patients)" if patients and not full else ""
     mode = "full" if full else session.request.mode
+    unread = session.counts["unread"]
+    passed = f", {unread} links or special files passed over: the pass is not whole" if unread else ""
     summary = (
         f"{session.organization.organization_id}, {session.organization.source}, {mode}: processed {feeds}{comparison},"
-        f" {session.counts['calls']} calls, {seconds:.1f} s"
+        f" {session.counts['calls']} calls, {seconds:.1f} s{passed}"
     )
     _log.info("%s", summary)
     return summary

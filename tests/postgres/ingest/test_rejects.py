@@ -162,6 +162,38 @@ def test_several_of_one_archive_are_found_again_in_their_members(
     assert audit(engine).findings == []
 
 
+@pytest.mark.parametrize("swapped", ["the file", "its folder"])
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_file_that_was_found_in_a_folder_is_not_read_again_through_a_link(
+    noted: bool, swapped: str, load: Any, large: Path, tmp_path: Path, engine: Engine, settings: Settings, dsn: str
+) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "clinic" / "exports"
+    inside.mkdir(parents=True)
+    outside.mkdir()
+    (inside / "studies.json").write_bytes(large.read_bytes())
+    load(tmp_path / "clinic", max_record_bytes="64KiB", chunk_bytes="16KiB")
+    (inside / "studies.json").rename(outside / "studies.json")  # the very bytes: only the way to them is another one
+    if swapped == "the file":
+        (inside / "studies.json").symlink_to(outside / "studies.json")
+    else:
+        inside.rmdir()
+        inside.symlink_to(outside)
+    if not noted:  # by an earlier version
+        with psycopg.connect(dsn) as connection:
+            connection.execute("UPDATE medmirror.file SET beneath = NULL")
+    result = rejects.retry(engine, settings)
+    assert (result.tried, result.left) == (0, 1)
+    assert "link" in str(result.rejects[0].reason)
+
+
+def test_a_link_that_the_user_named_himself_is_read_again(
+    load: Any, large: Path, tmp_path: Path, engine: Engine, settings: Settings
+) -> None:
+    (tmp_path / "named.json").symlink_to(large)
+    load(tmp_path / "named.json", max_record_bytes="64KiB", chunk_bytes="16KiB")
+    assert rejects.retry(engine, settings).loaded == 1
+
+
 @pytest.mark.parametrize("change", ["gone", "other"])
 def test_a_file_that_is_gone_or_another_one_is_not_read(
     change: str, load: Any, large: Path, engine: Engine, settings: Settings

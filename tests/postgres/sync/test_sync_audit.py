@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,8 +17,8 @@ import mirrors
 from medmirror import sources
 from medmirror.errors import SyncError
 from medmirror.settings import Settings
+from medmirror.sync import deletions, organizations, state
 from medmirror.sync import engine as sync_engine
-from medmirror.sync import organizations
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import SyncRequest, Tools
 from medmirror.verify.audit import audit
@@ -85,6 +86,29 @@ def test_files_of_a_folder_add_up(engine: Engine, tools: Tools, dsn: str, tmp_pa
     (tmp_path / "b.csv").write_text("Id,Name\n2,Oak\n,Nobody\n")
     assert sync_engine.run(tools, one, SyncRequest())["rejected"] == 1
     mirrors.books_are_right(dsn)
+
+
+def test_a_pass_over_a_folder_that_held_links_is_not_whole(
+    engine: Engine, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("Id,Name\n1,Ash\n")
+    (tmp_path / "b.csv").symlink_to("a.csv")
+    os.mkfifo(tmp_path / "a.csv.md5")
+    settings = {"path": str(tmp_path), "source": "csv", "rest": 0}
+    one = organizations.put(engine, Organization("org_1", "csv", "folder", settings=settings, mappings=(FILE,)))
+    judged: list[list[str]] = []
+    monkeypatch.setattr(deletions, "infer", lambda *given: judged.append(list(given[3])) or {})
+    first = sync_engine.run(tools, one, SyncRequest(force_full=True))
+    assert (first["inserted"], first["unread"]) == (1, 1)
+    assert "not whole" in first["said"]
+    assert judged == []
+    with engine.connect() as conn:
+        assert state.read(conn, one).full_at is None
+    (tmp_path / "b.csv").unlink()
+    second = sync_engine.run(tools, one, SyncRequest(force_full=True))
+    assert ("unread" in second and second["unread"], judged) == (False, [["file"]])
+    with engine.connect() as conn:
+        assert state.read(conn, one).full_at is not None
 
 
 @pytest.mark.parametrize("damage", [

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from medmirror import sources
 from medmirror.errors import SourceError, SyncError, UsageError
 from medmirror.ingest.canonical import name_of
 from medmirror.mapping import Mappers, canonical_hash
 from medmirror.model import Flaw
-from medmirror.readers import files
+from medmirror.readers import files, folders
 from medmirror.readers.files import Stream
 from medmirror.remotes.base import Page
 from medmirror.sources.base import Context, Source
@@ -91,14 +91,17 @@ def stamp_of(document: Mapping[str, Any], version: int, column: str = "") -> str
     return str(version) if version else None
 
 
-def _open(page: Page) -> Any:
-    return page.body.open("rb") if isinstance(page.body, Path) else io.BytesIO(page.body)
+def _open(page: Page) -> BinaryIO:
+    if isinstance(page.body, Path):
+        return io.BufferedReader(folders.open_file(page.body, page.beneath))
+    return io.BytesIO(page.body)
 
 
 def _context(source: Source, page: Page, organization: str) -> Context:
     if page.context is not None:
         return page.context
-    body = page.body.read_bytes() if isinstance(page.body, Path) else page.body
+    with _open(page) as file:
+        body = file.read()
     stream = Stream(page.name, "", lambda: io.BytesIO(body), raw=body)
     try:
         return source.context(
