@@ -16,6 +16,7 @@ from medmirror.service import problems
 from medmirror.service.audit import Audit
 from medmirror.service.headers import Envelope
 from medmirror.service.limits import Buckets, Size
+from medmirror.service.methods import Head
 from medmirror.service.metrics import Metrics
 from medmirror.service.options import Options, Service
 from medmirror.service.problems import Guard
@@ -56,8 +57,10 @@ def create(
     )
     app.state.service = service
     problems.install(app)
+    app.state.addresses = list(app.routes)
     for part in (machine, systems, books, sync, status):
         app.include_router(part.router)
+        app.state.addresses += part.router.routes
     app.openapi = _documented(app)  # type: ignore[method-assign]  # FastAPI's own way to have it
     return app
 
@@ -83,4 +86,5 @@ def _around(service: Service) -> list[Middleware]:
         Middleware(Audit, service.engine, service.clock, options.audit_days, options.audit_strangers),
         Middleware(Size, options.body_bytes, options.headers, options.body_seconds),
         Middleware(Guard),
+        Middleware(Head),
     ]

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medmirror.db import retry
 from medmirror.errors import MedmirrorError, StoreError, UsageError
+from medmirror.service import methods
 
 MEDIA_TYPE = "application/problem+json"
 _CANCELED = "57014"  # by statement_timeout
@@ -128,7 +129,10 @@ def _http(request: Request, error: Exception) -> Response:
         "not-found": "Look at /openapi.json for the addresses that there are.",
         "method-not-allowed": "The Allow header names the methods that it knows.",
     }.get(kind, "The request could not be read.")
-    return response(kind, detail, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if kind == "method-not-allowed":  # the first route that knows the address names its own alone
+        headers["Allow"] = ", ".join(methods.of_address(request.app.state.addresses, request.scope))
+    return response(kind, detail, headers)
 
 
 def install(app: FastAPI) -> None:
@@ -141,8 +145,8 @@ def install(app: FastAPI) -> None:
 
 def describe(document: dict[str, Any]) -> None:
     """Have the OpenAPI *document* name problem+json alone for refusals; FastAPI adds its own form to each."""
-    for methods in document["paths"].values():
-        for operation in methods.values():
+    for path in document["paths"].values():
+        for operation in path.values():
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}

@@ -29,6 +29,7 @@ router = APIRouter(include_in_schema=False)
 _REFRESH = 15  # seconds
 _PAGE, _MOST = 100, 5_000  # systems on a page; that are looked at
 _RUNS, _LOG = 10, 40
+_FIELDS = 10  # of the form; the parser refuses more
 _TICKS = timedelta(minutes=5)  # without a look of the scheduler for so long, there is none
 _WORST_FIRST = ("failing", "stale", "never", "recovered", "fresh", "paused")
 _FROM_HERE = ("same-origin", "none", "")
@@ -153,7 +154,10 @@ async def login(request: Request) -> Response:
     service = service_of(request)
     if request.headers.get("sec-fetch-site", "") not in _FROM_HERE:
         return _refused(service, 403, "bad-request", "Open this page itself and give the key there.")
-    given = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
+    try:
+        given = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=_FIELDS)
+    except ValueError:
+        return _refused(service, 400, "bad-request", f"The form has more than {_FIELDS} fields; give the key alone.")
     token = given.get("key", [""])[0].strip()
     return await run_in_threadpool(_open_session, request, service, token)
 
