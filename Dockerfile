@@ -9,13 +9,18 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE requirements.lock ./
+COPY scripts/locked.py scripts/
 COPY backend backend
 COPY sql sql
 COPY src/medmirror src/medmirror
-RUN python -m venv /opt/medmirror \
-    && /opt/medmirror/bin/pip wheel --no-cache-dir --no-deps --wheel-dir dist . \
-    && /opt/medmirror/bin/pip install --no-cache-dir --constraint requirements.lock \
-        "$(echo dist/*.whl)[embedded,service,matching,mysql]"
+# Each file that is fetched has the hash of requirements.lock.
+RUN python scripts/locked.py build >build.txt \
+    && python scripts/locked.py embedded service matching mysql >run.txt \
+    && pip install --no-cache-dir --require-hashes --requirement build.txt \
+    && pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist . \
+    && python -m venv /opt/medmirror \
+    && /opt/medmirror/bin/pip install --no-cache-dir --require-hashes --requirement run.txt \
+    && /opt/medmirror/bin/pip install --no-cache-dir --no-deps dist/*.whl
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/medmirror /opt/medmirror

@@ -44,10 +44,12 @@ def test_what_the_dockerfile_copies_is_there_and_is_not_ignored() -> None:
 
 def test_the_image_installs_extras_that_exist_at_the_locked_versions() -> None:
     runs = " ".join(value for _, name, value in deployments.instructions() if name == "RUN")
-    (extras,) = re.findall(r"\.whl\)\[([\w,]+)\]", runs)
+    (extras,) = re.findall(r"locked\.py ([a-z ]+) >run\.txt", runs)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(extras.split(",")) <= set(project["optional-dependencies"])
-    assert "--constraint requirements.lock" in runs
+    assert set(extras.split()) <= set(project["optional-dependencies"])
+    fetching = [command for command in runs.split("&&") if "pip install" in command and "--no-deps" not in command]
+    assert fetching
+    assert all("--require-hashes" in command for command in fetching)
 
 
 def test_the_image_runs_as_nobody_and_holds_no_secret() -> None:

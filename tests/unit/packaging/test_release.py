@@ -22,7 +22,7 @@ TEMPLATES = sorted(path for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("
 
 def _changes() -> list[tuple[str, date]]:
     """Version and day of each section, in order."""
-    text = (ROOT / "CHANGELOG.md").read_text()
+    text = (ROOT / "CHANGELOG.md").read_text().replace("\n## Unreleased\n", "\n", 1)  # what the next version will have
     assert len(HEADING.findall(text)) == len(re.findall(r"^## ", text, re.MULTILINE)), "a section without a date"
     return [(number, date.fromisoformat(day)) for number, day in HEADING.findall(text)]
 
