@@ -175,13 +175,14 @@ class Around:
     *permit* is called before each request: it waits, or raises RateLimited, when the budget is used up. *limited* is
     told how many seconds the remote wants to be left alone. *called* is told each request's outcome (its HTTP status;
     0: none came). *unread* is told of each thing that a list had to pass over and that may hold records: what was given
-    is then not all there is. *sleep* waits.
+    is then not all there is. *lacking* is told of each feed that the remote does not give us at all. *sleep* waits.
     """
 
     permit: Callable[[], None] = lambda: None
     limited: Callable[[float], None] = lambda seconds: None
     called: Callable[[int], None] = lambda status: None
     unread: Callable[[], None] = lambda: None
+    lacking: Callable[[str], None] = lambda feed: None
     sleep: Callable[[float], None] = lambda seconds: None
     notes: Notes = field(default_factory=NoNotes)
 

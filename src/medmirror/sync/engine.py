@@ -10,6 +10,7 @@ is read again. Nothing is stored twice, because records are registers of their v
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -43,11 +44,14 @@ def run(tools: Tools, organization: Organization, request: SyncRequest) -> dict[
         with runs.record(tools.engine, request.kind, organization.source, parameters) as run:
             counts, remarks = Counter[str](), Remarks.nothing()
             loads: list[int] = []
+            lacking: list[str] = []
             limit = read(MappingSettings).problem_limit
             run.counts = lambda: {**counts, **({"loads": loads} if loads else {}), **_remarked(remarks, limit)}
             try:
-                with closing(_open(tools, organization, request, counts)) as remote:
-                    session = Session(tools, organization, request, remote, hold, run.run_id, counts, remarks, loads)
+                with closing(_open(tools, organization, request, counts, lacking.append)) as remote:
+                    session = Session(
+                        tools, organization, request, remote, hold, run.run_id, counts, remarks, loads, lacking
+                    )
                     summary = backfill.run(session) if request.kind == "backfill" else incremental.run(session)
             except MedmirrorError as error:
                 _note_failure(tools, organization, error)
@@ -68,7 +72,13 @@ def _remarked(remarks: Remarks, limit: float) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value}
 
 
-def _open(tools: Tools, organization: Organization, request: SyncRequest, counts: Counter[str]) -> Remote:
+def _open(
+    tools: Tools,
+    organization: Organization,
+    request: SyncRequest,
+    counts: Counter[str],
+    lacking: Callable[[str], None],
+) -> Remote:
     kind = remotes.kind(organization.remote)
     around = tools.around(organization, kind, _BACKFILL_SHARE if request.kind == "backfill" else 1.0)
 
@@ -80,9 +90,8 @@ def _open(tools: Tools, organization: Organization, request: SyncRequest, counts
         counts["unread"] += 1
 
     secret = organizations.read_secret(organization.secret)
-    return kind.open(
-        organization.organization_id, organization.settings, secret, replace(around, called=called, unread=unread)
-    )
+    told = replace(around, called=called, unread=unread, lacking=lacking)
+    return kind.open(organization.organization_id, organization.settings, secret, told)
 
 
 def _note_failure(tools: Tools, organization: Organization, error: MedmirrorError) -> None:

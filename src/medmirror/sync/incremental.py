@@ -158,9 +158,10 @@ def _summary(session: Session, records: Mapping[str, int], patients: int | None,
     mode = "full" if full else session.request.mode
     unread = session.counts["unread"]
     passed = f", {unread} links or special files passed over: the pass is not whole" if unread else ""
+    lacks = f", not given by the remote: {', '.join(sorted(session.lacking))}" if session.lacking else ""
     summary = (
         f"{session.organization.organization_id}, {session.organization.source}, {mode}: processed {feeds}{comparison},"
-        f" {session.counts['calls']} calls, {seconds:.1f} s{passed}"
+        f" {session.counts['calls']} calls, {seconds:.1f} s{passed}{lacks}"
     )
     _log.info("%s", summary)
     return summary

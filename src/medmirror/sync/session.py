@@ -90,6 +90,7 @@ class Session:
     counts: Counter[str]
     remarks: Remarks
     loads: list[int] = field(default_factory=list)  # the runs that loaded files of the remote
+    lacking: list[str] = field(default_factory=list)  # feeds that the remote does not give us
 
     def store(self) -> Store:
         """Return the store for the pages of this sync, which reports each step."""

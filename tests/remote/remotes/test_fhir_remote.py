@@ -250,7 +250,7 @@ OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"severity": "fatal", "
         (OUTCOME, RemoteUnavailable),
         ({**OUTCOME, "issue": [{"severity": "error", "code": "too-costly"}]}, RemoteRefused),
         ({**OUTCOME, "issue": [{"severity": "error", "code": "login"}]}, AuthenticationFailed),
-        (_bundle([], link=[{"relation": "next", "url": "https://elsewhere.example.org/fhir?page=2"}]), RemoteRefused),
+        (_bundle([], link=[{"relation": "next", "url": "https://elsewhere.example.org/fhir/pages/2"}]), RemoteRefused),
         ({"hello": "world"}, RemoteUnavailable),
         ([], RemoteUnavailable),
         ({**_bundle([]), "link": {"relation": "next"}, "meta": [], "entry": [3]}, RemoteUnavailable),

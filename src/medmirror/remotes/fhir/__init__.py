@@ -16,10 +16,18 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from medmirror.errors import PageExpired, RemoteRefused, RemoteUnavailable, UsageError
+from medmirror.errors import (
+    AuthenticationFailed,
+    PageExpired,
+    RemoteRefused,
+    RemoteUnavailable,
+    SyncError,
+    UsageError,
+)
 from medmirror.remotes.base import Around, Capabilities, Kind, Page, Position, Pushed, Secret
 from medmirror.remotes.fhir import auth as fhirauth
 from medmirror.remotes.fhir import bundles as fhirbundles
+from medmirror.remotes.fhir import links as fhirlinks
 from medmirror.remotes.fhir import search as fhirsearch
 from medmirror.remotes.fhir import write as fhirwrite
 from medmirror.remotes.fhir.bundles import Bundle
@@ -36,7 +44,8 @@ TYPES = (
 
 _TYPE = re.compile(r"[A-Z][A-Za-z]{2,39}", re.ASCII)
 _NO_HISTORY = "fhir:no history"
-_UNSUPPORTED = frozenset((404, 405, 501))
+_UNSUPPORTED = frozenset((403, 404, 405, 501))
+_NOT_OFFERED = frozenset((403, 404, 405))
 _GONE = frozenset((404, 410))
 _FRESH = {"Cache-Control": "no-cache"}  # some servers answer a search with what it found a minute ago
 _COUNT = 200
@@ -50,7 +59,8 @@ class FhirRemote:
     def __init__(
         self, http: Http, around: Around, types: Sequence[str], *, count: int, sort: str, history: bool, totals: bool
     ) -> None:
-        self._http, self._notes = http, around.notes
+        self._http, self._notes, self._around = http, around.notes, around
+        self._lacking: set[str] = set()
         self._types, self._count, self._sort, self._totals = tuple(types), count, sort, totals
         self._history = history and self._notes.get(_NO_HISTORY) is None
 
@@ -62,14 +72,34 @@ class FhirRemote:
 
     def now(self) -> int:
         """The server's clock, by the Date header of a small search."""
-        answer = self._http.get(self._types[0], [("_count", "1"), ("_elements", "id")])
-        if answer.date is None:
-            raise RemoteRefused("The server's answers have no Date; its clock cannot be known.")
-        return answer.date
+        failure: SyncError | None = None
+        for feed in self._types:
+            try:
+                answer = self._http.get(feed, [("_count", "1"), ("_elements", "id")])
+            except (RemoteRefused, AuthenticationFailed) as error:
+                if not _is_lacking(error):
+                    raise
+                failure = failure or error
+                continue
+            if answer.date is None:
+                raise RemoteRefused("The server's answers have no Date; its clock cannot be known.")
+            return answer.date
+        assert failure is not None
+        raise failure  # a key or an address with which there is nothing at all
 
     def changed(self, feed: str, since: Position, until: int) -> Iterator[Page]:
         """Every resource of type *feed* changed in that time; see ``fhirsearch``."""
-        return fhirsearch.changed(self._search(feed), since, until)
+        begun = since.time > 0
+        try:
+            for page in fhirsearch.changed(self._search(feed), since, until):
+                begun = True
+                yield page
+        except (RemoteRefused, AuthenticationFailed) as error:
+            if begun or not _is_lacking(error):  # what it gave before is not to end without a word
+                raise
+            self._lacking.add(feed)
+            self._around.lacking(feed)
+            log.warning("The server gives no %s (status %s): it is left out.", feed, error.context.get("status"))
 
     def window(self, feed: str, start: datetime, end: datetime) -> Iterator[Page]:
         """No type is listed by when its resources begin: how that is searched differs from type to type."""
@@ -77,11 +107,11 @@ class FhirRemote:
 
     def deleted(self, feed: str, since: int, until: int) -> Iterator[Page]:
         """What the history of *feed* says was deleted in that time, as a transaction that deletes it."""
-        if not self._history:
+        if not self._history or feed in self._lacking:
             return
         try:
             yield from fhirsearch.deleted(self._search(feed), since, until)
-        except (RemoteRefused, RemoteUnavailable) as error:
+        except (RemoteRefused, RemoteUnavailable, AuthenticationFailed) as error:
             if error.context.get("status") not in _UNSUPPORTED:
                 raise
             log.warning("The server keeps no history: deletions are found by full syncs alone.")
@@ -111,18 +141,25 @@ class FhirRemote:
         self._http.close()
 
     def _search(self, feed: str) -> Search:
-        return Search(self._ask, feed, self._count, self._sort)
+        return Search(self._ask, feed, self._count, self._sort, self._totals)
 
     def _ask(self, address: str, params: Sequence[tuple[str, str]]) -> Bundle:
         link = "://" in address
         try:
             answer = self._http.get(address, params, _FRESH)
             bundle = fhirbundles.read(answer.body, answer.date)
+            if bundle.next is not None:
+                bundle = bundle._replace(next=fhirlinks.onward(self._http, address, bundle.next))
             return bundle if self._totals else bundle._replace(total=None)
         except RemoteRefused as error:
             if not link or error.context.get("status") not in _GONE:
                 raise
         raise PageExpired
+
+
+def _is_lacking(error: SyncError) -> bool:
+    """Whether *error* says of a type that the server has none, or that our scope does not cover it."""
+    return error.context.get("status") in _NOT_OFFERED
 
 
 def types_of(settings: Mapping[str, Any]) -> tuple[str, ...]:

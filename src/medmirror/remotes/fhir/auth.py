@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, str] = {
 """The settings of both kinds of FHIR remote that say where it is and how it is entered."""
 
 _LIFE = 300  # seconds that an assertion is good for; the standard allows no more
+_DAY = 86_400.0
 _EARLY = 30  # seconds before its end that a token is changed
 
 
@@ -45,7 +46,7 @@ def auth(settings: Mapping[str, Any], secret: Secret | None, around: Around) -> 
         raise UsageError(f"The setting auth={how} needs a secret; name its variable or file.")
     if how == "bearer":
         return bearer(secret)
-    return _basic(secret) if how == "basic" else _Smart(settings, secret, around).headers
+    return _basic(secret) if how == "basic" else _Smart(settings, secret, around)
 
 
 def _basic(secret: Secret) -> Headers:
@@ -69,12 +70,16 @@ class _Smart:
         self._ends = 0.0
         _key(secret)
 
-    def headers(self) -> Mapping[str, str]:
-        """Those of one request."""
+    def __call__(self) -> Mapping[str, str]:
+        """The headers of one request."""
         if self._token is None or time.monotonic() >= self._ends:
             self._renew()
         assert self._token is not None
         return bearer(self._token)()
+
+    def forget(self) -> None:
+        """Take a new token for the next request: the server does not know this one any more."""
+        self._token = None
 
     def _renew(self) -> None:
         parts = urlsplit(self._url)
@@ -92,9 +97,9 @@ class _Smart:
         token = answer.get("access_token") if isinstance(answer, dict) else None
         if not isinstance(token, str) or not token:
             raise AuthenticationFailed("The token endpoint gave no access token.")
-        life = answer.get("expires_in")
+        life = _seconds(answer.get("expires_in"))
         self._token = Secret(token)
-        self._ends = time.monotonic() + max(0, (life if isinstance(life, int) else _LIFE) - _EARLY)
+        self._ends = time.monotonic() + life - min(_EARLY, life / 2)
 
     def _assertion(self) -> str:
         """The signed statement of who we are. Its time is the machine's own: a server compares it to its own now."""
@@ -106,6 +111,15 @@ class _Smart:
         claims = {"iss": self._client, "sub": self._client, "aud": self._url, "exp": ends, "jti": uuid4().hex}
         text = b".".join(_url64(orjson.dumps(part)) for part in (head, claims))
         return (text + b"." + _url64(_key(self._secret).sign(text, padding.PKCS1v15(), SHA384()))).decode()
+
+
+def _seconds(value: Any) -> float:
+    """How long a token is good for: a number, or a text of one; the least usual where a server does not say."""
+    try:
+        life = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else -1.0
+    except ValueError:
+        life = -1.0
+    return min(life, _DAY) if life >= 0 else float(_LIFE)
 
 
 def _key(secret: Secret) -> Any:

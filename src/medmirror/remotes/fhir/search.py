@@ -36,11 +36,13 @@ class Search(NamedTuple):
     feed: str
     size: int
     sort: str
+    totals: bool = True  # whether the server is asked for one: some refuse what they do not know
 
     def params(self, *bounds: str) -> Params:
         """Those that find what was last changed within *bounds*."""
         filters = [("_lastUpdated", bound) for bound in bounds if bound]
-        return [*filters, ("_sort", self.sort), ("_count", str(self.size)), ("_total", "accurate")]
+        total = [("_total", "accurate")] if self.totals else []
+        return [*filters, ("_sort", self.sort), ("_count", str(self.size)), *total]
 
 
 def changed(search: Search, since: Position, until: int) -> Iterator[Page]:

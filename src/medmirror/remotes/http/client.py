@@ -17,8 +17,8 @@ import logging
 import random
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 import orjson
 
@@ -37,12 +37,25 @@ from medmirror.remotes.http.download import FILE, Download
 Headers = Callable[[], Mapping[str, str]]
 Params = Sequence[tuple[str, str]]
 
+
+@runtime_checkable
+class Renewable(Protocol):
+    """Headers whose token can be had anew: once, when a request is answered with 401."""
+
+    def __call__(self) -> Mapping[str, str]:
+        """Those of one request."""
+
+    def forget(self) -> None:
+        """Take a new token for the next one."""
+
+
 _log = logging.getLogger(__name__)
 
 USER_AGENT = "medmirror"
 TRIES = 3
 _DOWNLOAD_TRIES = 6  # without a single new byte between them
 _MOST = 256 << 20  # bytes of a body that is held in memory
+_UNAUTHORIZED = 401
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -161,16 +174,20 @@ class Http:
         """The whole URL: of a path below the base, or of a link, which must be of the same origin (or *abroad*)."""
         if "://" not in path_or_link:
             return f"{self._base.geturl()}/{path_or_link.lstrip('/')}"
-        try:
-            parts = urlsplit(path_or_link)
-            same = origin(parts) in self._origins
-        except ValueError:
-            same = False
-        if same and not parts.username and not parts.password:
+        if self.is_own(path_or_link):
             return path_or_link
+        parts = urlsplit(path_or_link) if abroad else SplitResult("", "", "", "", "")
         if abroad and parts.scheme == "https" and not parts.username:
             return path_or_link
         raise RemoteRefused("The remote's link leads to another place; it is not followed.")
+
+    def is_own(self, url: str) -> bool:
+        """Whether the whole *url* is of the remote's own origin, and names no user."""
+        try:
+            parts = urlsplit(url)
+            return origin(parts) in self._origins and not parts.username and not parts.password
+        except ValueError:
+            return False
 
     # --- one request
 
@@ -203,6 +220,7 @@ class Http:
         own = origin(urlsplit(url)) == origin(self._base)
         path, longest = self._shown(urlsplit(url).path), self._patience.body
         failures = 0
+        anew = isinstance(self._auth, Renewable) and own
         while True:
             rest = download.headers() if download else {}
             sent = {**self._headers, **(self._auth() if own else {}), **headers, **rest}
@@ -215,6 +233,11 @@ class Http:
             if isinstance(outcome, Answer) and error is None:
                 return outcome
             assert error is not None
+            if anew and isinstance(outcome, Answer) and outcome.status == _UNAUTHORIZED:
+                anew = False  # the server has ended it before its time; what it refuses it has not done
+                assert isinstance(self._auth, Renewable)
+                self._auth.forget()
+                continue
             if begun and method not in ("GET", "HEAD"):
                 raise error
             if download and download.is_further():
