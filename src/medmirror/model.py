@@ -130,7 +130,9 @@ class Counts(NamedTuple):
         return Counts(*(left + right for left, right in zip(self, other, strict=True)))
 
 
+LACKING = "column "  # how a problem begins that is a column's, and no field's
 _KEPT = ("gap", "fold")  # codes of problems whose value was kept
+_FEW = 2  # records that anybody may type wrongly
 
 
 class Remarks(NamedTuple):
@@ -160,12 +162,14 @@ class Remarks(NamedTuple):
         self.withheld.update(other.withheld)
 
     def over(self, limit: float) -> list[str]:
-        """The problems that more than *limit* per cent of the mapped records of their feed have, the most frequent
-        first."""
+        """The problems that more than *limit* per cent of the mapped records of their feed have, and more than two of
+        them unless the limit is 0; the most frequent first. A column that is not there is always one."""
+        few = _FEW if limit else 0
         return [
             f"{feed}: {problem}"
             for (feed, problem), times in self.problems.most_common()
-            if not problem.endswith(_KEPT) and times * 100 > limit * self.mapped[feed]
+            if (times > few and times * 100 > limit * self.mapped[feed] and not problem.endswith(_KEPT))
+            or problem.startswith(LACKING)
         ]
 
     def named(self, name: str) -> dict[str, int]:

@@ -24,7 +24,7 @@ from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate, bad_key, digest,
 from medmirror.ingest.order import newer
 from medmirror.ingest.stages import Stages
 from medmirror.ingest.worker import EngineOf, Job, functions_of, mappers_of, own_engine, peak_rss
-from medmirror.model import Chunk, Counts, Flaw, Item, Outcome, Part, Remarks
+from medmirror.model import LACKING, Chunk, Counts, Flaw, Item, Outcome, Part, Remarks
 from medmirror.sources.base import Feed, Source
 
 _RACES = 20  # times that another loader may overtake a chunk between asking for facts and claiming them
@@ -323,7 +323,7 @@ class _Load:
         """Count the columns that a file lacks as problems of all its records."""
         for column in orjson.loads(str(context.get("lacks", "[]"))):
             name = f"{self.source.name}.{context['kind']}"
-            self.remarks.problems[name, f"column {column} missing"] = self.remarks.mapped[name]
+            self.remarks.problems[name, f"{LACKING}{column} missing"] = self.remarks.mapped[name]
 
     def _store(
         self,

@@ -133,7 +133,8 @@ class MappingSettings:
     problem_limit: float = variable(
         "MEDMIRROR_PROBLEM_LIMIT",
         kinds.PERCENT,
-        "Percent of the records mapped in a run that may have a problem with one field: above it the exit code is 3.",
+        "Percent of the records mapped in a run that may have the same problem with a field, two of them in any case;"
+        " above it the exit code is 3. `0`: not one may.",
         default=5.0,
         shown="5",
     )
