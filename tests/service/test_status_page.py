@@ -201,3 +201,18 @@ def test_other_organisations_are_nowhere_on_the_page(make: Make) -> None:
     assert OURS in text
     assert MARKER not in text
     assert "77,413" not in text
+
+
+def test_what_mapping_said_of_a_sync_stands_beside_it(make: Make) -> None:
+    world = make(open_status=True)
+    organization(world.engine, OURS)
+    counts = (
+        '{"read": 30, "problems": {"cliniko.patient: birth_date unreadable": 30}, "withheld_fields":'
+        ' {"cliniko.patient: emails": 20}, "over_limit": ["cliniko.patient: birth_date unreadable"]}'
+    )
+    with world.engine.begin() as conn:
+        clinics.job(conn, OURS, NOW, "succeeded", counts=counts)
+    for path in ("/", f"/organizations/{OURS}"):
+        text = world.client.get(path).text
+        assert "30 x cliniko.patient: birth_date unreadable (over the limit)" in text
+        assert "withheld: 20 x cliniko.patient: emails" in text

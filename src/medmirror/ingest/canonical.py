@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-import orjson
-
 from medmirror.ingest.canonicalstore import Deletion, Row
-from medmirror.mapping import SCHEMA_VERSION, Mappers, Problem, canonical_hash
+from medmirror.mapping import SCHEMA_VERSION, Mappers, Problem, canonical_hash, canonical_text
 from medmirror.model import Item
 from medmirror.sources.base import Feed
 
@@ -87,7 +85,7 @@ def add_record(
         return
     meaning.rows.append(
         row._replace(
-            record=orjson.dumps(mapped.record, option=orjson.OPT_SORT_KEYS),
+            record=canonical_text(mapped.record),
             canonical_hash=canonical_hash(mapped.record),
             schema_version=SCHEMA_VERSION,
             archived=tombstone is not None and tombstone.grade == "archived",

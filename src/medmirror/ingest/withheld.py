@@ -21,8 +21,9 @@ from sqlalchemy import Connection, Engine
 
 from medmirror.db import sql
 from medmirror.ingest.canonicalstore import Row
-from medmirror.mapping import Mapper, Mappers, canonical_hash
+from medmirror.mapping import Mapper, Mappers, canonical_hash, canonical_text
 from medmirror.mapping.coverage import targets_of
+from medmirror.readers.json.values import exactly
 
 FILLED = 0.95
 """How many of the records must have had a field."""
@@ -62,13 +63,13 @@ def keep(where: Where, rows: Sequence[Row], mappers: Mappers, *, judge: bool = T
         batch = {row.source_id: row for row in rows if row.feed == feed and row.record is not None}
         if mapper is None or not batch:
             continue
-        documents = {source_id: orjson.loads(row.record or b"") for source_id, row in batch.items()}
+        documents = {source_id: _parsed(row.record or b"{}") for source_id, row in batch.items()}
         lost = _lost(where, feed, mapper, documents, held.get(feed, frozenset())) if judge else frozenset()
         wanted = {source_id: lost | before.get((feed, source_id), frozenset()) for source_id in batch}
         for source_id, fields in _restored(where, feed, mapper.entity, documents, wanted):
             record = documents[source_id]
             kept[feed, source_id] = batch[source_id]._replace(
-                record=orjson.dumps(record, option=orjson.OPT_SORT_KEYS),
+                record=canonical_text(record),
                 canonical_hash=canonical_hash(record),
                 withheld=fields,
             )
@@ -85,12 +86,15 @@ def open_of(engine: Engine, organization: str | None, source: str | None) -> Cou
 
 
 def filled(value: Any, at: str = "") -> Iterator[str]:
-    """The paths within *value*, a canonical record or a part of one, that hold something; lists do not count as
-    steps."""
+    """The paths within *value*, a canonical record or a part of one, that hold something; lists do not count as steps,
+    and a fact of one source only is one path, whatever it holds."""
     if isinstance(value, dict):
         if value.keys() == {"code", "raw"}:
             if value["code"] != "UNKNOWN":
                 yield at
+            return
+        if at == "extra":
+            yield from (f"extra.{name}" for name, inner in value.items() if inner not in (None, "", [], {}))
             return
         for name, inner in value.items():
             yield from filled(inner, f"{at}.{name}" if at else name)
@@ -184,7 +188,12 @@ def _put_back(document: dict[str, Any], stored: Mapping[str, Any], top: str, fie
 
 def _records(where: Where, values: Mapping[str, Any], section: str) -> dict[str, Any]:
     rows = where.conn.execute(_statement(section), values)
-    return {row.source_id: orjson.loads(row.record) for row in rows}
+    return {row.source_id: _parsed(row.record.encode()) for row in rows}
+
+
+def _parsed(record: bytes) -> dict[str, Any]:
+    parsed: dict[str, Any] = exactly(record, orjson.loads(record))
+    return parsed
 
 
 def _held(where: Where) -> dict[str, Paths]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import medmirror.mapping.mappers  # noqa: F401 - the folder, now: imported later, it would take the function's name
 from medmirror.mapping.convert.scope import Problem
-from medmirror.mapping.mapper import Mapped, Mapper, Tombstone, Unmapped, canonical_hash
+from medmirror.mapping.mapper import Mapped, Mapper, Tombstone, Unmapped, canonical_hash, canonical_text
 from medmirror.mapping.registry import Mappers, mappers
 from medmirror.mapping.schema.kinds import SCHEMA_VERSION
 from medmirror.mapping.schema.versions import upgrade
@@ -22,6 +22,7 @@ __all__ = [
     "Tombstone",
     "Unmapped",
     "canonical_hash",
+    "canonical_text",
     "mappers",
     "upgrade",
 ]

@@ -119,13 +119,17 @@ class Mapper:
 
 
 def canonical_hash(record: dict[str, Any]) -> bytes:
-    """The first 16 bytes of SHA-256 over *record* as JSON with sorted keys: equal for equal content, whatever order the
-    keys are in."""
+    """The first 16 bytes of SHA-256 over ``canonical_text``: equal for equal content, whatever order keys are in."""
+    return sha256(canonical_text(record)).digest()[:16]
+
+
+def canonical_text(record: dict[str, Any]) -> bytes:
+    """*record* as JSON with sorted keys."""
     try:
-        text = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a number of more than 64 bits
-        text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-    return sha256(text).digest()[:16]
+        text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8", "replace")
 
 
 def _required(node: Node) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 
 from medmirror.ingest import canonical as meaning
@@ -50,3 +51,12 @@ def test_a_listed_deletion_is_a_fact_about_another_record() -> None:
     made = meaning_of(LISTED, ("org", "patient", "82"), {})
     assert made.rows == []
     assert [one._replace(entity=None) for one in made.deletions] == [Deletion("patient", "82", None, 7)]
+
+
+def test_a_number_of_more_than_64_bits_is_kept_as_it_is() -> None:
+    patients = Feed("patient", KEY, (Column("record", "jsonb"),), document="record")
+    made = meaning.Meaning.nothing()
+    document = {"last_name": "Fennick", "custom_fields": {"card": 1 << 70}}
+    meaning.add_record(made, mappers(), "cliniko", patients, ("org", "5"), 7, b"digest", document)
+    (row,) = made.rows
+    assert json.loads(row.record or b"")["extra"]["custom_fields"] == {"card": 1 << 70}
