@@ -259,8 +259,7 @@ def execute(
             remarks = pipeline.totals.remarks
             if organization is not None:
                 remarks.withheld.update(withheld.open_of(engine, organization, source))
-            to_look_at = pipeline.totals.counts.rejected or refused or remarks.over(limit) or remarks.withheld
-            run.status = "rejects" if to_look_at else "done"
+            run.status = "rejects" if pipeline.totals.counts.rejected or refused or remarks.withheld else "done"
         return result()
     finally:
         engine.dispose()

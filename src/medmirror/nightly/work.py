@@ -163,6 +163,7 @@ def _answer(result: LoadResult) -> dict[str, Any]:
             "lock_waits", "worker_deaths", *COUNTS)  # fmt: skip
     return {
         **{name: document[name] for name in keep},
+        "status": "rejects" if result.exit_code == 3 else result.status,
         "files": {state: states.count(state) for state in sorted(set(states))},
         "refused": refused,
         "field_problems": result.problems,

@@ -57,8 +57,7 @@ def run(tools: Tools, organization: Organization, request: SyncRequest) -> dict[
                 _note_failure(tools, organization, error)
                 raise
             remarked = _remarked(remarks, limit)
-            to_look_at = counts["rejected"] or "over_limit" in remarked or "withheld_fields" in remarked
-            run.status = "rejects" if to_look_at else "done"
+            run.status = "rejects" if counts["rejected"] or remarks.withheld else "done"
     return {**counts, **remarked, "run_id": run.run_id, "said": summary}
 
 

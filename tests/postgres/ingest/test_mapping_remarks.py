@@ -87,6 +87,7 @@ def test_problems_are_counted_by_field_in_the_result_and_in_the_ledger(clinic: C
     bad = clinic.load(clinic.rows(30, DOB="0001-01-01"))
     assert bad.problems == {"csv.patient: birth_date placeholder": 30}
     assert bad.over_limit == ["csv.patient: birth_date placeholder"]
+    assert bad.withheld_fields == {"csv.patient: birth_date": 29}, "the birthdays that were there stay"
     assert (bad.exit_code, bad.status) == (3, "rejects")
     kept = clinic.ask("SELECT counts FROM medmirror.run WHERE run_id = %s", bad.run_id)[0][0]
     assert kept["problems"] == bad.problems
