@@ -9,6 +9,7 @@ is read again. Nothing is stored twice, because records are registers of their v
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -21,12 +22,15 @@ from medmirror.errors import (
     MedmirrorError,
     StoreError,
 )
+from medmirror.ingest import withheld
 from medmirror.model import Remarks
 from medmirror.remotes.base import Remote
 from medmirror.settings import MappingSettings, read
 from medmirror.sync import backfill, incremental, organizations, state
 from medmirror.sync.organizations import Organization
 from medmirror.sync.session import Session, SyncRequest, Tools, held
+
+_log = logging.getLogger(__name__)
 
 _BACKFILL_SHARE = 0.5  # of each window of the rate budget, so that syncs are not disturbed
 
@@ -56,9 +60,24 @@ def run(tools: Tools, organization: Organization, request: SyncRequest) -> dict[
             except MedmirrorError as error:
                 _note_failure(tools, organization, error)
                 raise
+            remarks.withheld.update(withheld.open_of(tools.engine, organization.organization_id, organization.source))
+            _tell(organization, remarks, limit)
             remarked = _remarked(remarks, limit)
             run.status = "rejects" if counts["rejected"] or remarks.withheld else "done"
     return {**counts, **remarked, "run_id": run.run_id, "said": summary}
+
+
+def _tell(organization: Organization, remarks: Remarks, limit: float) -> None:
+    """Log what a person has to look at: it is also what the status page shows of the job."""
+    problems = remarks.named("problems")
+    for name in remarks.over(limit):
+        _log.warning("%s: %d x %s", organization.organization_id, problems[name], name)
+    for name, times in remarks.named("withheld").items():
+        _log.warning(
+            "%s: withheld: %s was filled before and is empty now in %d records; the old values stay; if they are gone,"
+            " sync with --accept-empty-fields",
+            *(organization.organization_id, name, times),
+        )
 
 
 def _remarked(remarks: Remarks, limit: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from medmirror import clock
 from medmirror.db import digests, retry
-from medmirror.ingest import remap, withheld
+from medmirror.ingest import remap
 from medmirror.remotes.base import MICROSECOND, Page
 from medmirror.sync import deletions, destination, fetch, lists, marks, notes, state, watermark
 from medmirror.sync.lists import Name, Reading
@@ -62,14 +62,6 @@ def run(session: Session) -> str:
         )
     if request.args.get("accept_empty_fields"):
         _accept_empty_fields(session)
-    kept = withheld.open_of(tools.engine, organization.organization_id, organization.source)
-    session.remarks.withheld.update(kept)
-    for name, times in session.remarks.named("withheld").items():
-        _log.warning(
-            "%s: withheld: %s was filled before and is empty now in %d records; the old values stay; if they are gone,"
-            " sync with --accept-empty-fields",
-            *(organization.organization_id, name, times),
-        )
     if organization.destination:
         session.counts.update(_destination(session))
     full = whole >= feeds

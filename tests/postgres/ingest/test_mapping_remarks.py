@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,33 @@ def test_the_command_line_says_it(clinic: Clinic) -> None:
     accepted = CliRunner().invoke(cli, ["load", "csv", str(path), *words, "--accept-empty-fields"])
     assert accepted.exit_code == 0, accepted.output
     assert clinic.with_field("phones") == 0
+
+
+TABLE = """
+[[table]]
+kind = "patient"
+name = "patients"
+key = ["id"]
+[[mapper]]
+source = "sql"
+feed = "patient"
+entity = "patient"
+[mapper.fields]
+"names[0].family" = "surname"
+"phones[0]" = "mobile"
+"""
+
+
+@pytest.mark.parametrize(("optional", "code"), [("", 1), ('optional = ["mobile"]', 0)])
+def test_a_table_must_have_the_columns_of_its_mapping(clinic: Clinic, optional: str, code: int) -> None:
+    path = clinic.folder / "practice.db"
+    with closing(sqlite3.connect(path)) as practice, practice:
+        practice.execute("CREATE TABLE patients (id INTEGER PRIMARY KEY, surname TEXT, phone TEXT)")
+        practice.execute("INSERT INTO patients VALUES (1, 'Fennick', '0491 570 006')")
+    clinic.mapping.write_text(TABLE.replace('entity = "patient"', f'entity = "patient"\n{optional}'))
+    result = medmirror.load(
+        "sql", organization="org_1", mapping=[clinic.mapping], url=f"sqlite:///{path}", settings=clinic.settings
+    )
+    assert result.exit_code == code
+    assert ("columns that are not there: mobile" in str(result.files[0].reason)) == bool(code)
+    assert result.read == 1 - code
