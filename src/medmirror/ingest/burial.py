@@ -59,16 +59,24 @@ def retire(engine: Engine, source: Source) -> None:
     """
     sections = sql.sections(f"sources/{source.name}.sql")
     for feed in source.feeds:
-        if learn := sections.get(f"learn {feed.name}"):
-            retry.in_transaction(engine, lambda conn, statement=learn: conn.execute(text(statement)))  # type: ignore[misc]
-        select = sections.get(f"retired {feed.name}")
-        if not select:
-            continue
-        with engine.connect() as conn:
-            gone = [Gone(tuple(row[:-1]), row[-1]) for row in conn.execute(text(select))]
-        if gone:
-            with runs.record(engine, "retire", source.name, {"retired": len(gone), "feed": feed.name}) as run:
-                bury(engine, run, feed, source, gone, f"replaced in {source.name}.{feed.name}")
+        if select := sections.get(f"retired {feed.name}"):
+            gone = retry.in_transaction(engine, _Look(sections.get(f"learn {feed.name}"), select).run)
+            if gone:
+                with runs.record(engine, "retire", source.name, {"retired": len(gone), "feed": feed.name}) as run:
+                    bury(engine, run, feed, source, gone, f"replaced in {source.name}.{feed.name}")
+
+
+class _Look(NamedTuple):
+    """A transaction that learns what replaces what, and finds what is living of it."""
+
+    learn: str | None
+    select: str
+
+    def run(self, conn: Connection) -> list[Gone]:
+        """The records to retire."""
+        if self.learn:
+            conn.execute(text(self.learn))
+        return [Gone(tuple(row[:-1]), row[-1]) for row in conn.execute(text(self.select))]
 
 
 class _Burial(NamedTuple):

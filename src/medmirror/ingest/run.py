@@ -247,9 +247,8 @@ def execute(
             run.counts = lambda: _kept(result())
             pipeline.run(inputs.chunks(todo))
             certificates = _certificates(engine, inputs)
-            if not within:
-                for name in sorted({state.source for state in inputs.files if state.source}):
-                    burial.retire(engine, sources.get(name))
+            for name in sorted({state.source for state in inputs.files if state.source}):
+                burial.retire(engine, sources.get(name))
             digests.fold(engine)
             if index:
                 search.refresh(

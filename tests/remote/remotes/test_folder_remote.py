@@ -222,3 +222,13 @@ def test_dropped_files_reach_the_mirror_once(clinic: Clinic, engine: Engine, set
     with engine.connect() as connection:
         connection.execute(text("SELECT set_config('medmirror.organization', 'org_f', false)"))
         assert connection.execute(text("SELECT count(*) FROM csv.record")).scalar_one() == 2
+
+
+def test_a_file_whose_name_is_no_text_reaches_the_mirror_beside_the_others(
+    clinic: Clinic, engine: Engine, settings: Settings
+) -> None:
+    clinic.drop(os.fsdecode(b"patients\xe9.csv"))
+    clinic.drop("patients.csv", "Id,Name\n2,y\n")
+    organization = Organization("org_f", "csv", "folder", mappings=(MAPPING,))
+    run = retry.in_transaction(engine, lambda conn: runs.open_run(conn, "sync", "csv", {}))
+    assert Store(engine, settings, organization, run).put(clinic.pages(), {}).counts.inserted == 2

@@ -549,3 +549,25 @@ def test_samples_are_the_same_every_time(release: Any, tmp_path: Path) -> None:
         samples.write_fhir(tmp_path / name, patients=5, day=2, release=release)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "behind", ['{"resourceType": "Bundle", "type": "searchset", "entry": []}', "<html>504</html>", "}"]
+)
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"resourceType": "Bundle", "type": "searchset", "total": 0},
+        {"transactionTime": "2026-01-01T00:00:00Z", "output": []},
+    ],
+)
+def test_what_stands_behind_a_document_without_records_is_noticed(document: dict[str, Any], behind: str) -> None:
+    text = json.dumps(document, indent=1)
+    for data, clean in ((text.encode(), True), (f"{text}\n{behind}".encode(), False)):
+        context = SOURCE.context("a.json", data, lambda data=data: io.BytesIO(data), {})  # type: ignore[misc]
+        try:
+            pieces = list(SOURCE.split(io.BytesIO(data), context, 1 << 20, 1 << 20))
+        except LayoutChanged:
+            assert not clean
+        else:
+            assert [type(piece) for piece in pieces] == ([] if clean else [Flaw])

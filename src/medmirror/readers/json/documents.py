@@ -33,7 +33,8 @@ _HELD = 1 << 20  # bytes between documents that are held
 
 
 class Documents:
-    """The documents of a stream whose first one is of that *kind*; *key* is that of its array of records.
+    """The documents of a stream whose first one is of that *kind* (``empty``: an object that holds no records); *key*
+    is that of its array of records.
 
     Without *about* a second document is refused: the file says something about its records that each page says anew.
     """
@@ -126,8 +127,8 @@ class Documents:
         self.ordinal = yield from split_array(self.window, kind, self.wanted, self.most, self.ordinal, facts)
 
     def _object(self) -> Iterator[Block | Flaw]:
-        if self.first and self.kind == "bare":
-            yield from self._record()
+        if self.first and self.kind in ("bare", "empty"):
+            yield from (piece for piece in self._record() if self.kind == "bare" or isinstance(piece, Flaw))
             return
         values: dict[str, Any] = {}
         place, _ = enter(self.window, self.at, self.keys, values)

@@ -135,8 +135,10 @@ def _is_lines(head: bytes, reopen: Callable[[], BinaryIO]) -> bool:
 
 def split(stream: BinaryIO, context: Context, wanted: int, most: int) -> Iterator[Block | Flaw]:
     """Blocks of whole resources or entries (``readers.json``); of a file that holds none, none."""
-    if context["layout"] in ("manifest", "log", "empty"):
+    if context["layout"] == "log":
         return iter(())
+    if context["layout"] in ("manifest", "empty"):
+        return blocks.split(stream, "empty", "", wanted, most)
     return blocks.split(stream, str(context["layout"]), str(context["array"]), wanted, most)
 
 
