@@ -201,7 +201,7 @@ WITH named AS (
     FROM clinicaltrials.study AS s
     JOIN clinicaltrials.study_fact AS f USING (nct_id)
     CROSS JOIN unnest(s.nct_id_aliases) AS a(alias)
-    WHERE s.nct_id_aliases IS NOT NULL AND NOT s.deleted AND a.alias <> s.nct_id
+    WHERE s.nct_id_aliases IS NOT NULL AND NOT s.deleted AND a.alias <> s.nct_id AND a.alias ~ '^NCT[0-9]{8}$'
     ORDER BY a.alias, f.version DESC, s.nct_id
 ),
 withdrawn AS (

@@ -503,3 +503,9 @@ ALTER TABLE cliniko.invoice_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD C
 ALTER TABLE cliniko.deletion_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN cliniko.patient_fact.tie IS 'orders copies of one version: not used here';
 COMMENT ON COLUMN cliniko.patient_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';
+
+-- migrate 3 --
+-- An index never decides what can be stored: this one holds the beginnings of names.
+DROP INDEX cliniko.patient_last_name;
+CREATE INDEX patient_last_name ON cliniko.patient
+    (organization_id, pg_catalog.left(last_name, 100), pg_catalog.left(first_name, 100));

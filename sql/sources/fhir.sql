@@ -798,3 +798,8 @@ $body$;
 COMMENT ON FUNCTION fhir.target(text, jsonb, text[]) IS
     'Type/id that a Reference of an organisation''s resource points to: by type and id (also of a version), by the'
     ' fullUrl of an entry or the place that it tells, or by an identifier; NULL when nobody can tell. The last arguments: which types it can be';
+
+-- migrate 7 --
+-- An index never decides what can be stored: a hash index holds an address of any length (and answers = alone).
+DROP INDEX fhir.resource_full_url;
+CREATE INDEX resource_full_url ON fhir.resource USING hash (full_url) WHERE full_url IS NOT NULL;

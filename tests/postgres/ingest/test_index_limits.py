@@ -101,11 +101,11 @@ def test_every_index_of_a_table_holds_any_text(dsn: str) -> None:
         )
     assert rows
     for schema, table, name, definition, is_primary in rows:
-        if is_primary or " USING hash " in definition:
+        if is_primary or " USING hash " in definition or (schema, table) not in LAYOUTS:  # numbers of studies alone
             continue
         for column in re.findall(r"\w+", definition.partition(" USING ")[2].partition("(")[2].partition(" WHERE")[0]):
             kind = kinds.get(f"{schema}.{table}.{column}", "")
-            if kind == "text":
+            if kind == "text" and column not in {key.name for key in sources.get(schema).feed(table).key}:
                 assert '"left"(' in definition, name
             elif kind == "ARRAY":
                 assert column in LAYOUTS[schema, table].indexed, name
@@ -137,3 +137,15 @@ def test_a_device_recall_is_not_taken_for_a_drug_recall() -> None:
     ).encode()
     with pytest.raises(medmirror.errors.LayoutChanged, match="of a feed known here"):
         openfda.context("a.json", data, lambda: io.BytesIO(data), {})
+
+
+def test_a_patient_of_a_long_name_and_a_resource_of_a_long_address_are_stored(dsn: str, tmp_path: Path) -> None:
+    settings = replace(Settings.from_environment(environ={}), dsn=dsn, workers=1)
+    day = "2024-01-01T00:00:00Z"
+    guest = {"id": "1", "created_at": day, "updated_at": day, "first_name": long(1), "last_name": long(2)}
+    (tmp_path / "a.json").write_text(json.dumps({"patients": [guest], "links": {}, "total_entries": 1}))
+    entry = {"fullUrl": f"http://a/{long(3)}", "resource": {"resourceType": "Patient", "id": "1"}}
+    (tmp_path / "b.json").write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [entry]}))
+    for name, source in (("a", "cliniko"), ("b", "fhir")):
+        result = medmirror.load(source, tmp_path / f"{name}.json", organization="org_1", settings=settings)
+        assert (result.inserted, result.rejected, result.exit_code) == (1, 0, 0)
