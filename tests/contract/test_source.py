@@ -164,7 +164,7 @@ def test_size_of_chunks_and_number_of_workers_do_not_matter(
     paths = [path for feed in FEEDS for path in feedfiles.generations(tmp_path, feed)]
     random.Random(chunk_bytes).shuffle(paths)
     sized = replace(settings, chunk_bytes=chunk_bytes, workers=workers)
-    result = medmirror.load(None, paths, settings=sized, **feedfiles.options(tmp_path, FEEDS))
+    result = medmirror.load(None, paths, settings=sized, accept_empty_fields=True, **feedfiles.options(tmp_path, FEEDS))
     assert (result.status, result.exit_code) == ("done", 0)
     mirrors.same(str(settings.dsn), expected)
 
@@ -178,7 +178,7 @@ def expected(
     paths = [path for feed in FEEDS for path in feedfiles.generations(folder, feed)]
     with database() as dsn:
         alone = replace(Settings.from_environment(environ={}), dsn=dsn, workers=1)
-        medmirror.load(None, paths, settings=alone, **feedfiles.options(folder, FEEDS))
+        medmirror.load(None, paths, settings=alone, accept_empty_fields=True, **feedfiles.options(folder, FEEDS))
         return mirrors.contents(dsn)
 
 
