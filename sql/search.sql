@@ -100,7 +100,8 @@ ORDER BY {keys} LIMIT :page
 
 -- behind after --
 SELECT {fact_keys}
-FROM {fact} AS t LEFT JOIN {search} AS s USING ({keys})
+FROM {fact} AS t
+LEFT JOIN (SELECT {keys}, digest FROM {search} WHERE ({keys}) > ({last})) AS s USING ({keys})  -- each page reads its own
 WHERE t.run_id >= :since
   AND (t.deleted OR s.digest IS NULL OR substring(s.digest FOR length(t.digest)) <> t.digest
        OR (:renew AND s.digest <> t.digest || CAST(:layout AS bytea)))
