@@ -60,7 +60,7 @@ class _Plan(NamedTuple):
     unchanged: list[Candidate]
     older: list[Candidate]  # older or second copies
     feed: Feed
-    renew: list[Candidate]  # of those that are unchanged or advance: whose rows are written again all the same
+    renew: list[Candidate]  # of those with the stored content: whose rows are written again all the same
 
 
 class _Load:
@@ -203,8 +203,7 @@ class _Load:
             (plan.advance if same else plan.write).append(candidate)
         else:
             plan.older.append(candidate)
-            return
-        if same and self.job.renew and not item.deleted:
+        if same and self.job.renew and not item.deleted:  # also what an earlier version ordered otherwise
             plan.renew.append(candidate)
 
     def _parse(self, feed: Feed, write: list[Candidate]) -> set[tuple[int, int]]:

@@ -57,6 +57,10 @@ def test_rows_of_earlier_versions_have_their_year_in_the_view_and_are_renewed_on
     assert mirrors.one(dsn, row)[0] == "106 cells"
     assert _load(dsn, path, renew=True).unchanged == 1
     assert mirrors.one(dsn, row) == new
+    mirrors.run(dsn, "UPDATE pubmed.citation SET title = '106 cells'")
+    mirrors.run(dsn, "UPDATE pubmed.citation_fact SET version = version + 1")  # it was ordered otherwise then
+    assert _load(dsn, path, renew=True).duplicate == 1
+    assert mirrors.one(dsn, row) == new
     mirrors.books_are_right(dsn)
 
 
