@@ -93,8 +93,16 @@ class Session(psycopg.Connection[Any]):
         super().close()
 
     def check(self) -> None:
-        """Raise TransactionPooler when the server's end has become another one since the session began."""
-        if self.pooled and _server_process(self) != self.server_process:
+        """Raise TransactionPooler when the server's end has become another one since the session began.
+
+        Call it outside of a transaction; it begins none.
+        """
+        if not self.pooled:
+            return
+        self.autocommit = True
+        process = _server_process(self)
+        self.autocommit = False
+        if process != self.server_process:
             raise TransactionPooler
 
     def __enter__(self) -> Self:

@@ -153,6 +153,9 @@ def test_a_session_pooler_is_served_and_finds_the_session_cleared(dsn: str) -> N
     with engine.connect() as conn:
         assert conn.scalar(text("SELECT current_user")) == connect.LOADER
         process = conn.scalar(text("SELECT pg_backend_pid()"))
+    with engine.connect() as conn:  # the same one again, and in no transaction yet
+        alone = conn.execution_options(isolation_level="AUTOCOMMIT")
+        assert alone.scalar(text("SELECT pg_backend_pid()")) == process
     engine.dispose()
     with psycopg.connect(pooler.dsn, autocommit=True) as other:
         shown = other.execute("SELECT pg_backend_pid(), current_setting('search_path'), current_setting('TimeZone')")
