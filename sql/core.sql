@@ -321,6 +321,14 @@ BEGIN
 END
 $roles$;
 
+-- foreign schemas --
+-- Of those names, the schemas that are there and are somebody else's. A superuser is a member of every role: for him only
+-- his own are his own.
+SELECT n.nspname, CAST(CAST(n.nspowner AS regrole) AS text) AS owner
+FROM pg_namespace AS n JOIN pg_roles AS r ON r.rolname = current_user
+WHERE n.nspname = ANY (CAST(:schemas AS text[])) AND n.nspowner <> r.oid AND (r.rolsuper OR NOT pg_has_role(n.nspowner, 'USAGE'))
+ORDER BY 1
+
 -- pinned functions --
 -- What makes each function of ours that is not so yet independent of the search_path of whoever calls it. A function in
 -- SQL is parsed once and for all, so that it can still become a part of the query that calls it; one in PL/pgSQL, and one

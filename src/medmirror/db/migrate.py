@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from medmirror.db import locks, retry, sql
 from medmirror.db.connect import raw
-from medmirror.errors import SchemaOutOfDate
+from medmirror.errors import SchemaOutOfDate, StoreError
 
 CORE = (
     "core",
@@ -38,6 +38,7 @@ CORE = (
     "publishers",
 )  # files of medmirror's own tables, in this order
 _SCHEMAS = ("medmirror", "canonical")  # the schemas of those tables
+_SCHEMA = re.compile(r"CREATE SCHEMA (?:IF NOT EXISTS )?(\w+)")
 _MADE = re.compile(
     r"(?:^|; )CREATE (?:UNLOGGED TABLE|TABLE|VIEW|OR REPLACE VIEW|MATERIALIZED VIEW) (\w+\.\w+)", re.MULTILINE
 )
@@ -96,6 +97,7 @@ _statement = partial(sql.statement, "core.sql")
 def _apply(connection: Connection) -> tuple[Migration, ...]:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": locks.MIGRATION})
     missing = _missing(_applied(connection))  # asked again: somebody may have been quicker
+    _refuse_foreign_schemas(connection, missing)
     for migration in missing:
         # Several statements in one go, which only psycopg takes, and only without parameters.
         raw(connection).execute(migration.statements.encode())
@@ -139,6 +141,17 @@ def _missing(applied: dict[tuple[str, int], bytes]) -> tuple[Migration, ...]:
             )
             raise SchemaOutOfDate(message, source=source, migration=number)
     return tuple(migration for name, migration in ours.items() if name not in applied)
+
+
+def _refuse_foreign_schemas(connection: Connection, missing: tuple[Migration, ...]) -> None:
+    """Raise StoreError when a schema that is to be made is there, and somebody else's: he could change all in it."""
+    names = [name for migration in missing for name in _SCHEMA.findall(migration.statements)]
+    for schema, owner in connection.execute(_statement("foreign schemas"), {"schemas": names}).all():
+        raise StoreError(
+            f"The schema {schema} belongs to the role {owner}, who could change what is made in it. Drop or rename it,"
+            " make this user its owner (ALTER SCHEMA ... OWNER TO ...), or use another database.",
+            schema=schema,
+        )
 
 
 def _compress_with_lz4(connection: Connection, schemas: list[str]) -> None:

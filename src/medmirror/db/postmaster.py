@@ -110,6 +110,8 @@ def own_folder(folder: Path, account: Account) -> None:
 
     Raises EmbeddedServerError when it is there with another owner or mode, or when *account* cannot reach it.
     """
+    if account.other and not _reaches(account, folder.parent):  # first: nothing is left behind where it cannot be used
+        raise EmbeddedServerError(_closed_parent(folder, account))
     try:
         folder.mkdir(mode=0o700)
         if account.other:
@@ -121,14 +123,18 @@ def own_folder(folder: Path, account: Account) -> None:
         raise EmbeddedServerError(
             f"{folder} is not a folder that only the user {account.name} can enter; remove it, or set MEDMIRROR_HOME."
         )
-    if account.other and account.run(["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]).returncode != 0:
+    if account.other and not _reaches(account, folder):
         raise EmbeddedServerError(_closed_parent(folder, account))
+
+
+def _reaches(account: Account, folder: Path) -> bool:
+    return account.run(["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]).returncode == 0
 
 
 def _closed_parent(folder: Path, account: Account) -> str:
     closed = folder
     for parent in reversed(folder.parents):
-        if account.run(["/bin/sh", "-c", 'cd "$1"', "sh", str(parent)]).returncode != 0:
+        if not _reaches(account, parent):
             closed = parent
             break
     return (

@@ -315,6 +315,7 @@ def test_root_is_told_which_folder_the_server_cannot_pass(settings: Settings) ->
     settings.home.chmod(0o711)
     with pytest.raises(EmbeddedServerError, match=rf"cannot pass through {closed}\. .*chmod o\+x {closed}"):
         embedded.start(replace(settings, home=closed / "home"))
+    assert not (closed / "home" / "postgres").exists()
 
 
 @only_root

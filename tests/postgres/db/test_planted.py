@@ -18,6 +18,7 @@ from psycopg.sql import SQL, Identifier
 import medmirror
 import mirrors
 from medmirror.db import connect, migrate
+from medmirror.errors import StoreError
 from medmirror.jobs.queue.postgres import PostgresQueue
 from medmirror.settings import Settings
 
@@ -158,3 +159,19 @@ def test_readers_get_no_right_on_what_stood_in_a_schema_before(empty_dsn: str) -
         "'medmirror_reader', format('%%I.%%I', table_schema, table_name)::regclass, 'SELECT')",
     )
     assert allowed == [("pubmed.salaries",)]
+
+
+def test_a_schema_of_somebody_else_is_refused(empty_dsn: str) -> None:
+    """Its owner could drop what is made in it, and pass for the owner of the walls."""
+    role = f"squatter_{uuid4().hex[:12]}"
+    with psycopg.connect(empty_dsn, autocommit=True) as owner:
+        owner.execute(SQL("CREATE ROLE {0}; CREATE SCHEMA medmirror AUTHORIZATION {0}").format(Identifier(role)))
+        engine = connect.engine(empty_dsn)
+        try:
+            with pytest.raises(StoreError, match=f"The schema medmirror belongs to the role {role}"):
+                migrate.migrate(engine)
+            owner.execute("ALTER SCHEMA medmirror OWNER TO CURRENT_USER")
+            assert migrate.migrate(engine) == migrate.declared()
+        finally:
+            engine.dispose()
+            owner.execute(SQL("DROP ROLE {}").format(Identifier(role)))
