@@ -435,3 +435,24 @@ def test_a_model_trained_on_the_own_records_joins_no_strangers_either(engine: En
     assert not joined - truth
     assert len(joined) > 0.85 * len(truth)
     assert training.train(engine, "org_1", "patient", reset=True) is None
+
+
+def test_a_sources_merges_are_followed_over_chains_and_taken_back(engine: Engine) -> None:
+    """Chains of people who differ in everything, as they do when a merge was needed; rings; what the survivor says."""
+
+    def merged(number: int, into: str | None = None, *, replaces: str | None = None) -> dict[str, Any]:
+        links = {"merged_into": into and {"feed": "patient", "id": into}}
+        several = {"replaces": replaces and [{"feed": "patient", "id": replaces}]}
+        return record(people.person(number), **links, **several)
+
+    put(engine, {"1": merged(1, "2"), "2": merged(2, "3"), "3": merged(3)})
+    put(engine, {"4": merged(4, "5"), "5": merged(5, "4"), "6": merged(6, replaces="7"), "7": merged(7)})
+    dedup(engine)
+    for group in ("123", "45", "67"):
+        assert together(engine, *(("a", one) for one in group)), group
+    assert not together(engine, ("a", "1"), ("a", "4"))
+    put(engine, {"1": merged(1), "6": merged(6)}, version=2)
+    dedup(engine)
+    assert canonical(engine)["a", "1"] == "a1", "taken out of the merge again"
+    assert together(engine, ("a", "2"), ("a", "3"))
+    assert not together(engine, ("a", "6"), ("a", "7"))

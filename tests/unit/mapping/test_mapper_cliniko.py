@@ -145,3 +145,10 @@ def test_a_record_tells_of_its_own_end(feed: str, told: dict[str, Any], grade: s
     tombstone = mapper.to_canonical({"id": 18446744073709551617, **told}).tombstone
     assert (tombstone.grade if tombstone else None) == grade
     assert tombstone is None or tombstone.source_id in (None, "18446744073709551617")
+
+
+def test_a_merged_patient_names_who_holds_the_person_now() -> None:
+    link = {"links": {"self": "https://api.au1.cliniko.com/v1/patients/12"}}
+    merged = {"last_name": "Orthzqwin", "merged_at": "2026-05-02T00:00:00Z", "merged_with_patient": link}
+    assert canonical("patient", merged)["merged_into"] == {"feed": "patient", "id": "12"}
+    assert "merged_into" not in canonical("patient", {**merged, "merged_at": None, "merged_with_patient": None})

@@ -190,3 +190,20 @@ def test_a_coverage_is_written_in_the_words_of_the_newer_release() -> None:
     back = mapper.from_canonical({"status": {"code": "ACTIVE", "raw": "active"}, "plan": "P", "group_number": "G"})
     codes = {one["type"]["coding"][0]["code"]: one["value"] for one in back.document["class"]}
     assert codes == {"plan": "P", "group": "G"}
+
+
+def test_links_of_a_patient_say_what_was_merged_into_what() -> None:
+    links = [
+        {"type": kind, "other": {"reference": target}}
+        for kind, target in [
+            ("seealso", "Patient/2"),
+            ("replaces", "Patient/3"),
+            ("replaces", "Patient/4/_history/2"),
+            ("replaces", "https://other.example.net/fhir/Patient/5"),
+            ("replaced-by", "Patient/6"),
+        ]
+    ]
+    found = record("Patient", name=[{"family": "Orthzqwin"}], link=links)
+    assert found["merged_into"] == {"feed": "Patient", "id": "6"}
+    elsewhere = {"feed": "Patient", "url": "https://other.example.net/fhir/Patient/5"}
+    assert found["replaces"] == [{"feed": "Patient", "id": "3"}, {"feed": "Patient", "id": "4"}, elsewhere]
