@@ -69,7 +69,7 @@ def _is(value: Any, kind: str, codes: tuple[str, ...]) -> bool:
     if kind == "time":
         return {"utc", "zone"} <= value.keys() <= {"utc", "zone", "date"}
     if kind == "reference":
-        return value.keys() <= {"feed", "id", "identifier", "text"}
+        return value.keys() <= {"feed", "id", "identifier", "text", "url"} and not {"id", "url"} <= value.keys()
     return kind == "json" or isinstance(value, {"int": int, "bool": bool}[kind])
 
 
