@@ -13,7 +13,7 @@ _DEEPEST = 60
 _SHAPES = {
     "time": frozenset({"utc", "zone", "date"}),
     "enum": frozenset({"code", "raw"}),
-    "reference": frozenset({"feed", "id", "text", "identifier"}),
+    "reference": frozenset({"feed", "id", "text", "identifier", "url"}),
 }
 _TYPES: dict[str, type | tuple[type, ...]] = {"text": str, "decimal": str, "date": str, "bool": bool, "int": int}
 
