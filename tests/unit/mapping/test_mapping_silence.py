@@ -318,3 +318,11 @@ def test_the_columns_that_a_table_must_have() -> None:
     )
     text = f'{PATIENT}{head}[mapper.fields]\n"names[0].family" = "Family"\n{rules}\n'
     assert columns_of(mapper_of(text)) == ("Family", "First", "Print.Flag", "Status", "details")
+
+
+def test_a_fact_of_one_source_only_may_be_a_constant() -> None:
+    mapped = patient('"extra.system" = { value = "north" }\n"extra.room" = "Room"', Room="7")
+    assert mapped.record is not None
+    assert mapped.record["extra"] == {"system": "north", "room": "7"}
+    text = f'{PATIENT}[mapper.fields]\n"names[0].family" = "F"\n"extra.x" = {{ value = nan }}\n'
+    assert any("JSON" in line for line in check(text, "own.toml"))

@@ -35,7 +35,7 @@ def writer(node: Node) -> Down:
             if name in part:
                 _write(leaf, part[name], scope, document)
         for leaf in node.extra:
-            if leaf.field.name in part.get("extra", {}):
+            if leaf.pair is not None and leaf.field.name in part.get("extra", {}):
                 _write(leaf, part["extra"][leaf.field.name], scope, document)
         for name, write in writers:
             if name in part:

@@ -11,6 +11,7 @@ from medmirror.dates import zones
 from medmirror.dates.grammar import VERSION as DATES
 from medmirror.mapping.convert import addresses, phones, python, times
 from medmirror.mapping.convert.converters import CONVERTERS, NEEDS_FEED
+from medmirror.mapping.convert.fitting import storable
 from medmirror.mapping.convert.pairs import Pair
 from medmirror.mapping.rules.declared import Leaf, Nested, Node
 from medmirror.mapping.rules.paths import Path, parse
@@ -225,4 +226,8 @@ def _constant(field: Field, value: Any) -> Any:
         raise Wrong(f"{value!r} is no {field.kind}")
     if field.kind == "enum" and value not in field.codes:
         raise Wrong(f"{value!r} is none of its codes{near(value, field.codes)}")
+    try:
+        storable(value)
+    except ValueError:
+        raise Wrong("the value is nothing that JSON can hold") from None
     return [value] if field.many else value

@@ -98,10 +98,12 @@ def _leaf_fill(leaf: Leaf) -> Fill:
 
 
 def _extra_fill(leaves: list[Leaf]) -> Fill:
-    simple, fills = _simple(leaves), [_leaf_fill(leaf) for leaf in leaves if not _is_simple(leaf)]
+    simple = _simple(leaves)
+    fills = [_leaf_fill(leaf) for leaf in leaves if leaf.pair is not None and not _is_simple(leaf)]
+    constants = {leaf.field.name: leaf.constant for leaf in leaves if leaf.pair is None}
 
     def fill(document: Any, scope: Scope, part: dict[str, Any]) -> None:
-        extra: dict[str, Any] = {}
+        extra: dict[str, Any] = dict(constants)
         _fill_simple(simple, document, scope, extra)
         for fill_field in fills:
             fill_field(document, scope, extra)
