@@ -38,10 +38,10 @@ def check_of_days(field: str, own: Iterable[str]) -> Callable[[str], str]:
     placeholder: those above, and the mapping's *own*."""
     lives = field in LIVES
     days = EVERYWHERE | (OF_LIVES if lives else frozenset()) | frozenset(own)
-    last = str(_NOBODY_YET if lives else 10_000)
+    first, last = str(FIRST_YEAR), str(_NOBODY_YET) if lives else ":"  # behind every digit
 
     def check(day: str) -> str:
-        if day in days or not str(FIRST_YEAR) <= day[:4] or (lives and day[:4] >= last):
+        if day in days or not first <= day < last:
             raise Unusable("placeholder")
         return day
 

@@ -34,6 +34,11 @@ def day(text: str) -> str:
     """The date, perhaps partial, in the ISO text *text*; a time of day behind it is left out. A month or a day that is
     0 or not there (1984-00-00, 1984--12) is unknown; so is the day of an unknown month."""
     text = text.strip()
+    if len(text) == 10 and text[4] == "-" == text[7]:  # as nearly all are
+        try:
+            return date.fromisoformat(text).isoformat()
+        except ValueError:
+            pass
     if len(text) > 10 and text[4] == "-" == text[7] and text[10] in "T ":
         isotext.moment(f"2000-01-01{text[10:]}")  # what stands behind the date is a time of day
         text = text[:10]
