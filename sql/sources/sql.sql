@@ -43,5 +43,5 @@ SELECT medmirror.keep_digest('sql.record_fact', named_by => 'kind');
 -- migrate 2 --
 -- What orders copies of one version: see ingest/order.py.
 ALTER TABLE sql.record_fact ADD COLUMN tie bigint NOT NULL DEFAULT 0, ADD COLUMN place bigint NOT NULL DEFAULT 0;
-COMMENT ON COLUMN sql.record_fact.tie IS 'orders copies of one version: for a deletion the highest number, else 0';
+COMMENT ON COLUMN sql.record_fact.tie IS 'orders copies of one version: not used here';
 COMMENT ON COLUMN sql.record_fact.place IS 'orders copies of one version that nothing else orders: load, file, and place in the file';

@@ -59,7 +59,7 @@ def test_another_servers_patient_is_not_ours_of_that_number(
         output = [{"type": "Appointment", "url": f"{BASE}/files/all.ndjson"}]
         manifest = {"transactionTime": "2026-05-01T00:00:00Z", "request": f"{BASE}/$export", "output": output}
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    assert run.load("fhir", tmp_path, organization="org_1", dsn=dsn, workers=1).exit_code == 0
+    assert run.load("fhir", tmp_path, organization="org_1", dsn=dsn, workers=1).status == "done"
     expected = {
         "own": OURS,
         "absolute": OURS,

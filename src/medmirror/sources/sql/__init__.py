@@ -10,8 +10,7 @@ there are several, a ``|`` or backslash within one has a backslash before it). I
 MySQL ``ab1`` and ``AB1``) are different ids here: a reference is found only when it is written as the key is.
 
 **Version.** The microseconds of the column that the mapping names as ``updated``, 0 without one: between equal versions
-the later run wins, and a run reads the rows as they are (a row that is marked as deleted is newer than the same row of
-that moment). Local times of the hour that a clock repeats in autumn count
+the later run wins, and a run reads the rows as they are. Local times of the hour that a clock repeats in autumn count
 as its beginning, so that a change in the second of the two is not taken for older than one in the first. A time that
 lies ahead of the server's own clock counts as now, or the row could not change again until then. A whole number is
 taken as it is.
@@ -37,7 +36,7 @@ from medmirror.clock import EPOCH, microseconds
 from medmirror.copyformat import RawJson, encoder
 from medmirror.dates.zones import zone_or_offset
 from medmirror.errors import InvalidRecord, LayoutChanged, ParseError, RecordError, UsageError
-from medmirror.model import DELETION, Block, Column, Flaw, Item
+from medmirror.model import Block, Column, Flaw, Item
 from medmirror.readers.database import session
 from medmirror.readers.database.rows import UNREADABLE
 from medmirror.readers.json import blocks
@@ -110,8 +109,7 @@ class _Reader(NamedTuple):
             deleted = bool(self.deleted) and self.is_deleted(piece.value)
         except RecordError as error:
             return Flaw("record", number, piece.start, piece.end, type(error).__name__, error.message)
-        tie = DELETION if deleted and version else 0
-        return Item("record", key, version, number, piece.start, piece.end, deleted, piece.value, not version, tie)
+        return Item("record", key, version, number, piece.start, piece.end, deleted, piece.value, not version)
 
     def id(self, record: Mapping[str, Any]) -> str:
         """The record's id within its kind."""
