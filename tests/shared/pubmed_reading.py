@@ -19,6 +19,7 @@ Key = tuple[int, int]
 
 _MONTHS = {date(2000, month, 1).strftime("%b").lower(): month for month in range(1, 13)}
 _YES_NO = {"Y": True, "N": False}
+_MATHML = "{http://www.w3.org/1998/Math/MathML}"
 
 
 class Copy(NamedTuple):
@@ -37,6 +38,9 @@ def copies(path: Path) -> Iterator[Copy]:
         place = 0
         for _, element in ElementTree.iterparse(file):  # noqa: S314 - the files are known
             if element.tag in ("PubmedArticle", "PubmedBookArticle"):
+                for found in element.iter():
+                    if not found.tag.startswith(_MATHML) and found.tag != "DispFormula":  # markup stays as it is
+                        found.attrib.update({name: value.strip() for name, value in found.items()})
                 pmid = next(found for found in element.iter("PMID"))
                 yield Copy(_key(pmid), path, place, False, element)
                 place += 1
@@ -89,9 +93,6 @@ def _script(tag: str, script: str, nested: bool = False) -> str:
     return mark + (script if re.fullmatch(r"\([^()]*\)", script) else f"({script})")
 
 
-_MATHML = "{http://www.w3.org/1998/Math/MathML}"
-
-
 def _isotopes(element: Element) -> str:
     """The formulas of the real files: masses before symbols, words, signs."""
     if element.tag == f"{_MATHML}mmultiscripts":
@@ -118,9 +119,11 @@ def marked(parent: Element | None, path: str) -> str | None:
 
 def _marked(element: Element) -> str:
     return escaped(element.text) + "".join(
-        (f"<{tag}>{_marked(child)}</{tag}>" if child.text or len(child) else f"<{tag}/>") + escaped(child.tail)
+        (f"<{tag}{said}>{_marked(child)}</{tag}>" if child.text or len(child) else f"<{tag}{said}/>")
+        + escaped(child.tail)
         for child in element
         for tag in [child.tag.replace(_MATHML, "mml:")]
+        for said in ["".join(f' {name}="{escaped(value)}"' for name, value in child.items())]
     )
 
 

@@ -21,7 +21,7 @@ from medmirror.db import ledger, locks, refusals, retry
 from medmirror.errors import InvalidRecord, LockRaceLost, RecordError, RefusedByDatabase
 from medmirror.ingest import canonical, canonicalstore, store, withheld
 from medmirror.ingest.dedup import TOMBSTONE_DIGEST, Candidate, bad_key, digest, newest
-from medmirror.ingest.order import newer
+from medmirror.ingest.order import BEHIND, newer
 from medmirror.ingest.stages import Stages
 from medmirror.ingest.worker import EngineOf, Job, functions_of, mappers_of, own_engine, peak_rss
 from medmirror.model import LACKING, Chunk, Counts, Flaw, Item, Outcome, Part, Remarks
@@ -144,7 +144,8 @@ class _Load:
                 if self.functions.filter and not item.deleted and not self._wanted(number, item):
                     continue
                 key = TOMBSTONE_DIGEST if item.deleted else digest(view[item.start : item.end], salt)
-                feeds.setdefault(item.feed, []).append(Candidate(item, number, key, first + item.ordinal))
+                place = first + item.ordinal + (BEHIND if item.deleted and feeds_by_name[item.feed].revised else 0)
+                feeds.setdefault(item.feed, []).append(Candidate(item, number, key, place))
         return feeds
 
     def _wanted(self, number: int, item: Item) -> bool:

@@ -8,7 +8,8 @@ It is made of facts that the publisher states, and of the order of arrival where
 
 A feed whose records come in a series of files and also alone (PubMed) has no number for the latter: their version is 0.
 There *tie* is the day that a copy was revised, and decides between a copy of the series and one that stands in none; on
-the same day the series counts.
+the same day the series counts. Within a load a deletion stands behind every copy of its number, for a list of
+deletions ends its file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _POSITIONS = 36  # bits for the items of one load: 68,000 million; the others hold 134 million loads
+
+BEHIND = 1 << (_POSITIONS - 1)
+"""Added to a place, it lies behind all others of its load."""
 
 
 class Rank(NamedTuple):

@@ -22,6 +22,7 @@ STUDY = "clinicaltrials.study"
 FACT = "clinicaltrials.study_fact"
 
 ROW = "('NCT{0:08}', {2}, {1}, 1, sha256('{3}'))"  # nct_id, deleted, version, run_id, digest
+COPY = "COPY clinicaltrials.study_fact (nct_id, deleted, version, run_id, digest) FROM STDIN"
 INSERT = "INSERT INTO clinicaltrials.study_fact (nct_id, deleted, version, run_id, digest) VALUES "
 UPSERT = (
     " ON CONFLICT (nct_id) DO UPDATE"
@@ -105,7 +106,7 @@ def test_kept_digests_are_those_of_the_rows_whatever_statement_writes(dsn: str, 
                     connection.execute("TRUNCATE clinicaltrials.study_fact")
                 case _:
                     connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS incoming (LIKE {FACT})")
-                    with connection.cursor().copy(f"COPY {FACT} (nct_id, deleted, version, run_id, digest) FROM STDIN") as copy:
+                    with connection.cursor().copy(COPY) as copy:
                         copy.write_row((f"NCT{1_000 + step:08}", False, 1, 1, b"\x00" * 16))
             if step % 10 == 0:
                 assert kept(engine) == counted(engine), step

@@ -3,7 +3,7 @@
 The **version** of a citation is one integer of (year, file number), so that the later file wins whatever order files
 arrive in: revision dates are only days, and a record may be sent again without a new one. Numbers go on from a year's
 baseline into its update files, and each December's baseline replaces all before it. Within one number the later load
-wins, and within a load the later place in the file: a file that NLM corrects under its old name counts.
+wins, and within a load the later place, deletions last: a file that NLM corrects under its old name counts.
 
 * A citation fetched alone (eFetch) has no file number, so its version is 0. Its DateRevised decides between it and a
   copy of a file, which carries one, too. On the same day the file's copy counts: it was made at the day's end.
