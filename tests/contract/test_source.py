@@ -189,14 +189,17 @@ def test_a_second_load_writes_nothing(feed: feedfiles.Feed, tmp_path: Path, sett
     for chunk in chunks:
         process(chunk, worker.Job(settings, first))
     before = wait_for_statistics(settings, feed)
-    wal, counts = zip(*(load_again(engine, settings, chunks) for _ in range(3)), strict=True)
-    total = [count for once in counts for count in once]
+    # A row of the ledger for each part is all that is written; a wide row would be some thousand bytes each. The server
+    # counts all that it writes, so a load is looked for that no checkpoint and no vacuum fell into.
+    little = 1_500 * sum(len(chunk.parts) for chunk in chunks) + 16_000
+    loads = [load_again(engine, settings, chunks) for _ in range(2)]
+    while loads[-1][0] >= little and len(loads) < 40:
+        loads.append(load_again(engine, settings, chunks))
+    total = [count for _, counts in loads for count in counts]
     assert sum(count.inserted + count.updated + count.tombstoned for count in total) == 0
     assert sum(count.unchanged + count.duplicate for count in total) == sum(count.read for count in total)
     assert wait_for_statistics(settings, feed) == before
-    # A row of the ledger for each part is all that is written; a wide row would be some thousand bytes each. The server
-    # counts all that it writes: a checkpoint or a vacuum may fall into one of the loads, not into all.
-    assert min(wal) < 1_500 * sum(len(chunk.parts) for chunk in chunks) + 16_000
+    assert loads[-1][0] < little
 
 
 def load_again(engine: Engine, settings: Settings, chunks: list[Chunk]) -> tuple[int, list[Counts]]:
