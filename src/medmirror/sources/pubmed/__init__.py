@@ -121,7 +121,7 @@ def items(data: bytes, ordinal: int, facts: Context) -> Iterator[Item | Flaw]:
     shape = SHAPES[str(facts["root"])]
     run = plain(data, shape)
     keys = zip(run.keys, run.seconds, strict=True)
-    days = map(partial(_day, data, facts), run.starts, run.ends)
+    days = _days(data, facts, run.starts, run.ends)
     facts_of_each = zip(
         repeat(FEED.name),
         keys,
@@ -206,6 +206,17 @@ def _flaw(piece: Piece, error: RecordError) -> Flaw:
 def _version(facts: Context) -> int:
     """The place of a file in the series; 0 for one without number."""
     return int(facts["year"]) << 52 | int(facts["number"]) << 32 | _WITHIN if "year" in facts else 0
+
+
+def _days(data: bytes, facts: Context, starts: Sequence[int], ends: Sequence[int]) -> Iterator[int]:
+    """The ``_day`` of each citation; quick where it has a DateRevised, as all have that NLM publishes today."""
+    revised = _DATES[0].search
+    for start, end in zip(starts, ends, strict=True):
+        if match := revised(data, start, end):
+            year, month, day = match.groups()
+            yield int(year) * 10_000 + int(month) * 100 + int(day)
+        else:
+            yield _day(data, facts, start, end)
 
 
 def _day(data: bytes, facts: Context, start: int, end: int) -> int:
