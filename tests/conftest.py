@@ -40,6 +40,13 @@ hypothesis.settings.load_profile("repeatable")
 _numbers = itertools.count(1)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """The name of a parameter of bytes. All processes must give a test one name, and compressed bytes hold the time."""
+    if not isinstance(val, bytes):
+        return None
+    return val.decode() if len(val) < 60 and val.isascii() and val.decode().isprintable() else f"{len(val)} bytes"
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """A DSN of a server on which databases can be made."""
