@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -58,11 +59,11 @@ def test_the_backup_of_the_page_holds_every_patient_and_can_be_restored(
 
     commands = re.findall(r"^(?:PGOPTIONS.* pg_dump|pg_restore|medmirror .*diff).*$", PAGE, re.MULTILINE)
     assert len(commands) == 3
-    environment = child_environment(DSN=old, NEW_DSN=new)
+    environment = child_environment(DSN=old, NEW_DSN=new, PYTHON=sys.executable)
     environment["PATH"] = f"{programs}:{environment['PATH']}"
     for command in commands:
         done = subprocess.run(
-            ["/bin/sh", "-c", command.replace("medmirror ", "python -m medmirror ") if "diff" in command else command],
+            ["/bin/sh", "-c", re.sub(r"^medmirror ", '"$PYTHON" -m medmirror ', command)],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
