@@ -17,6 +17,7 @@ from pathlib import Path
 import live
 import nightly_full_sync
 from medmirror.settings import Settings
+from medmirror_testing import ending
 from medmirror_testing.samples import write_openfda, write_pubmed, write_studies
 from medmirror_testing.samples.text import FIRST_PMID
 from medmirror_testing.servers.postgres import postgres
@@ -140,7 +141,7 @@ def medmirror(*words: object) -> None:
     """Run the command line with *words*, showing it first."""
     arguments = [str(word) for word in words]
     print(f"$ medmirror {shlex.join(arguments)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "medmirror", *arguments], check=False).returncode
+    code = ending.call([sys.executable, "-m", "medmirror", *arguments])
     if code:
         sys.exit(code)
 
